@@ -1,0 +1,145 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include <dbcache/cluster.hpp>
+#include <dbcache/errors.hpp>
+#include <dbcache/export.hpp>
+#include <dbcache/history.hpp>
+#include <dbcache/options.hpp>
+#include <dbcache/registry.hpp>
+#include <dbcache/replay.hpp>
+
+namespace dbcache {
+
+/// The documented operations over one database. Every change is an event in the log, committed in
+/// the same transaction as the rows it changes; a call that returned is on disk.
+///
+/// Thread-safe: all members may be called from several threads at once. Safe over fork(): parent
+/// and child may both go on using a manager made before it. A call that cannot do its work throws an
+/// Error and changes nothing; beside those named, any call may throw Busy, CorruptDatabase,
+/// NewerSchema and StorageFailure.
+///
+/// An id or hash is 1 to 255 bytes of UTF-8 without NUL; InvalidArgument otherwise. Reading never
+/// creates a database: a missing one reads as empty.
+class DBCACHE_EXPORT CacheManager {
+ public:
+  /// Opens nothing yet: the first write creates directories and database. Throws InvalidArgument
+  /// for options that no database could have.
+  explicit CacheManager(Options options = {});
+  ~CacheManager();
+  CacheManager(CacheManager&&) noexcept;
+  CacheManager& operator=(CacheManager&&) noexcept;
+
+  // ---- The cached clusters
+
+  /// The newest active cluster that has not expired. Where there is none and DATABRICKS_CLUSTER_ID
+  /// is set, a stand-in for it with id 0, valid for the default expiry.
+  [[nodiscard]] std::optional<CachedCluster> load_cluster_cache() const;
+
+  /// What `status` shows: the cluster that load_cluster_cache gives, else the newest active one
+  /// although it has expired.
+  [[nodiscard]] std::optional<CachedClusterInfo> get_cached_cluster_info() const;
+
+  /// Whether it is named, active, and expires after the present. Asks the struct, not the database.
+  [[nodiscard]] bool is_cluster_cache_valid(const CachedCluster& cluster) const;
+
+  /// Caches a cluster as the active one; the others are deactivated. An id cached before gets a new
+  /// row, and its history goes on. Expiry is now plus the default; `created_at` is the
+  /// configuration's, else now; `host` falls back to DATABRICKS_HOST. Secrets in the configuration
+  /// become a mark before anything is stored. Throws InvalidArgument for a configuration over 1 MiB
+  /// and for keys of the wrong kind.
+  void cache_new_cluster(std::string_view cluster_id, const ClusterConfig& config = {});
+
+  /// Caches a cluster with the columns given. `id` is not taken; created_at and last_accessed left
+  /// at zero mean now, expiry_time left at zero now plus the default. Deactivates the others if it
+  /// is active.
+  void save_cluster_cache(const CachedCluster& cluster);
+
+  /// Counts an access to an active cluster. False, and no event, for any other.
+  bool update_cluster_access(std::string_view cluster_id);
+
+  /// The rows of `clusters`, newest first.
+  [[nodiscard]] std::vector<CachedCluster> get_all_clusters(const ClusterFilter& filter = {}) const;
+
+  [[nodiscard]] CacheStatistics get_cache_statistics() const;
+
+  /// Removes the rows past their expiry. Returns how many.
+  std::size_t cleanup_expired_clusters();
+
+  /// Removes the row of a cluster that was terminated. False when it is not cached.
+  bool remove_terminated_cluster(std::string_view cluster_id);
+
+  /// Removes every row of `clusters`; the registry and the log stay. Returns how many.
+  std::size_t clear_cluster_cache();
+
+  // ---- The shared clusters
+
+  /// True when this call made the entry (status creating, usage count 1), or when there is one to
+  /// join (creating or ready); false when it failed. Throws InvalidArgument for a pid below 1.
+  bool register_shared_cluster_creation(std::string_view config_hash, std::int64_t worker_pid);
+
+  /// The same, telling which: only one caller over all processes learns `created`.
+  Registration register_or_join_shared_cluster(std::string_view config_hash,
+                                               std::int64_t worker_pid);
+
+  /// Whether there is an entry that is creating or ready.
+  [[nodiscard]] bool can_join_shared_cluster_creation(std::string_view config_hash) const;
+
+  /// Changes an entry's status. Throws NotFound for an unknown hash, and InvalidArgument for `ready`
+  /// with no cluster id given or known.
+  void update_shared_cluster_status(std::string_view config_hash, RegistryStatus status,
+                                    const StatusDetails& details = {});
+
+  [[nodiscard]] std::optional<RegistryEntry> get_shared_cluster_info(
+      std::string_view config_hash) const;
+
+  /// Returns the new count; 0, and no event, for an unknown hash.
+  std::int64_t increment_shared_cluster_usage(std::string_view config_hash);
+
+  /// Returns the new count, never below 0; 0, and no event, for an unknown hash or a count of 0.
+  std::int64_t decrement_shared_cluster_usage(std::string_view config_hash);
+
+  /// Removes the entry. True also when there was none, so that teardown can run twice.
+  bool cleanup_shared_cluster_registry(std::string_view config_hash);
+
+  /// Removes every entry, in one transaction. Returns how many.
+  std::size_t clear_shared_cluster_registry();
+
+  /// The entries, newest first.
+  [[nodiscard]] std::vector<RegistryEntry> get_all_shared_clusters() const;
+
+  // ---- The log
+
+  /// The events that fit the query, with what each changed. Throws InvalidArgument for a type that
+  /// is not an event's.
+  [[nodiscard]] std::vector<RecordedEvent> history(const HistoryQuery& query = {}) const;
+
+  /// Rebuilds the projected tables from the log in one transaction, or compares them with it. The
+  /// hashes are checked on the way: a log that does not verify is refused with CorruptDatabase.
+  ReplayReport replay(const ReplayOptions& options = {});
+
+  /// Checks every hash, positions and versions without gaps, and the kept head if one is given.
+  [[nodiscard]] VerifyReport verify(const VerifyOptions& options = {}) const;
+
+  // ---- The database
+
+  /// Moves the WAL into the database, truncates it, and refreshes the planner's statistics.
+  void optimize_database(Vacuum vacuum = Vacuum::no);
+
+  [[nodiscard]] DatabaseInfo get_database_info() const;
+
+  /// What this manager adopted when it opened a database of the Python system; otherwise nothing.
+  [[nodiscard]] std::optional<AdoptionReport> adoption() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace dbcache

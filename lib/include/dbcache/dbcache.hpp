@@ -1,0 +1,13 @@
+#pragma once
+
+/// The whole public face.
+#include <dbcache/cache_manager.hpp>
+#include <dbcache/cluster.hpp>
+#include <dbcache/errors.hpp>
+#include <dbcache/history.hpp>
+#include <dbcache/json.hpp>
+#include <dbcache/options.hpp>
+#include <dbcache/registry.hpp>
+#include <dbcache/replay.hpp>
+#include <dbcache/time.hpp>
+#include <dbcache/version.hpp>

@@ -1,0 +1,78 @@
+#include "system/process.hpp"
+
+#include <cerrno>
+#include <charconv>
+#include <climits>
+#include <fstream>
+#include <pwd.h>
+#include <system_error>
+#include <unistd.h>
+#include <vector>
+
+#include <fmt/format.h>
+#include <sys/random.h>
+
+namespace dbcache::system {
+namespace {
+
+std::string first_line(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+std::string link_target(const std::string& path) {
+  std::array<char, 256> target{};
+  const ssize_t size = ::readlink(path.c_str(), target.data(), target.size());
+  return size < 0 ? "" : std::string(target.data(), static_cast<std::size_t>(size));
+}
+
+std::optional<std::int64_t> start_time_of(std::int64_t pid) {
+  const std::string stat = first_line(fmt::format("/proc/{}/stat", pid));
+  // The second field is the program's name in parentheses, and may itself hold blanks and
+  // parentheses: fields are counted from the last of them.
+  std::size_t at = stat.rfind(')');
+  for (int field = 2; field < 22 && at != std::string::npos; ++field) at = stat.find(' ', at + 1);
+  if (at == std::string::npos) return std::nullopt;
+  std::int64_t ticks = 0;
+  const char* const end = stat.data() + stat.size();
+  if (std::from_chars(stat.data() + at + 1, end, ticks).ec != std::errc()) return std::nullopt;
+  return ticks;
+}
+
+}  // namespace
+
+ProcessIdentity identify_process(std::int64_t pid) {
+  return {pid, start_time_of(pid), first_line("/proc/sys/kernel/random/boot_id"),
+          link_target(fmt::format("/proc/{}/ns/pid", pid))};
+}
+
+std::string host_name() {
+  std::array<char, HOST_NAME_MAX + 1> name{};
+  if (::gethostname(name.data(), name.size() - 1) != 0) return "";
+  return name.data();
+}
+
+std::string user_name() {
+  passwd entry{};
+  passwd* found = nullptr;
+  std::vector<char> buffer(16384);
+  const uid_t user = ::geteuid();
+  if (::getpwuid_r(user, &entry, buffer.data(), buffer.size(), &found) == 0 && found != nullptr) {
+    return found->pw_name;
+  }
+  return std::to_string(user);
+}
+
+std::string program_name() { return program_invocation_short_name; }
+
+std::array<unsigned char, 16> random_128_bits() {
+  std::array<unsigned char, 16> bytes{};
+  while (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
+    if (errno != EINTR) throw std::system_error(errno, std::generic_category(), "getrandom");
+  }
+  return bytes;
+}
+
+}  // namespace dbcache::system

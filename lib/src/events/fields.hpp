@@ -1,0 +1,121 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <boost/describe.hpp>
+#include <boost/json/value.hpp>
+#include <boost/mp11/algorithm.hpp>
+#include <fmt/format.h>
+
+#include <dbcache/errors.hpp>
+#include <dbcache/registry.hpp>
+#include <dbcache/time.hpp>
+
+#include "projections/rows.hpp"
+
+// Described structs to JSON and back: one member, one key. Rows are written without their `id`,
+// which is the event's position, and beside the other members, not inside a key of their own.
+namespace dbcache::events {
+
+template <class Struct, class Visit>
+void for_each_member(Visit&& visit) {
+  using Members = boost::describe::describe_members<Struct, boost::describe::mod_public>;
+  boost::mp11::mp_for_each<Members>(std::forward<Visit>(visit));
+}
+
+template <class T>
+struct IsOptional : std::false_type {};
+template <class T>
+struct IsOptional<std::optional<T>> : std::true_type {};
+
+template <class Struct>
+void write_fields(const Struct& from, boost::json::object& to);
+
+template <class T>
+boost::json::value write_field(const T& field) {
+  if constexpr (IsOptional<T>::value) {
+    if (!field) return nullptr;
+    return write_field(*field);
+  } else if constexpr (std::is_same_v<T, Timestamp>) {
+    return boost::json::string(format_timestamp(field));
+  } else if constexpr (std::is_enum_v<T>) {
+    return boost::json::string(to_string(field));
+  } else if constexpr (std::is_same_v<T, std::string>) {
+    return boost::json::string(field);
+  } else if constexpr (std::is_same_v<T, std::vector<std::string>>) {
+    return boost::json::array(field.begin(), field.end());
+  } else if constexpr (boost::describe::has_describe_members<T>::value) {
+    boost::json::object object;
+    write_fields(field, object);
+    return object;
+  } else {
+    return boost::json::value(field);
+  }
+}
+
+template <class Struct>
+void write_fields(const Struct& from, boost::json::object& to) {
+  for_each_member<Struct>([&](auto member) {
+    const auto& field = from.*member.pointer;
+    if constexpr (projections::is_row<std::remove_cvref_t<decltype(field)>>) {
+      write_fields(field, to);
+      to.erase("id");
+    } else {
+      to[member.name] = write_field(field);
+    }
+  });
+}
+
+template <class Struct>
+void read_fields(const boost::json::object& from, Struct& to);
+
+template <class T>
+void read_field(const boost::json::value& from, T& field) {
+  if constexpr (IsOptional<T>::value) {
+    if (from.is_null()) {
+      field.reset();
+    } else {
+      read_field(from, field.emplace());
+    }
+  } else if constexpr (std::is_same_v<T, Timestamp>) {
+    field = parse_timestamp(from.as_string());
+  } else if constexpr (std::is_enum_v<T>) {
+    from_string(from.as_string(), field);
+  } else if constexpr (std::is_same_v<T, std::string>) {
+    field = from.as_string();
+  } else if constexpr (std::is_same_v<T, std::vector<std::string>>) {
+    field.clear();
+    for (const boost::json::value& element : from.as_array())
+      field.emplace_back(element.as_string());
+  } else if constexpr (std::is_same_v<T, bool>) {
+    field = from.as_bool();
+  } else if constexpr (std::is_same_v<T, std::int64_t>) {
+    field = from.to_number<std::int64_t>();
+  } else if constexpr (std::is_same_v<T, boost::json::object>) {
+    field = from.as_object();
+  } else {
+    read_fields(from.as_object(), field);
+  }
+}
+
+/// Throws std::exception of some kind where a key is missing or of the wrong kind.
+template <class Struct>
+void read_fields(const boost::json::object& from, Struct& to) {
+  for_each_member<Struct>([&](auto member) {
+    auto& field = to.*member.pointer;
+    if constexpr (projections::is_row<std::remove_cvref_t<decltype(field)>>) {
+      boost::json::object columns = from;
+      columns["id"] = 0;
+      read_fields(columns, field);
+    } else {
+      read_field(from.at(member.name), field);
+    }
+  });
+}
+
+}  // namespace dbcache::events

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include <boost/describe.hpp>
+#include <boost/json/object.hpp>
+
+#include <dbcache/cluster.hpp>
+#include <dbcache/registry.hpp>
+
+// The documented columns, once, in their order. Everything that goes over the columns of a row
+// (payloads, comparisons, JSON, what an event changed) goes over these lists.
+namespace dbcache {
+
+BOOST_DESCRIBE_STRUCT(CachedCluster, (),
+                      (id, cluster_id, cluster_name, host, num_workers, status, created_at,
+                       expiry_time, last_accessed, access_count, is_active, is_shared))
+BOOST_DESCRIBE_STRUCT(RegistryEntry, (),
+                      (id, config_hash, cluster_id, status, worker_pid, creation_time, usage_count,
+                       error_message))
+
+}  // namespace dbcache
+
+namespace dbcache::projections {
+
+template <class T>
+inline constexpr bool is_row = std::is_same_v<T, CachedCluster> || std::is_same_v<T, RegistryEntry>;
+
+/// The projected tables, by name.
+inline constexpr std::string_view clusters_table = "clusters";
+inline constexpr std::string_view registry_table = "shared_cluster_registry";
+
+/// A row as a table stores it: columns in order, times in the stored form, booleans as 0 and 1.
+boost::json::object stored_columns(const CachedCluster& row);
+boost::json::object stored_columns(const RegistryEntry& row);
+
+/// Any row of a projected table, readable even where its columns hold what they should not.
+struct RawRow {
+  std::string key;  ///< cluster_id or config_hash.
+  boost::json::object columns;
+};
+
+}  // namespace dbcache::projections

@@ -1,0 +1,90 @@
+#include <algorithm>
+#include <array>
+
+#include <boost/algorithm/string/case_conv.hpp>
+#include <boost/algorithm/string/predicate.hpp>
+#include <boost/algorithm/string/trim.hpp>
+#include <fmt/format.h>
+
+#include <dbcache/cluster.hpp>
+#include <dbcache/errors.hpp>
+
+#include "commands/input.hpp"
+#include "commands/redact.hpp"
+#include "system/environment.hpp"
+#include "text/hex.hpp"
+#include "text/json_text.hpp"
+#include "text/sha256.hpp"
+
+namespace json = boost::json;
+
+namespace dbcache {
+namespace {
+
+constexpr std::array<std::string_view, 5> never_hashed{"cluster_id", "created_at", "expiry_time",
+                                                       "status", "is_shared"};
+
+void drop_secrets(json::value& value) {
+  if (auto* array = value.if_array()) {
+    for (json::value& element : *array) drop_secrets(element);
+  } else if (auto* object = value.if_object()) {
+    for (auto member = object->begin(); member != object->end();) {
+      if (commands::names_a_secret(member->key())) {
+        // stable_erase, since erase moves the last member into the gap, before what is still to
+        // come
+        member = object->stable_erase(member);
+      } else {
+        drop_secrets(member->value());
+        ++member;
+      }
+    }
+  }
+}
+
+/// https://host without a trailing slash; scheme and host in lower case, as they are compared
+/// (RFC 3986, 6.2.2.1).
+std::string normalised_host(std::string host) {
+  boost::algorithm::trim(host);
+  while (host.ends_with('/')) host.pop_back();
+  if (host.find("://") == std::string::npos) host.insert(0, "https://");
+  const std::size_t path = host.find('/', host.find("://") + 3);
+  return boost::algorithm::to_lower_copy(host.substr(0, path)) +
+         (path == std::string::npos ? "" : host.substr(path));
+}
+
+}  // namespace
+
+ClusterConfig ClusterConfig::parse(std::string_view json_text) {
+  if (json_text.size() > commands::max_configuration_bytes) {
+    throw InvalidArgument(fmt::format("the configuration has {} bytes; at most {} are taken",
+                                      json_text.size(), commands::max_configuration_bytes));
+  }
+  json::value value = text::parse_json(json_text, "the configuration");
+  if (!value.is_object()) {
+    throw InvalidArgument("the configuration is not a JSON object; put it in braces");
+  }
+  return ClusterConfig(std::move(value.get_object()));
+}
+
+std::string config_hash(const ClusterConfig& config, const HashOptions& options) {
+  const auto environment = system::Environment::read();
+  json::value clean = commands::Redactor(environment.databricks_token).json(config.values());
+  drop_secrets(clean);
+  json::object& hashed = clean.get_object();
+  for (const std::string_view key : never_hashed) hashed.erase(key);
+
+  const json::value* host = hashed.if_contains("host");
+  const bool missing =
+      host == nullptr || host->is_null() || (host->is_string() && host->get_string().empty());
+  if (missing) hashed.erase("host");
+  if (missing && !environment.databricks_host.empty()) {
+    hashed["host"] = json::string(environment.databricks_host);
+  }
+  if (json::value* given = hashed.if_contains("host"); given != nullptr && given->is_string()) {
+    *given = json::string(normalised_host(std::string(given->get_string())));
+  }
+  for (const std::string& key : options.leave_out) hashed.erase(key);
+  return text::to_hex(text::Sha256().update(text::canonical_json(clean)).digest());
+}
+
+}  // namespace dbcache

@@ -1,0 +1,208 @@
+#include "commands/adopt.hpp"
+
+#include <cctz/civil_time.h>
+#include <cctz/time_zone.h>
+#include <fmt/format.h>
+
+#include <dbcache/errors.hpp>
+
+#include "commands/input.hpp"
+#include "projections/rows.hpp"
+#include "text/civil_time.hpp"
+#include "text/json_text.hpp"
+
+namespace json = boost::json;
+
+namespace dbcache::commands {
+
+struct Zone::Rules {
+  cctz::time_zone zone;
+};
+
+namespace {
+
+cctz::time_zone find_zone(const std::string& name) {
+  if (name.empty()) return cctz::local_time_zone();
+  // An offset is read as part of a time of which only the offset counts.
+  const auto with_offset = text::read_civil_time("2000-01-01T00:00" + name);
+  if (with_offset && with_offset->offset) return cctz::fixed_time_zone(*with_offset->offset);
+  cctz::time_zone zone;
+  if (!cctz::load_time_zone(name, &zone)) {
+    throw InvalidArgument(fmt::format(
+        "there is no time zone '{}' on this machine; give a name such as Europe/Berlin (package "
+        "tzdata), or an offset such as +02:00",
+        name));
+  }
+  return zone;
+}
+
+/// Reads the columns of one row, noting what cannot be taken as it is.
+class RowReader {
+ public:
+  RowReader(const json::object& row, std::string_view table, const Zone& zone,
+            const Redactor& redactor, Timestamp now)
+      : row_(row), table_(table), zone_(zone), redactor_(redactor), now_(now) {}
+
+  std::string id(std::string_view column) const {
+    const json::value& value = at(column);
+    try {
+      if (!value.is_string()) throw InvalidArgument("it is not a text");
+      return require_id(value.get_string(), column);
+    } catch (const InvalidArgument& error) {
+      throw CorruptDatabase(
+          fmt::format("the row {} of {} cannot be adopted: {}; mend or delete that row by hand",
+                      text::json_text(at("id")), table_, error.what()));
+    }
+  }
+
+  std::optional<std::string> text(std::string_view column) {
+    const json::value& value = at(column);
+    if (value.is_null()) return std::nullopt;
+    if (value.is_string()) return redactor_.text(value.get_string());
+    note(column, "taken as none");
+    return std::nullopt;
+  }
+
+  std::optional<std::int64_t> integer(std::string_view column, std::int64_t least) {
+    const json::value& value = at(column);
+    if (value.is_null()) return std::nullopt;
+    if (value.is_int64() && value.get_int64() >= least) return value.get_int64();
+    note(column, "taken as none");
+    return std::nullopt;
+  }
+
+  bool flag(std::string_view column) {
+    const json::value& value = at(column);
+    if (value.is_int64()) return value.get_int64() != 0;
+    if (!value.is_null()) note(column, "taken as 0");
+    return false;
+  }
+
+  Timestamp time(std::string_view column) {
+    const json::value& value = at(column);
+    const auto civil = value.is_string() ? text::read_civil_time(value.get_string()) : std::nullopt;
+    if (!civil) {
+      note(column, "taken as the time of adoption");
+      return now_;
+    }
+    if (civil->offset) return Timestamp(civil->local.time_since_epoch() - *civil->offset);
+    return civil->has_t ? zone_.to_utc(civil->local) : Timestamp(civil->local.time_since_epoch());
+  }
+
+  void note(std::string_view column, std::string_view outcome) {
+    notes_.push_back(fmt::format("{} of the row {} was {}: {}", column, text::json_text(at("id")),
+                                 redactor_.text(text::json_text(at(column))), outcome));
+  }
+
+  /// The row as it was, secrets apart; an id is never touched.
+  [[nodiscard]] json::object original() const {
+    json::object clean = redactor_.json(row_);
+    for (const std::string_view id : {"cluster_id", "config_hash"}) {
+      if (const json::value* value = row_.if_contains(id)) clean[id] = *value;
+    }
+    return clean;
+  }
+
+  std::vector<std::string> take_notes() { return std::move(notes_); }
+
+ private:
+  [[nodiscard]] const json::value& at(std::string_view column) const {
+    static const json::value none;
+    const json::value* value = row_.if_contains(column);
+    return value == nullptr ? none : *value;
+  }
+
+  const json::object& row_;
+  std::string_view table_;
+  const Zone& zone_;
+  const Redactor& redactor_;
+  Timestamp now_;
+  std::vector<std::string> notes_;
+};
+
+events::ClusterImported import_cluster(RowReader& row) {
+  CachedCluster cluster;
+  cluster.cluster_id = row.id("cluster_id");
+  cluster.cluster_name = row.text("cluster_name");
+  cluster.host = row.text("host");
+  cluster.num_workers = row.integer("num_workers", 0);
+  cluster.status = row.text("status").value_or("RUNNING");
+  cluster.created_at = row.time("created_at");
+  cluster.expiry_time = row.time("expiry_time");
+  cluster.last_accessed = row.time("last_accessed");
+  cluster.access_count = row.integer("access_count", 0).value_or(0);
+  cluster.is_active = row.flag("is_active");
+  cluster.is_shared = row.flag("is_shared");
+  return {cluster, row.original(), row.take_notes()};
+}
+
+events::EntryImported import_entry(RowReader& row) {
+  RegistryEntry entry;
+  entry.config_hash = row.id("config_hash");
+  entry.cluster_id = row.text("cluster_id");
+  entry.worker_pid = row.integer("worker_pid", 1);
+  entry.creation_time = row.time("creation_time");
+  entry.usage_count = row.integer("usage_count", 0).value_or(0);
+  entry.error_message = row.text("error_message");
+  const auto status = row.text("status");
+  try {
+    entry.status = parse_registry_status(status.value_or(""));
+  } catch (const InvalidArgument&) {
+    entry.status = RegistryStatus::failed;
+    row.note("status", "taken as failed, which nobody joins");
+  }
+  if (entry.status == RegistryStatus::ready && !entry.cluster_id) {
+    entry.status = RegistryStatus::failed;
+    row.note("status", "without a cluster id; taken as failed, which nobody joins");
+  }
+  return {entry, row.original(), row.take_notes()};
+}
+
+template <class Import>
+std::int64_t import_each(const std::vector<json::object>& rows, std::string_view table,
+                         const Zone& zone, const Redactor& redactor, Timestamp now,
+                         Adoption& adoption, Import import) {
+  for (const json::object& row : rows) {
+    RowReader reader(row, table, zone, redactor, now);
+    auto event = import(reader);
+    for (const std::string& note : event.notes) {
+      adoption.report.notes.push_back(fmt::format("{}: {}", table, note));
+    }
+    adoption.events.emplace_back(std::move(event));
+  }
+  return static_cast<std::int64_t>(rows.size());
+}
+
+}  // namespace
+
+Zone::Zone(const std::string& name)
+    : rules_(std::make_shared<const Rules>(Rules{find_zone(name)})) {
+  name_ = rules_->zone.name();
+  if (name_ == "localtime") name_ = "this machine's zone";
+}
+
+Timestamp Zone::to_utc(std::chrono::local_time<std::chrono::microseconds> local) const {
+  const auto second = std::chrono::floor<std::chrono::seconds>(local);
+  const auto day = std::chrono::floor<std::chrono::days>(second);
+  const std::chrono::year_month_day date(day);
+  const cctz::civil_second civil =
+      cctz::civil_second(static_cast<int>(date.year()), static_cast<int>(unsigned(date.month())),
+                         static_cast<int>(unsigned(date.day()))) +
+      (second - day).count();
+  return std::chrono::time_point_cast<std::chrono::microseconds>(
+             cctz::convert(civil, rules_->zone)) +
+         (local - second);
+}
+
+Adoption adopt(const DocumentedRows& rows, const Zone& zone, const Redactor& redactor,
+               Timestamp now) {
+  Adoption adoption;
+  adoption.report.timezone = zone.name();
+  adoption.report.clusters = import_each(rows.clusters, projections::clusters_table, zone, redactor,
+                                         now, adoption, import_cluster);
+  adoption.report.registry_entries = import_each(rows.entries, projections::registry_table, zone,
+                                                 redactor, now, adoption, import_entry);
+  return adoption;
+}
+
+}  // namespace dbcache::commands

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <boost/json/object.hpp>
+
+#include <dbcache/options.hpp>
+
+#include "commands/decision.hpp"
+#include "commands/redact.hpp"
+
+// How the rows of a database that the documented Python system made become events.
+namespace dbcache::commands {
+
+/// A time zone by name (tz database), by offset (`+02:00`), or this machine's.
+class Zone {
+ public:
+  /// Empty: this machine's (TZ, else /etc/localtime). Throws InvalidArgument for an unknown one.
+  explicit Zone(const std::string& name);
+
+  [[nodiscard]] const std::string& name() const { return name_; }
+  [[nodiscard]] Timestamp to_utc(std::chrono::local_time<std::chrono::microseconds> local) const;
+
+ private:
+  std::string name_;
+  struct Rules;
+  std::shared_ptr<const Rules> rules_;
+};
+
+/// The rows as they were, each with all its columns, in order of id. A text that is no UTF-8 is
+/// `{"text": HEX}`, a blob `{"blob": HEX}`, an infinite number `{"real": "inf"}` or `"-inf"`.
+struct DocumentedRows {
+  std::vector<boost::json::object> clusters;
+  std::vector<boost::json::object> entries;
+};
+
+struct Adoption {
+  Events events;
+  AdoptionReport report;
+};
+
+/// An import event for each row. What a column cannot hold is replaced by what is safe (an
+/// unreadable expiry by the present, an unknown status of an entry by `failed`), and noted. Throws
+/// CorruptDatabase for a row whose id cannot name a stream.
+Adoption adopt(const DocumentedRows& rows, const Zone& zone, const Redactor& redactor,
+               Timestamp now);
+
+}  // namespace dbcache::commands

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "commands/decision.hpp"
+#include "commands/input.hpp"
+#include "projections/tables.hpp"
+
+// The rules of the table `clusters`: (command, rows, present) -> events. Pure.
+namespace dbcache::commands {
+
+/// Caches a cluster as the active one, with the default expiry.
+struct CacheCluster {
+  ClusterInput input;
+  std::chrono::microseconds default_expiry{};
+};
+Events decide(const CacheCluster& command, const projections::TableReader& rows, Timestamp now);
+
+/// Caches a cluster with its columns as given; times left at zero are filled in.
+struct SaveCluster {
+  CachedCluster cluster;
+  std::chrono::microseconds default_expiry{};
+};
+Events decide(const SaveCluster& command, const projections::TableReader& rows, Timestamp now);
+
+struct AccessCluster {
+  std::string cluster_id;
+};
+Decision<bool> decide(const AccessCluster& command, const projections::TableReader& rows,
+                      Timestamp now);
+
+struct CleanUpExpired {};
+Decision<std::size_t> decide(const CleanUpExpired& command, const projections::TableReader& rows,
+                             Timestamp now);
+
+struct RemoveTerminated {
+  std::string cluster_id;
+};
+Decision<bool> decide(const RemoveTerminated& command, const projections::TableReader& rows,
+                      Timestamp now);
+
+struct ClearClusters {};
+Decision<std::size_t> decide(const ClearClusters& command, const projections::TableReader& rows,
+                             Timestamp now);
+
+/// The newest active row that has not expired.
+std::optional<CachedCluster> active_cluster(const projections::TableReader& rows, Timestamp now);
+
+/// The newest active row although it may have expired.
+std::optional<CachedCluster> latest_active_cluster(const projections::TableReader& rows,
+                                                   Timestamp now);
+
+/// Named, active, and not yet expired.
+bool is_valid(const CachedCluster& cluster, Timestamp now);
+
+}  // namespace dbcache::commands

@@ -1,0 +1,151 @@
+#include "commands/input.hpp"
+
+#include <fmt/format.h>
+
+#include <dbcache/errors.hpp>
+
+#include "text/json_text.hpp"
+#include "text/utf8.hpp"
+
+namespace json = boost::json;
+
+namespace dbcache::commands {
+namespace {
+
+void require_text(std::string_view text, std::string_view what) {
+  if (!text::is_utf8(text)) throw InvalidArgument(fmt::format("{} is not valid UTF-8", what));
+  if (text.find('\0') != std::string_view::npos) {
+    throw InvalidArgument(fmt::format("{} holds a NUL character; leave it out", what));
+  }
+}
+
+[[noreturn]] void refuse(std::string_view key, std::string_view wanted) {
+  throw InvalidArgument(fmt::format("the configuration's {} is not {}", key, wanted));
+}
+
+/// The value of a key; nothing where it is missing or null.
+const json::value* given(const json::object& config, std::string_view key) {
+  const json::value* value = config.if_contains(key);
+  return value == nullptr || value->is_null() ? nullptr : value;
+}
+
+std::optional<std::string> read_text(const json::object& config, std::string_view key) {
+  const json::value* value = given(config, key);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_string()) refuse(key, "a string");
+  require_text(value->get_string(), fmt::format("the configuration's {}", key));
+  return std::string(value->get_string());
+}
+
+std::optional<std::int64_t> read_count(const json::object& config, std::string_view key) {
+  const json::value* value = given(config, key);
+  if (value == nullptr) return std::nullopt;
+  json::error_code error;
+  const auto count = value->is_number() ? value->to_number<std::int64_t>(error) : -1;
+  if (error || count < 0) refuse(key, "a whole number of 0 or more");
+  return count;
+}
+
+bool read_flag(const json::object& config, std::string_view key) {
+  const json::value* value = given(config, key);
+  if (value == nullptr) return false;
+  if (!value->is_bool()) refuse(key, "true or false");
+  return value->get_bool();
+}
+
+}  // namespace
+
+std::string require_id(std::string_view id, std::string_view what) {
+  if (id.empty()) throw InvalidArgument(fmt::format("the {} is empty; give one", what));
+  if (id.size() > max_id_bytes) {
+    throw InvalidArgument(
+        fmt::format("the {} has {} bytes; at most {} are taken", what, id.size(), max_id_bytes));
+  }
+  require_text(id, fmt::format("the {}", what));
+  return std::string(id);
+}
+
+void require_pid(std::int64_t pid) {
+  if (pid < 1) throw InvalidArgument(fmt::format("{} is not a process id; it is 1 or more", pid));
+}
+
+std::string clean_label(std::string_view label, const Redactor& redactor) {
+  return std::string(text::cut_utf8(redactor.text(text::to_valid_utf8(label)), max_label_bytes));
+}
+
+std::string clean_error_message(std::string_view message, const Redactor& redactor) {
+  require_text(message, "the error message");
+  const std::string clean = redactor.text(message);
+  if (clean.size() <= max_error_message_bytes) return clean;
+  return fmt::format("{} [cut: {} bytes in all]", text::cut_utf8(clean, max_error_message_bytes),
+                     clean.size());
+}
+
+StatusDetails clean_details(const StatusDetails& details, const Redactor& redactor) {
+  StatusDetails clean;
+  if (details.cluster_id) clean.cluster_id = require_id(*details.cluster_id, "cluster id");
+  if (details.error_message) {
+    clean.error_message = clean_error_message(*details.error_message, redactor);
+  }
+  return clean;
+}
+
+ClusterInput read_cluster_input(std::string_view cluster_id, const ClusterConfig& config,
+                                const system::Environment& environment) {
+  ClusterInput input;
+  input.cluster_id = require_id(cluster_id, "cluster id");
+  input.configuration = Redactor(environment.databricks_token).json(config.values());
+  if (const std::size_t size = text::json_text(input.configuration).size();
+      size > max_configuration_bytes) {
+    throw InvalidArgument(
+        fmt::format("the configuration has {} bytes as JSON; at most {} are taken", size,
+                    max_configuration_bytes));
+  }
+  input.cluster_name = read_text(input.configuration, "cluster_name");
+  input.host = read_text(input.configuration, "host");
+  if (!input.host && !environment.databricks_host.empty()) {
+    require_text(environment.databricks_host, "DATABRICKS_HOST");
+    input.host = environment.databricks_host;
+  }
+  input.num_workers = read_count(input.configuration, "num_workers");
+  if (auto status = read_text(input.configuration, "status")) input.status = std::move(*status);
+  if (const auto created_at = read_text(input.configuration, "created_at")) {
+    input.created_at = parse_timestamp(*created_at);
+  }
+  input.is_shared = read_flag(input.configuration, "is_shared");
+  return input;
+}
+
+CachedCluster clean_cluster(const CachedCluster& cluster, const Redactor& redactor) {
+  CachedCluster clean = cluster;
+  clean.cluster_id = require_id(cluster.cluster_id, "cluster id");
+  const auto clean_text = [&](std::string& text, std::string_view what) {
+    require_text(text, what);
+    text = redactor.text(text);
+    if (text.size() > max_error_message_bytes) {
+      throw InvalidArgument(fmt::format("{} has {} bytes; at most {} are taken", what, text.size(),
+                                        max_error_message_bytes));
+    }
+  };
+  if (clean.cluster_name) clean_text(*clean.cluster_name, "the cluster name");
+  if (clean.host) clean_text(*clean.host, "the host");
+  clean_text(clean.status, "the status");
+  if (clean.num_workers && *clean.num_workers < 0) {
+    throw InvalidArgument("the number of workers is negative; it is 0 or more");
+  }
+  if (clean.access_count < 0) {
+    throw InvalidArgument("the access count is negative; it is 0 or more");
+  }
+  for (const Timestamp time : {clean.created_at, clean.expiry_time, clean.last_accessed}) {
+    static_cast<void>(format_timestamp(time));  // throws for what cannot be stored
+  }
+  return clean;
+}
+
+void require_expiry(std::chrono::microseconds expiry) {
+  if (expiry < std::chrono::microseconds{0} || expiry > std::chrono::years{100}) {
+    throw InvalidArgument("the default expiry lies outside 0 to 100 years; give one inside");
+  }
+}
+
+}  // namespace dbcache::commands

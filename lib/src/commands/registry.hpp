@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include <dbcache/registry.hpp>
+
+#include "commands/decision.hpp"
+#include "projections/tables.hpp"
+#include "system/process.hpp"
+
+// The rules of the table `shared_cluster_registry`: (command, rows, present) -> events. Pure.
+namespace dbcache::commands {
+
+struct RegisterCreation {
+  std::string config_hash;
+  system::ProcessIdentity worker;
+};
+
+/// What a registration did; the entry it leaves is read after the events are projected.
+struct Registered {
+  bool created = false;
+  bool joinable = false;
+};
+Decision<Registered> decide(const RegisterCreation& command, const projections::TableReader& rows,
+                            Timestamp now);
+
+struct ChangeStatus {
+  std::string config_hash;
+  RegistryStatus status = RegistryStatus::creating;
+  StatusDetails details;
+};
+Events decide(const ChangeStatus& command, const projections::TableReader& rows, Timestamp now);
+
+struct IncrementUsage {
+  std::string config_hash;
+};
+Decision<std::int64_t> decide(const IncrementUsage& command, const projections::TableReader& rows,
+                              Timestamp now);
+
+struct DecrementUsage {
+  std::string config_hash;
+};
+Decision<std::int64_t> decide(const DecrementUsage& command, const projections::TableReader& rows,
+                              Timestamp now);
+
+struct CleanUpEntry {
+  std::string config_hash;
+};
+Events decide(const CleanUpEntry& command, const projections::TableReader& rows, Timestamp now);
+
+struct ClearRegistry {};
+Decision<std::size_t> decide(const ClearRegistry& command, const projections::TableReader& rows,
+                             Timestamp now);
+
+/// Whether a worker may wait for the entry's cluster, or use it: creating or ready.
+bool is_joinable(const RegistryEntry& entry);
+
+}  // namespace dbcache::commands

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <dbcache/replay.hpp>
+
+#include "store/event_record.hpp"
+#include "text/sha256.hpp"
+
+// The hash chain. docs/log-format.md describes it, with test vectors; changing it breaks every log.
+namespace dbcache::store {
+
+/// The hash of an event that follows one with `previous_hash` in its stream (empty for the first).
+/// `record.hash` is not looked at.
+std::string chain_hash(const EventRecord& record, std::string_view previous_hash);
+
+/// Goes over a log in order of position and tells the first thing wrong in each stream, gaps, and
+/// the head. Memory grows with the number of streams, not of events.
+class ChainChecker {
+ public:
+  /// What is wrong with this event, unless its stream was found broken before; and gaps before it.
+  std::vector<LogProblem> check(const EventRecord& record);
+
+  /// Over the events checked so far.
+  [[nodiscard]] LogHead head() const;
+  [[nodiscard]] std::int64_t events() const { return events_; }
+  [[nodiscard]] std::int64_t last_position() const { return last_position_; }
+  [[nodiscard]] std::int64_t streams() const { return static_cast<std::int64_t>(streams_.size()); }
+
+ private:
+  struct Stream {
+    std::int64_t version = 0;
+    std::string hash;
+    bool broken = false;
+  };
+  std::map<std::string, Stream, std::less<>> streams_;
+  std::int64_t events_ = 0;
+  std::int64_t last_position_ = 0;
+  text::Sha256 head_;
+};
+
+}  // namespace dbcache::store

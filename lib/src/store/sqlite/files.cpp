@@ -1,0 +1,141 @@
+#include "store/sqlite/files.hpp"
+
+#include <array>
+#include <cerrno>
+#include <fcntl.h>
+#include <filesystem>
+#include <string_view>
+#include <system_error>
+#include <unistd.h>
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include <dbcache/errors.hpp>
+
+namespace dbcache::store::sqlite {
+namespace {
+
+std::string reason(int error) { return std::generic_category().message(error); }
+
+std::string directory_of(const std::string& path) {
+  return std::filesystem::path(path).parent_path().string();
+}
+
+bool may(const std::string& path, int mode) {
+  return ::faccessat(AT_FDCWD, path.c_str(), mode, AT_EACCESS) == 0;
+}
+
+constexpr mode_t permission_bits = 07777;
+
+}  // namespace
+
+std::optional<FileIdentity> find_database(const std::string& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) {
+    if (errno == ENOENT) return std::nullopt;
+    throw StorageFailure(fmt::format("the database {} cannot be reached: {}; check its directories",
+                                     path, reason(errno)));
+  }
+  if (S_ISDIR(status.st_mode)) {
+    throw StorageFailure(
+        fmt::format("the database {} is a directory; give the path of a file in it", path));
+  }
+  if (!S_ISREG(status.st_mode)) {
+    throw StorageFailure(
+        fmt::format("the database {} is not a regular file; give another path", path));
+  }
+  if (status.st_size == 0) return std::nullopt;
+  return FileIdentity{status.st_dev, status.st_ino};
+}
+
+void require_usable(const std::string& path) {
+  const std::string directory = directory_of(path);
+  struct statfs system {};
+  if (::statfs(directory.c_str(), &system) == 0 && is_network_filesystem(system.f_type)) {
+    throw StorageFailure(
+        fmt::format("the database {} is on a network file system, where SQLite's locks do not "
+                    "hold; put it on a "
+                    "local disk, or share a PostgreSQL database between machines",
+                    path));
+  }
+  const bool exists = may(path, F_OK);
+  if (exists && !may(path, R_OK | W_OK)) {
+    throw StorageFailure(fmt::format(
+        "you may not write the database {}, and reading it would leave files that lock its owner "
+        "out; ask its owner for write permission, or use a database of your own",
+        path));
+  }
+  if (!may(directory, W_OK | X_OK)) {
+    throw StorageFailure(fmt::format(
+        "you may not write in {}, where the database keeps its WAL; ask its owner for write "
+        "permission, or use a database of your own",
+        directory));
+  }
+}
+
+bool is_network_filesystem(long f_type) {
+  // linux/magic.h; CIFS and SMB2 from fs/smb/client/cifsfs.c.
+  constexpr std::array<unsigned long, 5> refused{0x6969, 0x517B, 0xFF534D42, 0xFE534D42,
+                                                 0x01021997};
+  for (const unsigned long magic : refused) {
+    if (static_cast<unsigned long>(f_type) == magic) return true;
+  }
+  return false;
+}
+
+void create_directories_for(const std::string& path) {
+  std::error_code error;
+  std::filesystem::create_directories(directory_of(path), error);
+  if (error) {
+    throw StorageFailure(
+        fmt::format("the directory {} cannot be made: {}; make it, or give another "
+                    "path for the database",
+                    directory_of(path), error.message()));
+  }
+}
+
+void align_side_files(const std::string& path) {
+  struct stat database {};
+  if (::stat(path.c_str(), &database) != 0) return;
+  // By path, never by descriptor: closing any descriptor of a file drops all POSIX locks that the
+  // process holds on it, SQLite's too (https://www.sqlite.org/howtocorrupt.html, 2.2).
+  for (const std::string_view suffix : {"-wal", "-shm"}) {
+    const std::string side = fmt::format("{}{}", path, suffix);
+    struct stat status {};
+    if (::lstat(side.c_str(), &status) != 0 || !S_ISREG(status.st_mode) ||
+        status.st_uid != ::geteuid()) {
+      continue;
+    }
+    const mode_t mode = database.st_mode & permission_bits;
+    if (status.st_gid != database.st_gid &&
+        ::lchown(side.c_str(), static_cast<uid_t>(-1), database.st_gid) != 0) {
+      continue;  // not a member of that group: the mode must not open it to another one
+    }
+    if ((status.st_mode & permission_bits) != mode) ::chmod(side.c_str(), mode);
+  }
+}
+
+int open_side_file(const std::string& path, const std::string& suffix) {
+  const std::string side = path + suffix;
+  const int descriptor = ::open(side.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+  if (descriptor < 0) return -errno;
+  struct stat database {};
+  struct stat status {};
+  if (::stat(path.c_str(), &database) == 0 && ::fstat(descriptor, &status) == 0 &&
+      (status.st_uid == ::geteuid() || ::geteuid() == 0)) {
+    const bool same_group = status.st_gid == database.st_gid ||
+                            ::fchown(descriptor, static_cast<uid_t>(-1), database.st_gid) == 0;
+    // Root hands it to the database's owner, as SQLite does with its own.
+    const bool same_owner = ::geteuid() != 0 || status.st_uid == database.st_uid ||
+                            ::fchown(descriptor, database.st_uid, static_cast<gid_t>(-1)) == 0;
+    const mode_t mode = database.st_mode & permission_bits;
+    if (same_group && same_owner && (status.st_mode & permission_bits) != mode) {
+      ::fchmod(descriptor, mode);
+    }
+  }
+  return descriptor;
+}
+
+}  // namespace dbcache::store::sqlite

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include <sys/types.h>
+
+namespace dbcache::store::sqlite {
+
+/// Which file a path led to.
+struct FileIdentity {
+  dev_t device{};
+  ino_t inode{};
+  bool operator==(const FileIdentity&) const = default;
+};
+
+/// The database file at `path`; nothing where there is none, or an empty one. Throws StorageFailure
+/// for what is no regular file, and for a path that cannot be followed.
+std::optional<FileIdentity> find_database(const std::string& path);
+
+/// Throws StorageFailure, before SQLite opens anything, where this user may not write the database
+/// or its directory: even a SELECT leaves -wal and -shm files that would lock their owner out. Also
+/// for a network file system, on which SQLite's locks do not hold between machines
+/// (https://www.sqlite.org/faq.html#q5).
+void require_usable(const std::string& path);
+
+/// NFS, CIFS, SMB and 9p, by statfs(2)'s f_type.
+bool is_network_filesystem(long f_type);
+
+/// Makes the directories above the database.
+void create_directories_for(const std::string& path);
+
+/// Gives the files beside the database its mode and group, where they are this user's to give.
+void align_side_files(const std::string& path);
+
+/// Opens a file beside the database for reading and writing, making it with the database's mode and
+/// group where it is missing. Follows no link. Returns the descriptor, or -errno.
+int open_side_file(const std::string& path, const std::string& suffix);
+
+}  // namespace dbcache::store::sqlite

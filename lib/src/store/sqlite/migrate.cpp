@@ -1,0 +1,101 @@
+#include "store/sqlite/migrate.hpp"
+
+#include <sqlite3.h>
+
+#include <fmt/format.h>
+
+#include <dbcache/errors.hpp>
+
+#include "store/migration.hpp"
+#include "store/sqlite/sqlite_event_log.hpp"
+#include "store/sqlite/sqlite_tables.hpp"
+
+namespace dbcache::store::sqlite {
+namespace {
+
+/// "dbca", in the database's header (https://www.sqlite.org/pragma.html#pragma_application_id).
+constexpr int application_id = 0x64626361;
+
+/// The migration that makes the log, and with it turns rows without events into events.
+constexpr int log_migration = 2;
+
+bool has_table(Connection& connection, const char* name) {
+  auto query = connection.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1");
+  query->bind(1, name);
+  return query->executeStep();
+}
+
+/// The tables of a database without a log may be another program's of the same names.
+void require_documented_columns(Connection& connection, const std::string& path) {
+  const SqliteTables tables(connection);
+  try {
+    static_cast<void>(tables.raw_clusters());
+    static_cast<void>(tables.raw_entries());
+  } catch (const SQLite::Exception& error) {
+    if (error.getErrorCode() != SQLITE_ERROR) throw;
+    throw CorruptDatabase(fmt::format(
+        "the tables of the database {} are not the documented ones ({}); give another path", path,
+        error.what()));
+  }
+}
+
+std::optional<AdoptionReport> adopt_rows(Connection& connection, Timestamp now,
+                                         const AdoptRows& adopt) {
+  SqliteTables tables(connection);
+  SqliteEventLog log(connection);
+  const commands::DocumentedRows rows = tables.documented_rows();
+  if (rows.clusters.empty() && rows.entries.empty()) return std::nullopt;
+  WriteSession session{tables, log, now};
+  return adopt(session, rows);
+}
+
+}  // namespace
+
+int newest_schema() { return sqlite_migrations().back().number; }
+
+Content look_into(Connection& connection, const std::string& path) {
+  const std::int64_t application = connection.integer("PRAGMA application_id");
+  const std::int64_t schema = connection.integer("PRAGMA user_version");
+  const bool empty = connection.integer("SELECT count(*) FROM sqlite_schema") == 0;
+  if (application == application_id) {
+    if (schema > newest_schema()) {
+      throw NewerSchema(fmt::format(
+          "the database {} has schema {}, and this dbcache knows up to {}; use the newer dbcache "
+          "that made it",
+          path, schema, newest_schema()));
+    }
+    return schema == newest_schema() ? Content::ours : Content::older;
+  }
+  if (application == 0 && schema == 0) {
+    if (empty) return Content::nothing;
+    if (has_table(connection, "clusters") && has_table(connection, "shared_cluster_registry")) {
+      require_documented_columns(connection, path);
+      return Content::older;
+    }
+  }
+  throw CorruptDatabase(
+      fmt::format("{} is a SQLite database of another program; give another path", path));
+}
+
+std::optional<AdoptionReport> migrate(Connection& connection, Timestamp now,
+                                      const AdoptRows& adopt) {
+  std::optional<AdoptionReport> report;
+  for (const Migration& migration : sqlite_migrations()) {
+    if (connection.integer("PRAGMA user_version") >= migration.number) continue;
+    SQLite::Transaction transaction(connection.database(), SQLite::TransactionBehavior::IMMEDIATE);
+    // Another process may have applied it while this one waited for the lock.
+    if (connection.integer("PRAGMA user_version") < migration.number) {
+      connection.execute(migration.sql);
+      if (migration.number == log_migration) {
+        report = adopt_rows(connection, now, adopt);
+      }
+      connection.execute(fmt::format("PRAGMA user_version = {}; PRAGMA application_id = {}",
+                                     migration.number, application_id)
+                             .c_str());
+    }
+    transaction.commit();
+  }
+  return report;
+}
+
+}  // namespace dbcache::store::sqlite

@@ -1,0 +1,307 @@
+#include "store/sqlite/sqlite_engine.hpp"
+
+#include <algorithm>
+#include <filesystem>
+#include <random>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include <dbcache/errors.hpp>
+
+#include "store/sqlite/connection.hpp"
+#include "store/sqlite/migrate.hpp"
+#include "store/sqlite/sqlite_event_log.hpp"
+#include "store/sqlite/sqlite_tables.hpp"
+
+namespace dbcache::store::sqlite {
+namespace {
+
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+
+constexpr std::size_t most_idle_readers = 4;
+
+/// The next in turn asks again after this long; everyone alike, so that none is favoured.
+constexpr microseconds least_turn_pause{50};
+constexpr microseconds most_turn_pause{250};
+
+/// A lock held by a program that takes no turns is asked for ever less often.
+constexpr milliseconds first_lock_pause{1};
+constexpr milliseconds most_lock_pause{50};
+
+microseconds random_between(microseconds least, microseconds most) {
+  thread_local std::minstd_rand random{std::random_device{}()};
+  return microseconds(
+      std::uniform_int_distribution<microseconds::rep>(least.count(), most.count())(random));
+}
+
+void throw_if_past(std::chrono::steady_clock::time_point deadline, const EngineOptions& options) {
+  if (std::chrono::steady_clock::now() < deadline) return;
+  throw Busy(
+      fmt::format("the database {} stayed locked by another process for {} s; see who holds it "
+                  "(lsof), or raise "
+                  "the busy timeout",
+                  options.database, std::chrono::duration<double>(options.busy_timeout).count()));
+}
+
+std::uintmax_t size_of(const std::string& path, bool& exists) {
+  std::error_code error;
+  const std::uintmax_t size = std::filesystem::file_size(path, error);
+  exists = !error;
+  return error ? 0 : size;
+}
+
+}  // namespace
+
+/// A connection with what is read and written through it.
+struct SqliteEngine::Session {
+  Session(const std::string& path, Connection::Mode mode) : connection(path, mode) {}
+
+  Connection connection;
+  SqliteTables tables{connection};
+  SqliteEventLog log{connection};
+  FileIdentity file;
+};
+
+SqliteEngine::SqliteEngine(EngineOptions options)
+    : options_(std::move(options)), turn_(options_.database) {
+  ForkGate::instance().enroll(*this);
+}
+
+SqliteEngine::~SqliteEngine() {
+  ForkGate& gate = ForkGate::instance();
+  gate.withdraw(*this);
+  if (gate.closed_to_this_process()) {
+    // These connections are the parent's: closing them here would touch its files.
+    for (auto* idle : {&idle_writers_, &idle_readers_}) {
+      for (SessionPointer& session : *idle) static_cast<void>(session.release());
+    }
+  }
+}
+
+Timestamp SqliteEngine::now() {
+  return std::chrono::floor<microseconds>(std::chrono::system_clock::now());
+}
+
+std::optional<AdoptionReport> SqliteEngine::adoption() const {
+  const std::lock_guard lock(mutex_);
+  return adoption_;
+}
+
+// ---- Transactions
+
+void SqliteEngine::write(std::optional<Timestamp> now, const WriteWork& work) {
+  with_turn([&] { write_once(now, work); });
+}
+
+void SqliteEngine::with_turn(const std::function<void()>& attempt) {
+  const Deadline until = deadline();
+  const WriterQueue::Place place(queue_, until);
+  for (int locked = 0;;) {
+    bool taken = false;
+    {
+      const ForkGate::Pass pass;
+      create_directories_for(options_.database);
+      require_usable(options_.database);
+      taken = turn_.try_take();
+      if (taken) {
+        struct Leave {
+          Turn& turn;
+          ~Leave() { turn.leave(); }
+        } const leave{turn_};
+        try {
+          return attempt();
+        } catch (const DatabaseLocked&) {
+        } catch (const SQLite::Exception& error) {
+          try {
+            throw_typed(error, options_.database);
+          } catch (const DatabaseLocked&) {
+          }
+        }
+      } else if (std::chrono::steady_clock::now() >= until) {
+        turn_.leave();
+      }
+    }
+    if (taken) {
+      wait_for_lock(until, locked++);
+    } else {
+      throw_if_past(until, options_);
+      std::this_thread::sleep_for(random_between(least_turn_pause, most_turn_pause));
+    }
+  }
+}
+
+void SqliteEngine::write_once(std::optional<Timestamp> now, const WriteWork& work) {
+  SessionPointer session = take(idle_writers_, Missing::create, now);
+  Connection& connection = session->connection;
+  Sync sync = Sync::as_configured;
+  {
+    SQLite::Transaction transaction(connection.database(), SQLite::TransactionBehavior::IMMEDIATE);
+    WriteSession view{session->tables, session->log, now.value_or(this->now())};
+    sync = work(view);
+    try {
+      transaction.commit();
+    } catch (const SQLite::Exception& error) {
+      throw_typed(error, options_.database, true);
+    }
+  }
+  if (sync == Sync::always && options_.durability == Durability::relaxed) connection.sync_wal();
+  give_back(idle_writers_, std::move(session));
+}
+
+bool SqliteEngine::read(std::optional<Timestamp> now, const ReadWork& work) {
+  const Deadline until = deadline();
+  for (int locked = 0;; ++locked) {
+    try {
+      const ForkGate::Pass pass;
+      try {
+        return read_once(now, work);
+      } catch (const SQLite::Exception& error) {
+        throw_typed(error, options_.database);
+      }
+    } catch (const DatabaseLocked&) {
+    }
+    wait_for_lock(until, locked);
+  }
+}
+
+bool SqliteEngine::read_once(std::optional<Timestamp> now, const ReadWork& work) {
+  SessionPointer session = take(idle_readers_, Missing::leave, now);
+  if (!session) return false;
+  {
+    SQLite::Transaction transaction(session->connection.database());
+    work({session->tables, session->log, now.value_or(this->now())});
+    transaction.commit();
+  }
+  give_back(idle_readers_, std::move(session));
+  return true;
+}
+
+SqliteEngine::Deadline SqliteEngine::deadline() const {
+  return std::chrono::steady_clock::now() + options_.busy_timeout;
+}
+
+void SqliteEngine::wait_for_lock(Deadline until, int attempt) const {
+  throw_if_past(until, options_);
+  const milliseconds most =
+      std::min(most_lock_pause, first_lock_pause * (1 << std::min(attempt, 6)));
+  std::this_thread::sleep_for(random_between(most / 2, most));
+}
+
+// ---- Connections
+
+SqliteEngine::SessionPointer SqliteEngine::take(std::vector<SessionPointer>& idle, Missing missing,
+                                                std::optional<Timestamp> now) {
+  const auto file = find_database(options_.database);
+  SessionPointer session;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!idle.empty()) {
+      session = std::move(idle.back());
+      idle.pop_back();
+    }
+  }
+  if (session && session->file == file) {
+    if (session->connection.integer("PRAGMA user_version") == newest_schema()) return session;
+  } else if (session) {
+    session->connection.leave_wal_on_close();  // the path leads to another file by now
+  }
+  session.reset();
+  if (!file && missing == Missing::leave) return nullptr;
+  return open(missing, now);
+}
+
+SqliteEngine::SessionPointer SqliteEngine::open(Missing missing, std::optional<Timestamp> now) {
+  require_usable(options_.database);
+  auto session = std::make_unique<Session>(options_.database, missing == Missing::create
+                                                                  ? Connection::Mode::create
+                                                                  : Connection::Mode::existing);
+  Connection& connection = session->connection;
+  const Content content = look_into(connection, options_.database);
+  if (content == Content::nothing && missing == Missing::leave) return nullptr;
+
+  auto mode = connection.prepare("PRAGMA journal_mode = WAL");
+  mode->executeStep();
+  if (mode->getColumn(0).getString() != "wal") {
+    throw StorageFailure(fmt::format(
+        "the database {} cannot be switched to a write-ahead log; put it on a local disk",
+        options_.database));
+  }
+  mode->reset();
+  connection.execute(options_.durability == Durability::relaxed ? "PRAGMA synchronous = NORMAL"
+                                                                : "PRAGMA synchronous = FULL");
+  if (content != Content::ours) {
+    // Rows that are rewritten while they are adopted may hold secrets: none may stay in free pages.
+    connection.execute("PRAGMA secure_delete = ON");
+    if (auto report = migrate(connection, now.value_or(this->now()), options_.adopt)) {
+      connection.execute("PRAGMA wal_checkpoint(TRUNCATE)");
+      const std::lock_guard lock(mutex_);
+      adoption_ = std::move(report);
+    }
+  }
+  align_side_files(options_.database);
+  const auto file = find_database(options_.database);
+  if (!file) throw DatabaseLocked{};  // removed this very moment: begin again
+  session->file = *file;
+  return session;
+}
+
+void SqliteEngine::give_back(std::vector<SessionPointer>& idle, SessionPointer session) {
+  const std::lock_guard lock(mutex_);
+  if (idle.size() < most_idle_readers) idle.push_back(std::move(session));
+}
+
+// ---- Around a fork
+
+void SqliteEngine::before_fork(Users users) {
+  queue_.lock_for_fork();
+  mutex_.lock();
+  if (users == Users::some) return;
+  for (auto* idle : {&idle_writers_, &idle_readers_}) {
+    for (const SessionPointer& session : *idle) session->connection.leave_wal_on_close();
+    idle->clear();
+  }
+  turn_.close();
+}
+
+void SqliteEngine::after_fork_in_parent() {
+  mutex_.unlock();
+  queue_.unlock_in_parent();
+}
+
+void SqliteEngine::after_fork_in_child() {
+  mutex_.unlock();
+  queue_.reset_in_child();
+}
+
+// ---- The database as a whole
+
+void SqliteEngine::optimize(Vacuum vacuum) {
+  with_turn([&] {
+    SessionPointer session = take(idle_writers_, Missing::leave, std::nullopt);
+    if (!session) return;
+    Connection& connection = session->connection;
+    if (vacuum == Vacuum::yes) connection.execute("VACUUM");
+    connection.execute("PRAGMA analysis_limit = 1000; ANALYZE");
+    auto checkpoint = connection.prepare("PRAGMA wal_checkpoint(TRUNCATE)");
+    checkpoint->executeStep();
+    if (checkpoint->getColumn(0).getInt() != 0) throw DatabaseLocked{};
+    checkpoint->reset();
+    give_back(idle_writers_, std::move(session));
+  });
+}
+
+DatabaseInfo SqliteEngine::info() {
+  DatabaseInfo info;
+  info.path = options_.database;
+  static_cast<void>(find_database(options_.database));  // says what is wrong with a path
+  info.database_size = size_of(options_.database, info.exists);
+  info.wal_size = size_of(options_.database + "-wal", info.wal_exists);
+  info.shm_size = size_of(options_.database + "-shm", info.shm_exists);
+  return info;
+}
+
+std::int64_t SqliteEngine::schema_version() const { return newest_schema(); }
+
+}  // namespace dbcache::store::sqlite

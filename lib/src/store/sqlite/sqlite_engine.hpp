@@ -1,0 +1,63 @@
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "store/engine.hpp"
+#include "store/fork_gate.hpp"
+#include "store/sqlite/files.hpp"
+#include "store/sqlite/turn.hpp"
+#include "store/sqlite/writer_queue.hpp"
+
+namespace dbcache::store::sqlite {
+
+/// The embedded engine: one writing connection and a few reading ones, opened when first needed.
+class SqliteEngine final : public Engine, private ForkAware {
+ public:
+  explicit SqliteEngine(EngineOptions options);
+  ~SqliteEngine() override;
+
+  void write(std::optional<Timestamp> now, const WriteWork& work) override;
+  bool read(std::optional<Timestamp> now, const ReadWork& work) override;
+  Timestamp now() override;
+  void optimize(Vacuum vacuum) override;
+  DatabaseInfo info() override;
+  std::int64_t schema_version() const override;
+  std::optional<AdoptionReport> adoption() const override;
+
+ private:
+  using Deadline = std::chrono::steady_clock::time_point;
+  struct Session;
+  using SessionPointer = std::unique_ptr<Session>;
+
+  void before_fork(Users users) override;
+  void after_fork_in_parent() override;
+  void after_fork_in_child() override;
+
+  /// Runs `attempt` holding a pass and the turn to write, until it is not stopped by a lock.
+  void with_turn(const std::function<void()>& attempt);
+  void write_once(std::optional<Timestamp> now, const WriteWork& work);
+  bool read_once(std::optional<Timestamp> now, const ReadWork& work);
+
+  /// An idle session on the file that the path leads to now, or a new one; nothing where there is
+  /// no database. `create` makes and migrates one.
+  enum class Missing { leave, create };
+  SessionPointer take(std::vector<SessionPointer>& idle, Missing missing,
+                      std::optional<Timestamp> now);
+  SessionPointer open(Missing missing, std::optional<Timestamp> now);
+  void give_back(std::vector<SessionPointer>& idle, SessionPointer session);
+
+  [[nodiscard]] Deadline deadline() const;
+  void wait_for_lock(Deadline deadline, int attempt) const;
+
+  const EngineOptions options_;
+  WriterQueue queue_;
+  Turn turn_;
+  mutable std::mutex mutex_;  // guards what follows
+  std::vector<SessionPointer> idle_writers_;
+  std::vector<SessionPointer> idle_readers_;
+  std::optional<AdoptionReport> adoption_;
+};
+
+}  // namespace dbcache::store::sqlite

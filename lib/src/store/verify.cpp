@@ -1,0 +1,72 @@
+#include <limits>
+
+#include <boost/algorithm/string/case_conv.hpp>
+#include <fmt/format.h>
+
+#include "store/chain.hpp"
+#include "store/store.hpp"
+
+namespace dbcache::store {
+namespace {
+
+/// What a kept head says of the log, once it has been read to there.
+std::optional<LogProblem> compare_heads(const LogHead& kept, const std::optional<LogHead>& found,
+                                        std::int64_t events) {
+  if (!found) {
+    return LogProblem{0, "", 0,
+                      fmt::format("the log has {} events, and the kept head is of {}: its tail was "
+                                  "cut off",
+                                  events, kept.events)};
+  }
+  if (found->hash != boost::algorithm::to_lower_copy(kept.hash)) {
+    return LogProblem{0, "", 0,
+                      fmt::format("the first {} events are not those of the kept head: their head "
+                                  "is {}:{}",
+                                  kept.events, found->events, found->hash)};
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+VerifyReport verify(const Store& store, const VerifyOptions& options) {
+  VerifyReport report;
+  ChainChecker checker;
+  LogProgress progress;
+  std::optional<LogHead> at_kept;
+  const auto keep_head = [&] {
+    if (options.kept_head && checker.events() == options.kept_head->events) {
+      at_kept = checker.head();
+    }
+  };
+  keep_head();
+  // From below zero, so that a row that was put before the first event is seen.
+  std::int64_t after = std::numeric_limits<std::int64_t>::min();
+  for (bool more = true; more;) {
+    std::vector<EventRecord> page;
+    store.read([&](const ReadSession& session) {
+      if (progress.events_total == 0) progress.events_total = session.log.last_position();
+      page = session.log.read(after, page_size);
+    });
+    for (const EventRecord& record : page) {
+      for (LogProblem& problem : checker.check(record)) {
+        report.problems.push_back(std::move(problem));
+      }
+      keep_head();
+      after = record.position;
+    }
+    more = !page.empty();
+    progress.events_done = checker.events();
+    if (more && options.on_progress) options.on_progress(progress);
+  }
+  report.head = checker.head();
+  report.streams = checker.streams();
+  if (options.kept_head) {
+    if (auto problem = compare_heads(*options.kept_head, at_kept, checker.events())) {
+      report.problems.push_back(std::move(*problem));
+    }
+  }
+  return report;
+}
+
+}  // namespace dbcache::store

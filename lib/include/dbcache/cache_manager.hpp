@@ -21,8 +21,8 @@ namespace dbcache {
 /// the same transaction as the rows it changes; a call that returned is on disk.
 ///
 /// Thread-safe: all members may be called from several threads at once. Safe over fork(): parent
-/// and child may both go on using a manager made before it. A call that cannot do its work throws an
-/// Error and changes nothing; beside those named, any call may throw Busy, CorruptDatabase,
+/// and child may both go on using a manager made before it. A call that cannot do its work throws
+/// an Error and changes nothing; beside those named, any call may throw Busy, CorruptDatabase,
 /// NewerSchema and StorageFailure.
 ///
 /// An id or hash is 1 to 255 bytes of UTF-8 without NUL; InvalidArgument otherwise. Reading never
@@ -91,8 +91,8 @@ class DBCACHE_EXPORT CacheManager {
   /// Whether there is an entry that is creating or ready.
   [[nodiscard]] bool can_join_shared_cluster_creation(std::string_view config_hash) const;
 
-  /// Changes an entry's status. Throws NotFound for an unknown hash, and InvalidArgument for `ready`
-  /// with no cluster id given or known.
+  /// Changes an entry's status. Throws NotFound for an unknown hash, and InvalidArgument for
+  /// `ready` with no cluster id given or known.
   void update_shared_cluster_status(std::string_view config_hash, RegistryStatus status,
                                     const StatusDetails& details = {});
 

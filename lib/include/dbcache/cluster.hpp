@@ -37,9 +37,9 @@ struct CachedCluster {
 /// What `status` shows of the active cluster.
 struct CachedClusterInfo {
   CachedCluster cluster;
-  bool is_valid = false;                    ///< Active and not expired.
-  std::chrono::microseconds remaining{};    ///< Until expiry; 0 when it has passed.
-  bool from_environment = false;            ///< Stands in from DATABRICKS_CLUSTER_ID; no row.
+  bool is_valid = false;                  ///< Active and not expired.
+  std::chrono::microseconds remaining{};  ///< Until expiry; 0 when it has passed.
+  bool from_environment = false;          ///< Stands in from DATABRICKS_CLUSTER_ID; no row.
 };
 
 /// Which rows `get_all_clusters` returns: those that fit every field that is set.
@@ -55,7 +55,7 @@ struct CacheStatistics {
   std::int64_t active_clusters = 0;   ///< is_active.
   std::int64_t expired_clusters = 0;  ///< Past their expiry and not cleaned up.
   std::int64_t total_accesses = 0;
-  std::int64_t shared_clusters = 0;   ///< is_shared.
+  std::int64_t shared_clusters = 0;    ///< is_shared.
   std::uintmax_t cache_file_size = 0;  ///< Bytes of the database file, without its WAL.
 
   bool operator==(const CacheStatistics&) const = default;
@@ -89,9 +89,9 @@ struct HashOptions {
 };
 
 /// The name of a configuration: SHA-256, in lower-case hex, of its canonical JSON (RFC 8785). Every
-/// key counts but `cluster_id`, `created_at`, `expiry_time`, `status`, `is_shared`, those of secrets
-/// (at any depth), and those left out by `options`. `host` is taken with https:// and without a
-/// trailing slash, from DATABRICKS_HOST where it is missing. Throws InvalidArgument for a
+/// key counts but `cluster_id`, `created_at`, `expiry_time`, `status`, `is_shared`, those of
+/// secrets (at any depth), and those left out by `options`. `host` is taken with https:// and
+/// without a trailing slash, from DATABRICKS_HOST where it is missing. Throws InvalidArgument for a
 /// configuration that has no canonical form (a number outside IEEE 754 doubles, invalid UTF-8,
 /// nesting past 32 levels). Thread-safe.
 [[nodiscard]] DBCACHE_EXPORT std::string config_hash(const ClusterConfig& config,

@@ -28,8 +28,8 @@ struct RecordedEvent {
   std::string stream;         ///< `cluster-<cluster_id>` or `registry-<config_hash>`.
   std::int64_t version = 0;   ///< In its stream, from 1.
   std::string type;
-  std::string payload;     ///< JSON, byte for byte as stored.
-  std::string metadata;    ///< JSON, byte for byte as stored: host, pid, user, program, label.
+  std::string payload;   ///< JSON, byte for byte as stored.
+  std::string metadata;  ///< JSON, byte for byte as stored: host, pid, user, program, label.
   Timestamp recorded_at{};
   std::string command_id;  ///< 32 hex digits; the events of one command share it.
   std::string hash;        ///< 64 hex digits; docs/log-format.md says of what.

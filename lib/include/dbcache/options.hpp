@@ -55,7 +55,7 @@ enum class Vacuum {
 struct AdoptionReport {
   std::int64_t clusters = 0;
   std::int64_t registry_entries = 0;
-  std::string timezone;  ///< What times with a `T` and no offset were read in.
+  std::string timezone;            ///< What times with a `T` and no offset were read in.
   std::vector<std::string> notes;  ///< What could not be taken as it was, row by row.
 };
 

@@ -47,11 +47,11 @@ struct RowDifference {
 };
 
 struct ReplayReport {
-  std::int64_t events = 0;              ///< Read from the log.
-  std::int64_t clusters = 0;            ///< Rows that the log makes in `clusters`.
-  std::int64_t registry_entries = 0;    ///< Rows that it makes in `shared_cluster_registry`.
+  std::int64_t events = 0;                 ///< Read from the log.
+  std::int64_t clusters = 0;               ///< Rows that the log makes in `clusters`.
+  std::int64_t registry_entries = 0;       ///< Rows that it makes in `shared_cluster_registry`.
   std::vector<RowDifference> differences;  ///< Found before anything was written.
-  bool rebuilt = false;                 ///< The tables were written anew.
+  bool rebuilt = false;                    ///< The tables were written anew.
 };
 
 /// The log's head, to keep elsewhere: the number of events N, and SHA-256, in hex, over the hashes
@@ -77,7 +77,7 @@ struct LogProblem {
 };
 
 struct VerifyReport {
-  LogHead head;                      ///< Of the log as it is.
+  LogHead head;  ///< Of the log as it is.
   std::int64_t streams = 0;
   std::vector<LogProblem> problems;  ///< At most one a stream: its first; and those of the log.
 

@@ -1,0 +1,140 @@
+#include <dbcache/json.hpp>
+
+#include "events/fields.hpp"
+#include "text/json_text.hpp"
+
+namespace json = boost::json;
+
+namespace dbcache {
+
+BOOST_DESCRIBE_STRUCT(CacheStatistics, (),
+                      (total_clusters, active_clusters, expired_clusters, total_accesses,
+                       shared_clusters, cache_file_size))
+BOOST_DESCRIBE_STRUCT(DatabaseInfo, (),
+                      (path, exists, database_size, wal_exists, wal_size, shm_exists, shm_size,
+                       schema_version, events))
+BOOST_DESCRIBE_STRUCT(AdoptionReport, (), (clusters, registry_entries, timezone, notes))
+BOOST_DESCRIBE_STRUCT(LogHead, (), (events, hash))
+BOOST_DESCRIBE_STRUCT(LogProblem, (), (position, stream, version, what))
+
+namespace {
+
+template <class Struct>
+json::object describe(const Struct& given) {
+  json::object object;
+  events::write_fields(given, object);
+  return object;
+}
+
+std::string_view word_of(RowEffect effect) {
+  switch (effect) {
+    case RowEffect::none:
+      return "none";
+    case RowEffect::made:
+      return "made";
+    case RowEffect::changed:
+      return "changed";
+    case RowEffect::removed:
+      return "removed";
+  }
+  return "unknown";
+}
+
+std::string_view word_of(RowDifference::Kind kind) {
+  switch (kind) {
+    case RowDifference::Kind::missing:
+      return "missing";
+    case RowDifference::Kind::unexpected:
+      return "unexpected";
+    case RowDifference::Kind::changed:
+      return "changed";
+  }
+  return "unknown";
+}
+
+/// Stored JSON as JSON; as a string where it was damaged.
+json::value stored_json(const std::string& stored) {
+  try {
+    return text::parse_json(stored, "stored JSON");
+  } catch (const Error&) {
+    return json::string(stored);
+  }
+}
+
+template <class Items>
+json::array list(const Items& items) {
+  json::array array;
+  for (const auto& item : items) array.push_back(to_json(item));
+  return array;
+}
+
+}  // namespace
+
+json::object to_json(const CachedCluster& cluster) { return describe(cluster); }
+json::object to_json(const RegistryEntry& entry) { return describe(entry); }
+json::object to_json(const CacheStatistics& statistics) { return describe(statistics); }
+json::object to_json(const LogHead& head) { return describe(head); }
+json::object to_json(const DatabaseInfo& info) { return describe(info); }
+json::object to_json(const AdoptionReport& report) { return describe(report); }
+
+json::object to_json(const CachedClusterInfo& info) {
+  json::object object = to_json(info.cluster);
+  object["is_valid"] = info.is_valid;
+  object["remaining"] = std::chrono::duration<double>(info.remaining).count();
+  object["from_environment"] = info.from_environment;
+  return object;
+}
+
+json::object to_json(const RecordedEvent& event) {
+  json::object object;
+  object["position"] = event.position;
+  object["stream"] = event.stream;
+  object["version"] = event.version;
+  object["type"] = event.type;
+  object["recorded_at"] = format_timestamp(event.recorded_at);
+  object["metadata"] = stored_json(event.metadata);
+  object["payload"] = stored_json(event.payload);
+  object["command_id"] = event.command_id;
+  object["hash"] = event.hash;
+  object["effect"] = word_of(event.effect);
+  json::object& changes = object["changes"].emplace_object();
+  for (const ColumnChange& change : event.changes) {
+    changes[change.column] = json::object{{"before", change.before}, {"after", change.after}};
+  }
+  return object;
+}
+
+json::object to_json(const RowDifference& difference) {
+  json::object object;
+  object["table"] = difference.table;
+  object["key"] = difference.key;
+  object["kind"] = word_of(difference.kind);
+  object["column"] = difference.column.empty() ? json::value() : json::value(difference.column);
+  object["expected"] = difference.expected;
+  object["found"] = difference.found;
+  return object;
+}
+
+json::object to_json(const ReplayReport& report) {
+  json::object object;
+  object["events"] = report.events;
+  object["clusters"] = report.clusters;
+  object["registry_entries"] = report.registry_entries;
+  object["differences"] = list(report.differences);
+  object["rebuilt"] = report.rebuilt;
+  return object;
+}
+
+json::object to_json(const VerifyReport& report) {
+  json::object object;
+  object["ok"] = report.ok();
+  object["head"] = to_json(report.head);
+  object["streams"] = report.streams;
+  json::array& problems = object["problems"].emplace_array();
+  for (const LogProblem& problem : report.problems) problems.push_back(describe(problem));
+  return object;
+}
+
+std::string write_json(const json::value& value) { return text::json_text(value); }
+
+}  // namespace dbcache

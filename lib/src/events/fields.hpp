@@ -64,7 +64,7 @@ void write_fields(const Struct& from, boost::json::object& to) {
     const auto& field = from.*member.pointer;
     if constexpr (projections::is_row<std::remove_cvref_t<decltype(field)>>) {
       write_fields(field, to);
-      to.erase("id");
+      to.stable_erase("id");
     } else {
       to[member.name] = write_field(field);
     }

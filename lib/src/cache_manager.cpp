@@ -15,7 +15,8 @@ namespace dbcache {
 
 class CacheManager::Impl {
  public:
-  explicit Impl(const Options& options) : default_expiry(options.default_expiry), store(options) {
+  explicit Impl(Options options)
+      : default_expiry(options.default_expiry), store(std::move(options)) {
     commands::require_expiry(default_expiry);
   }
 
@@ -66,7 +67,7 @@ class CacheManager::Impl {
   store::Store store;
 };
 
-CacheManager::CacheManager(Options options) : impl_(std::make_unique<Impl>(options)) {}
+CacheManager::CacheManager(Options options) : impl_(std::make_unique<Impl>(std::move(options))) {}
 CacheManager::~CacheManager() = default;
 CacheManager::CacheManager(CacheManager&&) noexcept = default;
 CacheManager& CacheManager::operator=(CacheManager&&) noexcept = default;

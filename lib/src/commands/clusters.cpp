@@ -1,5 +1,8 @@
 #include "commands/clusters.hpp"
 
+#include <algorithm>
+#include <iterator>
+
 namespace dbcache::commands {
 namespace {
 
@@ -20,9 +23,7 @@ template <class Describe>
 Decision<std::size_t> remove_each(const std::vector<CachedCluster>& clusters, Describe describe) {
   Decision<std::size_t> decision;
   // Oldest first: a history reads in the order in which the rows came.
-  for (auto row = clusters.rbegin(); row != clusters.rend(); ++row) {
-    decision.events.emplace_back(describe(*row));
-  }
+  std::transform(clusters.rbegin(), clusters.rend(), std::back_inserter(decision.events), describe);
   decision.result = clusters.size();
   return decision;
 }

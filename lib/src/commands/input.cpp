@@ -75,7 +75,7 @@ std::string clean_label(std::string_view label, const Redactor& redactor) {
 
 std::string clean_error_message(std::string_view message, const Redactor& redactor) {
   require_text(message, "the error message");
-  const std::string clean = redactor.text(message);
+  std::string clean = redactor.text(message);
   if (clean.size() <= max_error_message_bytes) return clean;
   return fmt::format("{} [cut: {} bytes in all]", text::cut_utf8(clean, max_error_message_bytes),
                      clean.size());

@@ -1,5 +1,8 @@
 #include "commands/registry.hpp"
 
+#include <algorithm>
+#include <iterator>
+
 #include <fmt/format.h>
 
 #include <dbcache/errors.hpp>
@@ -56,10 +59,12 @@ Events decide(const CleanUpEntry& command, const TableReader& rows, Timestamp) {
 Decision<std::size_t> decide(const ClearRegistry&, const TableReader& rows, Timestamp) {
   Decision<std::size_t> decision;
   const auto entries = rows.entries();
-  for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry) {
-    decision.events.emplace_back(
-        events::RegistryEntryRemoved{entry->config_hash, events::EntryRemovalReason::cleaned_up});
-  }
+  // Oldest first, as for clusters.
+  std::transform(entries.rbegin(), entries.rend(), std::back_inserter(decision.events),
+                 [](const RegistryEntry& entry) {
+                   return events::RegistryEntryRemoved{entry.config_hash,
+                                                       events::EntryRemovalReason::cleaned_up};
+                 });
   decision.result = entries.size();
   return decision;
 }

@@ -22,7 +22,7 @@ class ForkAware {
 
  protected:
   ForkAware() = default;
-  virtual ~ForkAware() = default;
+  ~ForkAware() = default;  // not deleted through this base
 };
 
 /// Keeps connections and fork() apart, for the whole process (pthread_atfork(3)).

@@ -1,6 +1,7 @@
 #include "store/store.hpp"
 
 #include <algorithm>
+#include <utility>
 #include <unistd.h>
 
 #include "commands/input.hpp"
@@ -32,10 +33,10 @@ bool must_be_synced(const events::Event& event) {
 
 }  // namespace
 
-Store::Store(const Options& options)
+Store::Store(Options options)
     : origin_{text::to_valid_utf8(system::host_name()), text::to_valid_utf8(system::user_name()),
-              text::to_valid_utf8(system::program_name()), options.label},
-      clock_(options.clock) {
+              text::to_valid_utf8(system::program_name()), std::move(options.label)},
+      clock_(std::move(options.clock)) {
   if (!options.adoption_timezone.empty()) adoption_zone_.emplace(options.adoption_timezone);
   engine_ =
       open_engine(options, [this](WriteSession& session, const commands::DocumentedRows& rows) {

@@ -24,7 +24,7 @@ inline constexpr std::size_t page_size = 1000;
 class Store {
  public:
   /// Throws InvalidArgument for options that no database could have.
-  explicit Store(const Options& options);
+  explicit Store(Options options);
 
   /// Decides on the rows as they are, appends the events and projects them; `observe` sees the rows
   /// after that, still inside the transaction. On disk when it returns.

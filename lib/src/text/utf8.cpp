@@ -1,5 +1,7 @@
 #include "text/utf8.hpp"
 
+#include <array>
+
 namespace dbcache::text {
 namespace {
 
@@ -22,7 +24,7 @@ std::optional<CodePoint> first_code_point(std::string_view text) {
     if ((byte_at(text, at) & 0xC0) != 0x80) return std::nullopt;
     value = (value << 6) | (byte_at(text, at) & 0x3F);
   }
-  constexpr char32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+  constexpr std::array<char32_t, 5> least{0, 0, 0x80, 0x800, 0x10000};
   const bool surrogate = value >= 0xD800 && value <= 0xDFFF;
   if (value < least[size] || surrogate || value > 0x10FFFF) return std::nullopt;
   return CodePoint{value, size};

@@ -153,16 +153,21 @@ void SqliteEngine::write_once(std::optional<Timestamp> now, const WriteWork& wor
 bool SqliteEngine::read(std::optional<Timestamp> now, const ReadWork& work) {
   const Deadline until = deadline();
   for (int locked = 0;; ++locked) {
-    try {
-      const ForkGate::Pass pass;
-      try {
-        return read_once(now, work);
-      } catch (const SQLite::Exception& error) {
-        throw_typed(error, options_.database);
-      }
-    } catch (const DatabaseLocked&) {
-    }
+    if (const auto done = try_read(now, work)) return *done;
     wait_for_lock(until, locked);
+  }
+}
+
+std::optional<bool> SqliteEngine::try_read(std::optional<Timestamp> now, const ReadWork& work) {
+  const ForkGate::Pass pass;
+  try {
+    try {
+      return read_once(now, work);
+    } catch (const SQLite::Exception& error) {
+      throw_typed(error, options_.database);
+    }
+  } catch (const DatabaseLocked&) {
+    return std::nullopt;
   }
 }
 

@@ -38,6 +38,8 @@ class SqliteEngine final : public Engine, private ForkAware {
   /// Runs `attempt` holding a pass and the turn to write, until it is not stopped by a lock.
   void with_turn(const std::function<void()>& attempt);
   void write_once(std::optional<Timestamp> now, const WriteWork& work);
+  /// Nothing where a lock stood in the way.
+  std::optional<bool> try_read(std::optional<Timestamp> now, const ReadWork& work);
   bool read_once(std::optional<Timestamp> now, const ReadWork& work);
 
   /// An idle session on the file that the path leads to now, or a new one; nothing where there is

@@ -11,8 +11,7 @@ using projections::TableReader;
 /// One cluster is active at a time: caching an active one deactivates the others.
 void deactivate_others(const std::string& cluster_id, const TableReader& rows, Timestamp now,
                        Events& events) {
-  for (const CachedCluster& other :
-       rows.clusters({.is_active = true, .is_shared = {}, .is_expired = {}}, now)) {
+  for (const CachedCluster& other : rows.clusters({.is_active = true}, now)) {
     if (other.cluster_id != cluster_id) {
       events.emplace_back(events::ClusterDeactivated{other.cluster_id, cluster_id});
     }
@@ -65,14 +64,13 @@ Events decide(const SaveCluster& command, const TableReader& rows, Timestamp now
 Decision<bool> decide(const AccessCluster& command, const TableReader& rows, Timestamp now) {
   const auto row = rows.cluster(command.cluster_id);
   if (!row || !row->is_active) return {};
-  return {{events::ClusterAccessed{row->cluster_id, now, row->access_count + 1}}, true};
+  return {{events::ClusterAccessed{row->cluster_id, now, one_more(row->access_count)}}, true};
 }
 
 Decision<std::size_t> decide(const CleanUpExpired&, const TableReader& rows, Timestamp now) {
-  return remove_each(rows.clusters({.is_active = {}, .is_shared = {}, .is_expired = true}, now),
-                     [](const CachedCluster& row) {
-                       return events::ClusterExpired{row.cluster_id, row.expiry_time};
-                     });
+  return remove_each(rows.clusters({.is_expired = true}, now), [](const CachedCluster& row) {
+    return events::ClusterExpired{row.cluster_id, row.expiry_time};
+  });
 }
 
 Decision<bool> decide(const RemoveTerminated& command, const TableReader& rows, Timestamp) {
@@ -88,13 +86,13 @@ Decision<std::size_t> decide(const ClearClusters&, const TableReader& rows, Time
 }
 
 std::optional<CachedCluster> active_cluster(const TableReader& rows, Timestamp now) {
-  auto found = rows.clusters({.is_active = true, .is_shared = {}, .is_expired = false}, now, 1);
+  auto found = rows.clusters({.is_active = true, .is_expired = false}, now, 1);
   return found.empty() ? std::nullopt : std::optional(std::move(found.front()));
 }
 
 std::optional<CachedCluster> latest_active_cluster(const TableReader& rows, Timestamp now) {
   if (auto row = active_cluster(rows, now)) return row;
-  auto found = rows.clusters({.is_active = true, .is_shared = {}, .is_expired = {}}, now, 1);
+  auto found = rows.clusters({.is_active = true}, now, 1);
   return found.empty() ? std::nullopt : std::optional(std::move(found.front()));
 }
 

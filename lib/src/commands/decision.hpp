@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "events/event.hpp"
@@ -15,5 +17,10 @@ struct Decision {
   Events events;
   Result result{};
 };
+
+/// One more, but for a count that was driven to the end of its type from outside.
+constexpr std::int64_t one_more(std::int64_t count) {
+  return count < std::numeric_limits<std::int64_t>::max() ? count + 1 : count;
+}
 
 }  // namespace dbcache::commands

@@ -39,7 +39,7 @@ Events decide(const ChangeStatus& command, const TableReader& rows, Timestamp) {
 Decision<std::int64_t> decide(const IncrementUsage& command, const TableReader& rows, Timestamp) {
   const auto entry = rows.entry(command.config_hash);
   if (!entry) return {};
-  const std::int64_t count = entry->usage_count + 1;
+  const std::int64_t count = one_more(entry->usage_count);
   return {{events::UsageIncremented{command.config_hash, count}}, count};
 }
 

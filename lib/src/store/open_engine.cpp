@@ -27,16 +27,18 @@ std::string resolve(std::string database) {
   if (database.find('\0') != std::string::npos) {
     throw InvalidArgument("the database's path holds a NUL character; leave it out");
   }
-  // Absolute from now on: a later chdir() must not lead to another database.
+  // Absolute from now on: a later chdir() must not lead to another database. And with links
+  // followed as far as they lead, since SQLite puts its files beside what they lead to.
   std::error_code error;
-  const auto path = std::filesystem::absolute(database, error);
+  const auto absolute = std::filesystem::absolute(database, error);
   if (error) {
     throw StorageFailure(
         fmt::format("the current directory cannot be read ({}); give the database "
                     "as an absolute path",
                     error.message()));
   }
-  return path.lexically_normal().string();
+  const auto path = std::filesystem::weakly_canonical(absolute, error);
+  return (error ? absolute.lexically_normal() : path).string();
 }
 
 }  // namespace

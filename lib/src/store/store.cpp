@@ -1,8 +1,8 @@
 #include "store/store.hpp"
 
 #include <algorithm>
-#include <utility>
 #include <unistd.h>
+#include <utility>
 
 #include "commands/input.hpp"
 #include "log.hpp"

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <random>
+#include <sqlite3.h>
 #include <thread>
 
 #include <fmt/format.h>
@@ -64,6 +65,41 @@ struct SqliteEngine::Session {
   FileIdentity file;
 };
 
+/// A session in use; given back at the end, unless what went wrong may lie in the connection
+/// itself.
+class SqliteEngine::Loan {
+ public:
+  Loan(SqliteEngine& engine, std::vector<SessionPointer>& idle, Missing missing,
+       std::optional<Timestamp> now)
+      : engine_(engine), idle_(idle), session_(engine.take(idle, missing, now)) {}
+  ~Loan() {
+    if (session_ && !broken_) engine_.give_back(idle_, std::move(session_));
+  }
+  Loan(const Loan&) = delete;
+  Loan& operator=(const Loan&) = delete;
+
+  explicit operator bool() const { return session_ != nullptr; }
+  Session& operator*() const { return *session_; }
+  Session* operator->() const { return session_.get(); }
+
+  /// Runs `use`, and keeps the session from being given back where SQLite fails, but for locks.
+  template <class Use>
+  void with(Use use) {
+    try {
+      use();
+    } catch (const SQLite::Exception& error) {
+      broken_ = error.getErrorCode() != SQLITE_BUSY;
+      throw;
+    }
+  }
+
+ private:
+  SqliteEngine& engine_;
+  std::vector<SessionPointer>& idle_;
+  SessionPointer session_;
+  bool broken_ = false;
+};
+
 SqliteEngine::SqliteEngine(EngineOptions options)
     : options_(std::move(options)), turn_(options_.database) {
   ForkGate::instance().enroll(*this);
@@ -102,8 +138,10 @@ void SqliteEngine::with_turn(const std::function<void()>& attempt) {
     bool taken = false;
     {
       const ForkGate::Pass pass;
-      create_directories_for(options_.database);
-      require_usable(options_.database);
+      if (!turn_.is_open()) {
+        create_directories_for(options_.database);
+        require_usable(options_.database);
+      }
       taken = turn_.try_take();
       if (taken) {
         struct Leave {
@@ -133,21 +171,24 @@ void SqliteEngine::with_turn(const std::function<void()>& attempt) {
 }
 
 void SqliteEngine::write_once(std::optional<Timestamp> now, const WriteWork& work) {
-  SessionPointer session = take(idle_writers_, Missing::create, now);
-  Connection& connection = session->connection;
+  Loan session(*this, idle_writers_, Missing::create, now);
   Sync sync = Sync::as_configured;
-  {
-    SQLite::Transaction transaction(connection.database(), SQLite::TransactionBehavior::IMMEDIATE);
-    WriteSession view{session->tables, session->log, now.value_or(this->now())};
-    sync = work(view);
-    try {
+  bool committing = false;
+  try {
+    session.with([&] {
+      SQLite::Transaction transaction(session->connection.database(),
+                                      SQLite::TransactionBehavior::IMMEDIATE);
+      WriteSession view{session->tables, session->log, now.value_or(this->now())};
+      sync = work(view);
+      committing = true;
       transaction.commit();
-    } catch (const SQLite::Exception& error) {
-      throw_typed(error, options_.database, true);
-    }
+    });
+  } catch (const SQLite::Exception& error) {
+    throw_typed(error, options_.database, committing);
   }
-  if (sync == Sync::always && options_.durability == Durability::relaxed) connection.sync_wal();
-  give_back(idle_writers_, std::move(session));
+  if (sync == Sync::always && options_.durability == Durability::relaxed) {
+    session->connection.sync_wal();
+  }
 }
 
 bool SqliteEngine::read(std::optional<Timestamp> now, const ReadWork& work) {
@@ -172,14 +213,13 @@ std::optional<bool> SqliteEngine::try_read(std::optional<Timestamp> now, const R
 }
 
 bool SqliteEngine::read_once(std::optional<Timestamp> now, const ReadWork& work) {
-  SessionPointer session = take(idle_readers_, Missing::leave, now);
+  Loan session(*this, idle_readers_, Missing::leave, now);
   if (!session) return false;
-  {
+  session.with([&] {
     SQLite::Transaction transaction(session->connection.database());
     work({session->tables, session->log, now.value_or(this->now())});
     transaction.commit();
-  }
-  give_back(idle_readers_, std::move(session));
+  });
   return true;
 }
 
@@ -210,7 +250,9 @@ SqliteEngine::SessionPointer SqliteEngine::take(std::vector<SessionPointer>& idl
   if (session && session->file == file) {
     if (session->connection.integer("PRAGMA user_version") == newest_schema()) return session;
   } else if (session) {
-    session->connection.leave_wal_on_close();  // the path leads to another file by now
+    // The path leads to another file by now, with other files beside it.
+    session->connection.leave_wal_on_close();
+    if (&idle == &idle_writers_) turn_.close();
   }
   session.reset();
   if (!file && missing == Missing::leave) return nullptr;
@@ -218,6 +260,7 @@ SqliteEngine::SessionPointer SqliteEngine::take(std::vector<SessionPointer>& idl
 }
 
 SqliteEngine::SessionPointer SqliteEngine::open(Missing missing, std::optional<Timestamp> now) {
+  if (missing == Missing::create) create_directories_for(options_.database);
   require_usable(options_.database);
   auto session = std::make_unique<Session>(options_.database, missing == Missing::create
                                                                   ? Connection::Mode::create
@@ -284,16 +327,16 @@ void SqliteEngine::after_fork_in_child() {
 
 void SqliteEngine::optimize(Vacuum vacuum) {
   with_turn([&] {
-    SessionPointer session = take(idle_writers_, Missing::leave, std::nullopt);
+    Loan session(*this, idle_writers_, Missing::leave, std::nullopt);
     if (!session) return;
-    Connection& connection = session->connection;
-    if (vacuum == Vacuum::yes) connection.execute("VACUUM");
-    connection.execute("PRAGMA analysis_limit = 1000; ANALYZE");
-    auto checkpoint = connection.prepare("PRAGMA wal_checkpoint(TRUNCATE)");
-    checkpoint->executeStep();
-    if (checkpoint->getColumn(0).getInt() != 0) throw DatabaseLocked{};
-    checkpoint->reset();
-    give_back(idle_writers_, std::move(session));
+    session.with([&] {
+      Connection& connection = session->connection;
+      if (vacuum == Vacuum::yes) connection.execute("VACUUM");
+      connection.execute("PRAGMA analysis_limit = 1000; ANALYZE");
+      auto checkpoint = connection.prepare("PRAGMA wal_checkpoint(TRUNCATE)");
+      checkpoint->executeStep();
+      if (checkpoint->getColumn(0).getInt() != 0) throw DatabaseLocked{};
+    });
   });
 }
 

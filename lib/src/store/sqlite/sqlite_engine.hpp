@@ -29,6 +29,7 @@ class SqliteEngine final : public Engine, private ForkAware {
  private:
   using Deadline = std::chrono::steady_clock::time_point;
   struct Session;
+  class Loan;
   using SessionPointer = std::unique_ptr<Session>;
 
   void before_fork(Users users) override;

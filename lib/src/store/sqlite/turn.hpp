@@ -22,6 +22,8 @@ class Turn {
   /// place.
   [[nodiscard]] bool try_take();
 
+  [[nodiscard]] bool is_open() const { return descriptor_ >= 0; }
+
   /// Gives the turn back, or stops waiting.
   void leave() noexcept;
 

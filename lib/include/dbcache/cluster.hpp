@@ -44,9 +44,9 @@ struct CachedClusterInfo {
 
 /// Which rows `get_all_clusters` returns: those that fit every field that is set.
 struct ClusterFilter {
-  std::optional<bool> is_active;
-  std::optional<bool> is_shared;
-  std::optional<bool> is_expired;  ///< Expiry at or before the present.
+  std::optional<bool> is_active{};
+  std::optional<bool> is_shared{};
+  std::optional<bool> is_expired{};  ///< Expiry at or before the present.
 };
 
 /// Figures over the table `clusters`.
@@ -85,7 +85,8 @@ class DBCACHE_EXPORT ClusterConfig {
 
 /// What `config_hash` leaves out beside what it always leaves out.
 struct HashOptions {
-  std::vector<std::string> leave_out;  ///< Keys of the top level: a generated `cluster_name`, say.
+  /// Keys of the top level: a generated `cluster_name`, say.
+  std::vector<std::string> leave_out{};
 };
 
 /// The name of a configuration: SHA-256, in lower-case hex, of its canonical JSON (RFC 8785). Every

@@ -44,11 +44,11 @@ enum class HistoryOrder { oldest_first, newest_first };
 struct HistoryQuery {
   /// A cluster id or a config hash. For a cluster: its own events, and those of the registry
   /// entries that named it, for as long as they did. Empty: the whole log.
-  std::string subject;
-  std::vector<std::string> types;  ///< Event types; empty means every type.
-  std::optional<Timestamp> since;  ///< Recorded at or after.
-  std::optional<Timestamp> until;  ///< Recorded before.
-  std::optional<std::size_t> limit;
+  std::string subject{};
+  std::vector<std::string> types{};  ///< Event types; empty means every type.
+  std::optional<Timestamp> since{};  ///< Recorded at or after.
+  std::optional<Timestamp> until{};  ///< Recorded before.
+  std::optional<std::size_t> limit{};
   HistoryOrder order = HistoryOrder::oldest_first;
 };
 

@@ -19,17 +19,17 @@ enum class Durability {
 struct Options {
   /// Path of the SQLite database. Empty: $DBCACHE_DATABASE, else
   /// `Environment/Databricks/cluster_cache.db` under the current directory.
-  std::string database;
+  std::string database{};
   std::chrono::microseconds default_expiry = std::chrono::hours{1};  ///< 0 to 100 years.
   Durability durability = Durability::full;
   std::chrono::milliseconds busy_timeout = std::chrono::seconds{30};
   /// Who calls, for the log: a test's name, a CI job. Empty: $DBCACHE_LABEL, else
   /// $PYTEST_CURRENT_TEST.
-  std::string label;
-  Clock clock;  ///< Empty: the engine's (this machine's, on SQLite).
+  std::string label{};
+  Clock clock{};  ///< Empty: the engine's (this machine's, on SQLite).
   /// The zone of times with a `T` and no offset in a database that the Python system made: a name
   /// of the tz database, or an offset such as `+02:00`. Empty: this machine's.
-  std::string adoption_timezone;
+  std::string adoption_timezone{};
 };
 
 /// Where the database is and how large.

@@ -39,9 +39,9 @@ struct RegistryEntry {
 
 /// What goes with a change of status.
 struct StatusDetails {
-  std::optional<std::string> cluster_id;     ///< Kept as it was where none is given.
-  std::optional<std::string> error_message;  ///< Cleared where none is given. At most 64 KiB are
-                                             ///< kept.
+  std::optional<std::string> cluster_id{};     ///< Kept as it was where none is given.
+  std::optional<std::string> error_message{};  ///< Cleared where none is given. At most 64 KiB are
+                                               ///< kept.
 };
 
 /// What `register_or_join_shared_cluster` found or did.

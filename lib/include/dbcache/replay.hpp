@@ -28,7 +28,7 @@ enum class ReplayMode {
 
 struct ReplayOptions {
   ReplayMode mode = ReplayMode::rebuild;
-  ProgressCallback on_progress;
+  ProgressCallback on_progress{};
 };
 
 /// One place where a live table differs from what the log says it holds.
@@ -64,8 +64,8 @@ struct LogHead {
 };
 
 struct VerifyOptions {
-  std::optional<LogHead> kept_head;  ///< The log must still begin with this.
-  ProgressCallback on_progress;
+  std::optional<LogHead> kept_head{};  ///< The log must still begin with this.
+  ProgressCallback on_progress{};
 };
 
 /// Something that is wrong with the log.

@@ -1,0 +1,191 @@
+#!/usr/bin/env python3
+"""Checks a log, and the tables made from it, without dbcache.
+
+    check_log.py DATABASE [--head N:HASH]   checks a database, and that its log begins as kept
+    check_log.py --vectors DOCUMENT         checks the test vectors in docs/log-format.md
+
+Written from docs/log-format.md alone, with nothing taken from dbcache's sources, so that document
+and program check each other: where this program and dbcache disagree, one of the three is wrong.
+
+Prints a line for each problem, of each stream only the first event at fault; then, where the log
+is without fault, a line for each difference between the tables and what the events make of them;
+then the head. Exits with 0 when all is well, else with 1.
+"""
+import hashlib
+import json
+import sqlite3
+import struct
+import sys
+
+FIELDS = {"position": int, "stream": str, "version": int, "type": str, "payload": str,
+          "metadata": str, "recorded_at": int, "command_id": bytes, "hash": bytes}
+METADATA = {"host", "pid", "user", "program", "label"}
+WORKER = {"pid", "start_time", "boot_id", "pid_namespace"}
+TABLES = {"cluster_id": "clusters", "config_hash": "shared_cluster_registry"}
+STREAMS = {"cluster_id": "cluster-", "config_hash": "registry-"}
+WHOLE_ROW = {"configuration", "original"}  # payloads with one of these hold all columns
+CLUSTER = ("cluster_id cluster_name host num_workers status created_at expiry_time last_accessed "
+           "access_count is_active is_shared")
+ENTRY = "config_hash cluster_id status worker_pid creation_time usage_count error_message"
+# What payloads hold beside `schema`; the first names stream and row.
+EVENTS = {kind: keys.split() for kind, keys in {
+    "ClusterCached": CLUSTER + " configuration",
+    "ClusterImported": CLUSTER + " original notes",
+    "ClusterDeactivated": "cluster_id active_cluster_id",
+    "ClusterAccessed": "cluster_id last_accessed access_count",
+    "ClusterExpired": "cluster_id expiry_time",
+    "ClusterRemoved": "cluster_id reason",
+    "CreationRegistered": "config_hash creation_time worker",
+    "EntryImported": ENTRY + " original notes",
+    "RegistryStatusChanged": "config_hash from to cluster_id error_message",
+    "UsageIncremented": "config_hash usage_count",
+    "UsageDecremented": "config_hash usage_count",
+    "RegistryEntryRemoved": "config_hash reason",
+}.items()}
+
+
+def event_hash(event, hash_before):
+    content = struct.pack(">Q", 1)
+    for data in [event[name] for name in FIELDS if name != "hash"] + [hash_before]:
+        data = struct.pack(">q", data) if isinstance(data, int) else data
+        data = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
+        content += struct.pack(">Q", len(data)) + data
+    return hashlib.sha256(content).digest()
+
+
+def fault(event, version_before, hash_before):
+    """The first thing wrong with an event, given the one before it in its stream; None if none."""
+    for name, stored_as in FIELDS.items():
+        if not isinstance(event[name], stored_as):
+            return f"{name} is stored as the wrong type"
+    if event["version"] != version_before + 1:
+        return f"version {event['version']} follows version {version_before}"
+    if len(event["command_id"]) != 16:
+        return "command_id has not 16 bytes"
+    if event["hash"] != event_hash(event, hash_before):
+        return "the hash is not that of the event and the hash before it"
+    kind = event["type"]
+    try:
+        (event["stream"] + kind + event["payload"] + event["metadata"]).encode("utf-8")
+        payload, metadata = json.loads(event["payload"]), json.loads(event["metadata"])
+    except (ValueError, RecursionError) as error:
+        return f"not UTF-8, or not JSON: {error}"
+    if not isinstance(payload, dict) or not isinstance(metadata, dict):
+        return "payload or metadata is not an object"
+    if kind not in EVENTS or repr(payload.get("schema")) != "1":
+        return f"the event {kind!a} of schema {payload.get('schema')!a} is unknown"
+    subject, keys = EVENTS[kind][0], {"schema", *EVENTS[kind]}
+    if keys != set(payload):
+        return f"the keys {sorted(payload)} are not those of {kind}"
+    if set(metadata) != METADATA or "worker" in keys and set(payload["worker"] or ()) != WORKER:
+        return "metadata or worker has not the documented keys"
+    if event["stream"] != f"{STREAMS[subject]}{payload[subject]}":
+        return f"the stream is not that of the payload's {subject}"
+    return None
+
+
+class Log:
+    """What a pass over the events, in order of position, has found."""
+
+    def __init__(self):
+        self.problems = []
+        self.before = {}  # of each stream the last version and hash; None when it was at fault
+        self.position = self.count = 0
+        self.digest = hashlib.sha256()
+        self.tables = {subject: {} for subject in TABLES}
+
+    def head(self):
+        return f"{self.count}:{self.digest.hexdigest()}"
+
+    def add(self, event):
+        position, stream = event["position"], event["stream"]
+        where = f"position {position}, stream {stream!a}: "  # a: the name may hold newlines
+        if position != self.position + 1:  # a fault of the log's, not of this stream's
+            self.problems.append(f"{where}follows position {self.position}")
+        before = self.before.get(stream, (0, b""))
+        wrong = before and fault(event, *before)
+        if wrong:
+            self.problems.append(where + wrong)
+        self.before[stream] = (event["version"], event["hash"]) if before and not wrong else None
+        self.position = position
+        self.count += 1
+        self.digest.update(event["hash"] if isinstance(event["hash"], bytes) else b"")
+        if not self.problems:
+            self.project(position, event["type"], json.loads(event["payload"]))
+
+    def project(self, position, kind, payload):
+        subject, *keys = EVENTS[kind]
+        rows, key = self.tables[subject], payload[subject]
+        if WHOLE_ROW & set(keys):
+            columns = payload.keys() - WHOLE_ROW - {"schema", "notes"}
+            rows[key] = {"id": position} | {name: payload[name] for name in columns}
+        elif kind == "CreationRegistered":
+            rows[key] = {"id": position, "config_hash": key, "cluster_id": None, "usage_count": 1,
+                         "status": "creating", "worker_pid": payload["worker"]["pid"],
+                         "creation_time": payload["creation_time"], "error_message": None}
+        elif kind in ("ClusterExpired", "ClusterRemoved", "RegistryEntryRemoved"):
+            rows.pop(key, None)
+        elif key in rows and kind == "ClusterDeactivated":
+            rows[key]["is_active"] = False
+        elif key in rows:
+            for name in set(keys) - {"from"}:
+                rows[key]["status" if name == "to" else name] = payload[name]
+
+    def differences(self, subject, live_rows):
+        missing = dict(self.tables[subject])
+        for live in live_rows:
+            where = f"table {TABLES[subject]}, {subject} {live[subject]!a}: "
+            if live[subject] not in missing:
+                yield where + "the events make no such row"
+            for name, value in sorted(missing.pop(live[subject], {}).items()):
+                value = int(value) if isinstance(value, bool) else value
+                if repr(value) != repr(live.get(name)):  # repr tells 1 from 1.0
+                    yield f"{where}{name} is {live.get(name)!a}, the events make it {value!a}"
+        for key in missing:
+            yield f"table {TABLES[subject]}, {subject} {key!a}: the row is missing"
+
+
+def check_database(path, kept=None):
+    uri = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+    database = sqlite3.connect(f"file:{uri}?mode=ro", uri=True, isolation_level=None)
+    database.row_factory = sqlite3.Row
+    database.text_factory = lambda data: data.decode("utf-8", "surrogateescape")  # loses no byte
+    database.execute("BEGIN")  # log and tables of one moment
+    log = Log()
+    kept = kept and kept.lower()
+    begins_as_kept = kept in (None, log.head())
+    for event in database.execute(f"SELECT {', '.join(FIELDS)} FROM events ORDER BY position"):
+        log.add(dict(event))
+        begins_as_kept |= kept == log.head()
+    found = [] if begins_as_kept else [f"the log does not begin with the events of {kept}"]
+    for subject, table in TABLES.items() if not log.problems else ():
+        found += log.differences(subject, map(dict, database.execute(f"SELECT * FROM {table}")))
+    return log.problems + found, log.head()
+
+
+def check_vectors(path):
+    with open(path, encoding="utf-8") as document:
+        section = document.read().split("\n## Test vectors\n")[1]
+    events, head = (block.split("\n", 1)[1] for block in section.split("```")[1::2])
+    read = {int: int, str: str, bytes: bytes.fromhex}
+    log = Log()
+    for event in json.loads(events):
+        log.add({name: read[kind](event[name]) for name, kind in FIELDS.items()})
+    if log.head() != head.strip():
+        log.problems.append(f"the head is {log.head()}, not {head.strip()}")
+    return log.problems, log.head()
+
+
+def main(arguments):
+    if arguments[:-1] not in ([], ["--vectors"], [*arguments[:1], "--head"]) or not arguments:
+        sys.exit(__doc__)
+    try:
+        check = check_vectors if arguments[:-1] == ["--vectors"] else check_database
+        problems, head = check(*(word for word in arguments if not word.startswith("--")))
+    except (OSError, sqlite3.Error, ValueError, TypeError, LookupError) as error:
+        problems, head = [f"cannot be checked: {error!r}"], ""
+    print("\n".join(problems + [head]))
+    sys.exit(1 if problems else 0)
+
+
+main(sys.argv[1:])

@@ -2,6 +2,7 @@
 
 #include "events/fields.hpp"
 #include "text/json_text.hpp"
+#include "text/utf8.hpp"
 
 namespace json = boost::json;
 
@@ -55,11 +56,14 @@ std::string_view word_of(RowDifference::Kind kind) {
 /// Stored JSON as JSON; as a string where it was damaged.
 json::value stored_json(const std::string& stored) {
   try {
-    return text::parse_json(stored, "stored JSON");
+    return text::parse_json(stored, "stored JSON", text::max_stored_json_depth);
   } catch (const Error&) {
-    return json::string(stored);
+    return json::string(text::to_valid_utf8(stored));
   }
 }
+
+/// An altered log may hold anything; what is told of it must still be JSON.
+json::string clean(std::string_view stored) { return json::string(text::to_valid_utf8(stored)); }
 
 template <class Items>
 json::array list(const Items& items) {
@@ -88,9 +92,9 @@ json::object to_json(const CachedClusterInfo& info) {
 json::object to_json(const RecordedEvent& event) {
   json::object object;
   object["position"] = event.position;
-  object["stream"] = event.stream;
+  object["stream"] = clean(event.stream);
   object["version"] = event.version;
-  object["type"] = event.type;
+  object["type"] = clean(event.type);
   object["recorded_at"] = format_timestamp(event.recorded_at);
   object["metadata"] = stored_json(event.metadata);
   object["payload"] = stored_json(event.payload);
@@ -131,7 +135,10 @@ json::object to_json(const VerifyReport& report) {
   object["head"] = to_json(report.head);
   object["streams"] = report.streams;
   json::array& problems = object["problems"].emplace_array();
-  for (const LogProblem& problem : report.problems) problems.push_back(describe(problem));
+  for (const LogProblem& problem : report.problems) {
+    json::object& object_of_problem = problems.emplace_back(describe(problem)).get_object();
+    object_of_problem["stream"] = clean(problem.stream);
+  }
   return object;
 }
 

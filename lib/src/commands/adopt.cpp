@@ -63,6 +63,13 @@ class RowReader {
     return std::nullopt;
   }
 
+  std::string text_or(std::string_view column, std::string_view otherwise) {
+    const json::value& value = at(column);
+    if (value.is_string()) return redactor_.text(value.get_string());
+    note(column, fmt::format("taken as {}", otherwise));
+    return std::string(otherwise);
+  }
+
   std::optional<std::int64_t> integer(std::string_view column, std::int64_t least) {
     const json::value& value = at(column);
     if (value.is_null()) return std::nullopt;
@@ -71,10 +78,17 @@ class RowReader {
     return std::nullopt;
   }
 
+  std::int64_t count(std::string_view column) {
+    const json::value& value = at(column);
+    if (value.is_int64() && value.get_int64() >= 0) return value.get_int64();
+    note(column, "taken as 0");
+    return 0;
+  }
+
   bool flag(std::string_view column) {
     const json::value& value = at(column);
     if (value.is_int64()) return value.get_int64() != 0;
-    if (!value.is_null()) note(column, "taken as 0");
+    note(column, "taken as 0");
     return false;
   }
 
@@ -126,11 +140,11 @@ events::ClusterImported import_cluster(RowReader& row) {
   cluster.cluster_name = row.text("cluster_name");
   cluster.host = row.text("host");
   cluster.num_workers = row.integer("num_workers", 0);
-  cluster.status = row.text("status").value_or("RUNNING");
+  cluster.status = row.text_or("status", "RUNNING");
   cluster.created_at = row.time("created_at");
   cluster.expiry_time = row.time("expiry_time");
   cluster.last_accessed = row.time("last_accessed");
-  cluster.access_count = row.integer("access_count", 0).value_or(0);
+  cluster.access_count = row.count("access_count");
   cluster.is_active = row.flag("is_active");
   cluster.is_shared = row.flag("is_shared");
   return {cluster, row.original(), row.take_notes()};
@@ -142,7 +156,7 @@ events::EntryImported import_entry(RowReader& row) {
   entry.cluster_id = row.text("cluster_id");
   entry.worker_pid = row.integer("worker_pid", 1);
   entry.creation_time = row.time("creation_time");
-  entry.usage_count = row.integer("usage_count", 0).value_or(0);
+  entry.usage_count = row.count("usage_count");
   entry.error_message = row.text("error_message");
   const auto status = row.text("status");
   try {

@@ -3,6 +3,8 @@
 #include <boost/algorithm/string/case_conv.hpp>
 #include <fmt/format.h>
 
+#include <dbcache/errors.hpp>
+
 #include "store/chain.hpp"
 #include "store/store.hpp"
 
@@ -30,6 +32,9 @@ std::optional<LogProblem> compare_heads(const LogHead& kept, const std::optional
 }  // namespace
 
 VerifyReport verify(const Store& store, const VerifyOptions& options) {
+  if (options.kept_head && options.kept_head->events < 0) {
+    throw InvalidArgument("the kept head is of fewer than 0 events; give it as verify printed it");
+  }
   VerifyReport report;
   ChainChecker checker;
   LogProgress progress;

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <ostream>
+
+#include <dbcache/replay.hpp>
+
+#include "cli/terminal.hpp"
+
+namespace dbcache::cli {
+
+/// Shows on stderr, if that is a terminal, how far a pass over the log has come, once it has taken
+/// longer than a moment. Gone without a trace when destroyed.
+class ProgressBar {
+ public:
+  using Now = std::function<std::chrono::steady_clock::time_point()>;
+
+  explicit ProgressBar(Terminal& terminal, Now now = std::chrono::steady_clock::now);
+  ~ProgressBar();
+  ProgressBar(const ProgressBar&) = delete;
+  ProgressBar& operator=(const ProgressBar&) = delete;
+
+  void show(const LogProgress& progress);
+
+ private:
+  std::ostream& err_;
+  bool is_terminal_;
+  Now now_;
+  std::chrono::steady_clock::time_point next_;  ///< When to draw again.
+  bool drawn_ = false;
+};
+
+}  // namespace dbcache::cli

@@ -29,7 +29,7 @@ namespace dbcache {
 /// creates a database: a missing one reads as empty.
 class DBCACHE_EXPORT CacheManager {
  public:
-  /// Opens nothing yet: the first write creates directories and database. Throws InvalidArgument
+  /// Opens nothing yet: the first change creates directories and database. Throws InvalidArgument
   /// for options that no database could have.
   explicit CacheManager(Options options = {});
   ~CacheManager();

@@ -95,6 +95,9 @@ class Engine {
   /// Runs `work` on one consistent view. False, and nothing run, where there is no database yet.
   virtual bool read(std::optional<Timestamp> now, const ReadWork& work) = 0;
 
+  /// Whether there is a database to read.
+  [[nodiscard]] virtual bool exists() = 0;
+
   /// The engine's clock.
   [[nodiscard]] virtual Timestamp now() = 0;
 

@@ -6,6 +6,7 @@
 
 #include "commands/input.hpp"
 #include "log.hpp"
+#include "projections/memory_tables.hpp"
 #include "projections/project.hpp"
 #include "store/chain.hpp"
 #include "system/environment.hpp"
@@ -45,6 +46,10 @@ Store::Store(Options options)
 }
 
 void Store::transact(const Decide& decide, const Observe& observe) {
+  // What changes nothing where there is nothing must not leave a database behind: a mistyped path
+  // would go unnoticed.
+  if (!engine_->exists() && decide(projections::MemoryTables(), now()).empty()) return;
+
   const std::string command_id = new_command_id();
   const std::string metadata = this->metadata();
   std::size_t appended = 0;

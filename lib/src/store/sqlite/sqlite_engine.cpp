@@ -10,6 +10,7 @@
 
 #include <dbcache/errors.hpp>
 
+#include "log.hpp"
 #include "store/sqlite/connection.hpp"
 #include "store/sqlite/migrate.hpp"
 #include "store/sqlite/sqlite_event_log.hpp"
@@ -44,6 +45,19 @@ void throw_if_past(std::chrono::steady_clock::time_point deadline, const EngineO
                   "(lsof), or raise "
                   "the busy timeout",
                   options.database, std::chrono::duration<double>(options.busy_timeout).count()));
+}
+
+/// Rows that the Python system had deleted may still stand in free pages, with their secrets.
+void forget_deleted_rows(Connection& connection) {
+  try {
+    connection.execute("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)");
+  } catch (const SQLite::Exception& error) {
+    // Others use the database, or the disk is too small for a copy of it: all that was adopted is
+    // committed, and must not fail for this.
+    logger()->warn("free pages of the adopted database were not cleaned ({}); run `dbcache "
+                   "optimize --vacuum`",
+                   error.what());
+  }
 }
 
 std::uintmax_t size_of(const std::string& path, bool& exists) {
@@ -82,13 +96,17 @@ class SqliteEngine::Loan {
   Session& operator*() const { return *session_; }
   Session* operator->() const { return session_.get(); }
 
-  /// Runs `use`, and keeps the session from being given back where SQLite fails, but for locks.
+  /// Runs `use`, and keeps the session from being given back where SQLite or the disk fails, but
+  /// for locks.
   template <class Use>
   void with(Use use) {
     try {
       use();
     } catch (const SQLite::Exception& error) {
       broken_ = error.getErrorCode() != SQLITE_BUSY;
+      throw;
+    } catch (const StorageFailure&) {
+      broken_ = true;
       throw;
     }
   }
@@ -107,14 +125,22 @@ SqliteEngine::SqliteEngine(EngineOptions options)
 
 SqliteEngine::~SqliteEngine() {
   ForkGate& gate = ForkGate::instance();
-  gate.withdraw(*this);
   if (gate.closed_to_this_process()) {
     // These connections are the parent's: closing them here would touch its files.
     for (auto* idle : {&idle_writers_, &idle_readers_}) {
       for (SessionPointer& session : *idle) static_cast<void>(session.release());
     }
+  } else {
+    // Closing is a use like any other: no fork may come in the middle of it.
+    const ForkGate::Pass pass;
+    idle_writers_.clear();
+    idle_readers_.clear();
+    turn_.close();
   }
+  gate.withdraw(*this);
 }
+
+bool SqliteEngine::exists() { return find_database(options_.database).has_value(); }
 
 Timestamp SqliteEngine::now() {
   return std::chrono::floor<microseconds>(std::chrono::system_clock::now());
@@ -138,16 +164,19 @@ void SqliteEngine::with_turn(const std::function<void()>& attempt) {
     bool taken = false;
     {
       const ForkGate::Pass pass;
+      struct Leave {
+        Turn& turn;
+        bool go_on_waiting = false;
+        ~Leave() {
+          if (!go_on_waiting) turn.leave();
+        }
+      } leave{turn_};
       if (!turn_.is_open()) {
-        create_directories_for(options_.database);
+        if (!find_database(options_.database)) create_directories_for(options_.database);
         require_usable(options_.database);
       }
       taken = turn_.try_take();
       if (taken) {
-        struct Leave {
-          Turn& turn;
-          ~Leave() { turn.leave(); }
-        } const leave{turn_};
         try {
           return attempt();
         } catch (const DatabaseLocked&) {
@@ -157,14 +186,14 @@ void SqliteEngine::with_turn(const std::function<void()>& attempt) {
           } catch (const DatabaseLocked&) {
           }
         }
-      } else if (std::chrono::steady_clock::now() >= until) {
-        turn_.leave();
+      } else {
+        throw_if_past(until, options_);
+        leave.go_on_waiting = true;
       }
     }
     if (taken) {
       wait_for_lock(until, locked++);
     } else {
-      throw_if_past(until, options_);
       std::this_thread::sleep_for(random_between(least_turn_pause, most_turn_pause));
     }
   }
@@ -187,7 +216,7 @@ void SqliteEngine::write_once(std::optional<Timestamp> now, const WriteWork& wor
     throw_typed(error, options_.database, committing);
   }
   if (sync == Sync::always && options_.durability == Durability::relaxed) {
-    session->connection.sync_wal();
+    session.with([&] { session->connection.sync_wal(); });
   }
 }
 
@@ -224,7 +253,9 @@ bool SqliteEngine::read_once(std::optional<Timestamp> now, const ReadWork& work)
 }
 
 SqliteEngine::Deadline SqliteEngine::deadline() const {
-  return std::chrono::steady_clock::now() + options_.busy_timeout;
+  // A longer wait than the clock can tell is for ever.
+  constexpr milliseconds longest = std::chrono::years{100};
+  return std::chrono::steady_clock::now() + std::min(options_.busy_timeout, longest);
 }
 
 void SqliteEngine::wait_for_lock(Deadline until, int attempt) const {
@@ -266,7 +297,16 @@ SqliteEngine::SessionPointer SqliteEngine::open(Missing missing, std::optional<T
                                                                   ? Connection::Mode::create
                                                                   : Connection::Mode::existing);
   Connection& connection = session->connection;
-  const Content content = look_into(connection, options_.database);
+  bool has_wal = false;
+  has_wal = size_of(options_.database + "-wal", has_wal) > 0;
+  Content content{};
+  try {
+    content = look_into(connection, options_.database);
+  } catch (...) {
+    // What is refused stays as it is: closing would move its WAL into it.
+    if (has_wal) connection.leave_wal_on_close();
+    throw;
+  }
   if (content == Content::nothing && missing == Missing::leave) return nullptr;
 
   auto mode = connection.prepare("PRAGMA journal_mode = WAL");
@@ -283,9 +323,11 @@ SqliteEngine::SessionPointer SqliteEngine::open(Missing missing, std::optional<T
     // Rows that are rewritten while they are adopted may hold secrets: none may stay in free pages.
     connection.execute("PRAGMA secure_delete = ON");
     if (auto report = migrate(connection, now.value_or(this->now()), options_.adopt)) {
-      connection.execute("PRAGMA wal_checkpoint(TRUNCATE)");
-      const std::lock_guard lock(mutex_);
-      adoption_ = std::move(report);
+      {
+        const std::lock_guard lock(mutex_);
+        adoption_ = std::move(report);
+      }
+      forget_deleted_rows(connection);
     }
   }
   align_side_files(options_.database);
@@ -326,6 +368,7 @@ void SqliteEngine::after_fork_in_child() {
 // ---- The database as a whole
 
 void SqliteEngine::optimize(Vacuum vacuum) {
+  if (!exists()) return;
   with_turn([&] {
     Loan session(*this, idle_writers_, Missing::leave, std::nullopt);
     if (!session) return;

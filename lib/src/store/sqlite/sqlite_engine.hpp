@@ -20,6 +20,7 @@ class SqliteEngine final : public Engine, private ForkAware {
 
   void write(std::optional<Timestamp> now, const WriteWork& work) override;
   bool read(std::optional<Timestamp> now, const ReadWork& work) override;
+  bool exists() override;
   Timestamp now() override;
   void optimize(Vacuum vacuum) override;
   DatabaseInfo info() override;

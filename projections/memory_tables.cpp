@@ -1,6 +1,7 @@
 #include "projections/memory_tables.hpp"
 
 #include <algorithm>
+#include <limits>
 
 namespace dbcache::projections {
 namespace {
@@ -59,7 +60,8 @@ CacheStatistics MemoryTables::statistics(Timestamp now) const {
     totals.total_clusters += 1;
     totals.active_clusters += row.is_active ? 1 : 0;
     totals.expired_clusters += row.expiry_time <= now ? 1 : 0;
-    totals.total_accesses += row.access_count;
+    totals.total_accesses += std::min(
+        row.access_count, std::numeric_limits<std::int64_t>::max() - totals.total_accesses);
     totals.shared_clusters += row.is_shared ? 1 : 0;
   }
   return totals;

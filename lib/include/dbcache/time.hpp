@@ -24,10 +24,10 @@ using Clock = std::function<Timestamp()>;
 /// Throws InvalidArgument for a moment outside the years 1 to 9999. Thread-safe.
 [[nodiscard]] DBCACHE_EXPORT std::string format_seconds(Timestamp time);
 
-/// Reads ISO 8601: `YYYY-MM-DD`, then optionally `T` or a space and `HH:MM[:SS[.fraction]]`, then
-/// optionally `Z` or an offset `+HH:MM`, `+HHMM`, `+HH`. Without an offset the time is UTC; digits
-/// past the sixth decimal are cut off. Throws InvalidArgument for anything else, for dates that do
-/// not exist, and for moments outside the years 1 to 9999. Thread-safe.
+/// Reads ISO 8601: `YYYY-MM-DD`, alone or followed by `T` or a space and `HH:MM[:SS[.fraction]]`,
+/// which `Z` or an offset `+HH:MM`, `+HHMM`, `+HH` may follow. Without an offset the time is UTC;
+/// digits past the sixth decimal are cut off. Throws InvalidArgument for anything else, for dates
+/// that do not exist, and for moments outside the years 1 to 9999. Thread-safe.
 [[nodiscard]] DBCACHE_EXPORT Timestamp parse_timestamp(std::string_view text);
 
 }  // namespace dbcache

@@ -55,6 +55,18 @@ class RowReader {
     }
   }
 
+  /// An id that a row may do without.
+  std::optional<std::string> id_if_any(std::string_view column) {
+    const json::value& value = at(column);
+    if (value.is_null()) return std::nullopt;
+    try {
+      if (value.is_string()) return require_id(value.get_string(), column);
+    } catch (const InvalidArgument&) {
+    }
+    note(column, "taken as none");
+    return std::nullopt;
+  }
+
   std::optional<std::string> text(std::string_view column) {
     const json::value& value = at(column);
     if (value.is_null()) return std::nullopt;
@@ -95,12 +107,9 @@ class RowReader {
   Timestamp time(std::string_view column) {
     const json::value& value = at(column);
     const auto civil = value.is_string() ? text::read_civil_time(value.get_string()) : std::nullopt;
-    if (!civil) {
-      note(column, "taken as the time of adoption");
-      return now_;
-    }
-    if (civil->offset) return Timestamp(civil->local.time_since_epoch() - *civil->offset);
-    return civil->has_t ? zone_.to_utc(civil->local) : Timestamp(civil->local.time_since_epoch());
+    const auto moment = civil ? moment_of(*civil) : std::nullopt;
+    if (!moment) note(column, "taken as the time of adoption");
+    return moment.value_or(now_);
   }
 
   void note(std::string_view column, std::string_view outcome) {
@@ -120,6 +129,20 @@ class RowReader {
   std::vector<std::string> take_notes() { return std::move(notes_); }
 
  private:
+  /// Nothing for a moment that its zone moves out of the years that can be stored: Python's first
+  /// and last times are such, in most zones.
+  [[nodiscard]] std::optional<Timestamp> moment_of(const text::CivilTime& civil) const {
+    Timestamp moment(civil.local.time_since_epoch() -
+                     civil.offset.value_or(std::chrono::minutes(0)));
+    if (!civil.offset && civil.has_t) moment = zone_.to_utc(civil.local);
+    try {
+      static_cast<void>(format_timestamp(moment));
+    } catch (const InvalidArgument&) {
+      return std::nullopt;
+    }
+    return moment;
+  }
+
   [[nodiscard]] const json::value& at(std::string_view column) const {
     static const json::value none;
     const json::value* value = row_.if_contains(column);
@@ -153,7 +176,7 @@ events::ClusterImported import_cluster(RowReader& row) {
 events::EntryImported import_entry(RowReader& row) {
   RegistryEntry entry;
   entry.config_hash = row.id("config_hash");
-  entry.cluster_id = row.text("cluster_id");
+  entry.cluster_id = row.id_if_any("cluster_id");
   entry.worker_pid = row.integer("worker_pid", 1);
   entry.creation_time = row.time("creation_time");
   entry.usage_count = row.count("usage_count");

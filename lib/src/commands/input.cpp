@@ -94,7 +94,8 @@ ClusterInput read_cluster_input(std::string_view cluster_id, const ClusterConfig
                                 const system::Environment& environment) {
   ClusterInput input;
   input.cluster_id = require_id(cluster_id, "cluster id");
-  input.configuration = Redactor(environment.databricks_token).json(config.values());
+  const Redactor redactor(environment.databricks_token);
+  input.configuration = redactor.json(config.values());
   if (const std::size_t size = text::json_text(input.configuration).size();
       size > max_configuration_bytes) {
     throw InvalidArgument(
@@ -105,7 +106,7 @@ ClusterInput read_cluster_input(std::string_view cluster_id, const ClusterConfig
   input.host = read_text(input.configuration, "host");
   if (!input.host && !environment.databricks_host.empty()) {
     require_text(environment.databricks_host, "DATABRICKS_HOST");
-    input.host = environment.databricks_host;
+    input.host = redactor.text(environment.databricks_host);
   }
   input.num_workers = read_count(input.configuration, "num_workers");
   if (auto status = read_text(input.configuration, "status")) input.status = std::move(*status);

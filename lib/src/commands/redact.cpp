@@ -90,10 +90,10 @@ json::object redact(const Redactor& redactor, const json::object& given, int dep
 }
 
 json::value redact(const Redactor& redactor, const json::value& given, int depth) {
-  require_depth(depth);
   if (given.is_object()) return redact(redactor, given.get_object(), depth);
   if (given.is_string()) return json::string(redactor.text(given.get_string()));
   if (!given.is_array()) return given;
+  require_depth(depth);
   json::array clean;
   for (const json::value& element : given.get_array()) {
     clean.push_back(redact(redactor, element, depth + 1));

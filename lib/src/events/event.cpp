@@ -167,7 +167,8 @@ Event parse_event(std::string_view type, std::string_view payload) {
   try {
     const bool known = with_type(type, [&](auto identity) {
       using Payload = typename decltype(identity)::type;
-      json::object object = text::parse_json(payload, "the payload").as_object();
+      json::object object =
+          text::parse_json(payload, "the payload", text::max_stored_json_depth).as_object();
       const int schema = object.at("schema").to_number<int>();
       object = upcast(type, schema, Payload::schema, std::move(object));
       read_fields(object, event.emplace<Payload>());

@@ -51,9 +51,9 @@ class Writer {
   Writer(KeyOrder order, bool doubles_only) : order_(order), doubles_only_(doubles_only) {}
 
   void write(const json::value& value, int depth) {
-    if (depth > 2 * max_json_depth) {
+    if (depth > max_stored_json_depth) {
       throw InvalidArgument(
-          fmt::format("JSON nests deeper than {} levels; flatten it", 2 * max_json_depth));
+          fmt::format("JSON nests deeper than {} levels; flatten it", max_stored_json_depth));
     }
     switch (value.kind()) {
       case json::kind::null:
@@ -183,14 +183,15 @@ class DocumentBuilder {
     number_.clear();
     return stack_.push_uint64(number), true;
   }
-  bool on_double(double, json::string_view part, json::error_code& error) {
+  bool on_double(double estimate, json::string_view part, json::error_code& error) {
     number_ += part;
     double number = 0;
     const auto [end, code] =
         std::from_chars(number_.data(), number_.data() + number_.size(), number);
     if (code != std::errc()) {
-      // An underflow reads as 0, as everywhere; what is too large has no value to give.
-      if (number_.find("e-") == std::string::npos && number_.find("E-") == std::string::npos) {
+      // An underflow reads as 0, as everywhere; what is too large has no value to give. The
+      // parser's own estimate is good enough to tell the two apart.
+      if (std::fabs(estimate) > 1) {
         error = json::error::exponent_overflow;
         return false;
       }
@@ -258,8 +259,9 @@ std::string ecmascript_number(double number) {
   return text;
 }
 
-json::value parse_json(std::string_view json_text, std::string_view what) {
-  json::basic_parser<DocumentBuilder> parser(json::parse_options{.max_depth = max_json_depth});
+json::value parse_json(std::string_view json_text, std::string_view what, int max_depth) {
+  json::basic_parser<DocumentBuilder> parser(
+      json::parse_options{.max_depth = static_cast<std::size_t>(max_depth)});
   json::error_code error;
   const std::size_t read =
       parser.write_some(/*more=*/false, json_text.data(), json_text.size(), error);

@@ -1,0 +1,148 @@
+// Which values are secrets, and that they are taken out before anything is decided.
+
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <gmock/gmock.h>
+
+#include <dbcache/errors.hpp>
+
+#include "commands/redact.hpp"
+#include "text/json_text.hpp"
+
+namespace dbcache::commands {
+namespace {
+
+namespace json = boost::json;
+
+const std::string token = "dapi0123456789abcdef";
+const std::string mark{redaction_mark};
+
+std::string redacted(const json::object& given, const std::string& databricks_token = "") {
+  return text::json_text(Redactor(databricks_token).json(given));
+}
+
+// ---- Keys
+
+class AKeyOfASecret : public testing::TestWithParam<const char*> {};
+
+TEST_P(AKeyOfASecret, IsKnown) { EXPECT_TRUE(names_a_secret(GetParam())); }
+
+INSTANTIATE_TEST_SUITE_P(
+    Keys, AKeyOfASecret,
+    testing::Values("token", "secret", "password", "credential", "TOKEN", "Token",
+                    "DATABRICKS_TOKEN", "databricks.token", "auth-token", "accessToken",
+                    "tokenValue", "token_1", "1-token", "AWS_SECRET_ACCESS_KEY", "clientSecret",
+                    "CLIENT_SECRET", "dbPassword", "DB_PASSWORD", "user credential", "x/token/y",
+                    "access_key", "accessKey", "access-key", "access.key", "ACCESS_KEY",
+                    "AccessKey", "accessKeyId", "AWS_ACCESS_KEY_ID", "account_key", "accountKey",
+                    "fs.azure.account.key.x", "fs.azure.account.key.store.dfs.core.windows.net",
+                    "api_key", "apiKey", "APIKey", "APIKEYToken", "X-API-KEY", "privateKey",
+                    "PRIVATE_KEY", "ssh private key", "access__key", "S3AccessKey", "spark.token",
+                    "\u00e9token", "token\u00e9"));
+
+class AnInnocentKey : public testing::TestWithParam<const char*> {};
+
+TEST_P(AnInnocentKey, IsLeftAlone) { EXPECT_FALSE(names_a_secret(GetParam())); }
+
+INSTANTIATE_TEST_SUITE_P(
+    Keys, AnInnocentKey,
+    testing::Values("", "_", "key", "KEY", "monkey", "keyboard", "turkey", "public_key",
+                    "primaryKey", "key_access", "accesskey", "apikey", "keyApi", "access",
+                    "account", "api", "private", "access_the_key", "tokenizer", "tokenize",
+                    "num_tokens", "maxTokens", "betoken", "secretary", "secretariat", "passwords",
+                    "passwordless", "credentials_mode", "credentialed", "cluster_name",
+                    "node_type_id", "spark_version", "num_workers", "autotermination_minutes",
+                    "spark_env_vars", "spark_conf", "T_oken", "tOken", "\u0442oken"));
+
+// ---- Values
+
+TEST(Redacting, PutsTheMarkInPlaceOfASecret) {
+  EXPECT_EQ(redacted({{"api_key", "abc"}, {"cluster_name", "abc"}}),
+            R"({"api_key":"[redacted]","cluster_name":"abc"})");
+}
+
+TEST(Redacting, GoesIntoSparkEnvVarsAndSparkConf) {
+  EXPECT_EQ(redacted({{"spark_env_vars", {{"DATABRICKS_TOKEN", "x"}, {"PYSPARK_PYTHON", "y"}}},
+                      {"spark_conf", {{"fs.azure.account.key.x", "z"}}}}),
+            R"({"spark_env_vars":{"DATABRICKS_TOKEN":"[redacted]","PYSPARK_PYTHON":"y"},)"
+            R"("spark_conf":{"fs.azure.account.key.x":"[redacted]"}})");
+}
+
+TEST(Redacting, GoesIntoArrays) {
+  EXPECT_EQ(redacted({{"scripts", json::array{json::object{{"password", "x"}}, "y"}}}),
+            R"({"scripts":[{"password":"[redacted]"},"y"]})");
+}
+
+TEST(Redacting, TakesAValueOfAnyKindUnderTheKeyOfASecret) {
+  EXPECT_EQ(redacted({{"token", 1},
+                      {"secret", true},
+                      {"password", {{"a", 1}}},
+                      {"credential", json::array{1, 2}}}),
+            R"({"token":"[redacted]","secret":"[redacted]","password":"[redacted]",)"
+            R"("credential":"[redacted]"})");
+}
+
+TEST(Redacting, LeavesNullSinceItIsNoSecret) {
+  EXPECT_EQ(redacted({{"token", nullptr}}), R"({"token":null})");
+}
+
+TEST(Redacting, KeepsNumbersFlagsAndTheOrderOfKeys) {
+  const json::object given{{"b", 1.5}, {"a", true}, {"c", nullptr}, {"d", json::array{1, "x"}}};
+  EXPECT_EQ(redacted(given, token), text::json_text(given));
+}
+
+// ---- The token itself
+
+TEST(TheTokensValue, IsTakenOutOfAText) {
+  EXPECT_EQ(Redactor(token).text("403 for " + token + ", and again " + token + token),
+            "403 for " + mark + ", and again " + mark + mark);
+}
+
+TEST(TheTokensValue, IsTakenOutOfAnyString) {
+  EXPECT_EQ(redacted({{"init", json::array{"curl -H " + token}}}, token),
+            R"({"init":["curl -H [redacted]"]})");
+}
+
+TEST(TheTokensValue, IsTakenOutOfKeysToo) {
+  EXPECT_EQ(redacted({{"a" + token, 1}}, token), R"({"a[redacted]":1})");
+}
+
+TEST(TheTokensValue, IsTakenOutAtSixteenCharacters) {
+  const std::string shortest(16, 'x');
+  EXPECT_EQ(Redactor(shortest).text("a" + shortest), "a" + mark);
+}
+
+TEST(TheTokensValue, IsLeftAloneAtFifteenCharactersSinceInnocentTextMayHoldIt) {
+  const std::string too_short(15, 'x');
+  EXPECT_EQ(Redactor(too_short).text("a" + too_short), "a" + too_short);
+}
+
+TEST(TheTokensValue, IsNothingWhereNoneIsSet) { EXPECT_EQ(Redactor("").text("abc"), "abc"); }
+
+TEST(TheTokensValue, IsNotLookedForInAnyOtherCase) {
+  EXPECT_EQ(Redactor(token).text("DAPI0123456789ABCDEF"), "DAPI0123456789ABCDEF");
+}
+
+// ---- Depth
+
+json::value nested_objects(int levels, json::value innermost) {
+  json::value value = std::move(innermost);
+  for (int level = 0; level < levels; ++level) {
+    json::object outer;
+    outer["a"] = std::move(value);
+    value = std::move(outer);
+  }
+  return value;
+}
+
+TEST(Redacting, TakesThirtyTwoLevelsWithAValueInTheInnermost) {
+  const json::value given = nested_objects(32, 1);
+  EXPECT_EQ(Redactor("").json(given), given);
+}
+
+TEST(Redacting, RefusesThirtyThreeLevels) {
+  EXPECT_THROW(static_cast<void>(Redactor("").json(nested_objects(33, 1))), InvalidArgument);
+}
+
+}  // namespace
+}  // namespace dbcache::commands

@@ -12,7 +12,7 @@ namespace {
 
 /// One byte more than a configuration may have: enough for the library to refuse it, and no more is
 /// read of what may be an endless stream.
-constexpr std::size_t most_bytes = (std::size_t{1} << 20) + 1;
+constexpr std::size_t most_bytes = ClusterConfig::max_bytes + 1;
 
 std::string read_text(std::istream& in) {
   std::string text(most_bytes, '\0');

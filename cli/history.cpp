@@ -96,12 +96,21 @@ void print_remarks(std::ostream& out, const RecordedEvent& event) {
   }
 }
 
+/// An altered event may hold a time that is none.
+std::string time_of(const RecordedEvent& event) {
+  try {
+    return format_seconds(event.recorded_at);
+  } catch (const InvalidArgument&) {
+    return std::to_string(event.recorded_at.time_since_epoch().count());
+  }
+}
+
 void print_event(Context& context, const RecordedEvent& event) {
   const Colors colors = colors_of(context.terminal());
   std::ostream& out = context.out();
-  out << colors.faint << '#' << event.position << "  " << format_seconds(event.recorded_at)
-      << colors.plain << "  " << colors.bold << escape(event.type) << colors.plain << "  "
-      << escape(event.stream) << "  " << colors.faint << who(event) << colors.plain << '\n';
+  out << colors.faint << '#' << event.position << "  " << time_of(event) << colors.plain << "  "
+      << colors.bold << escape(event.type) << colors.plain << "  " << escape(event.stream) << "  "
+      << colors.faint << who(event) << colors.plain << '\n';
   print_changes(out, event);
   print_remarks(out, event);
 }

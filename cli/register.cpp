@@ -29,7 +29,7 @@ class Register final : public Command {
   void declare(Arguments& arguments) override {
     arguments.required("HASH", hash_, "The configuration, as dbcache hash names it");
     arguments.optional("--pid", "N", pid_,
-                       "The process that creates it; default: this one's parent");
+                       "The process that creates it; default: the parent. In $(...) give $$");
   }
 
   ExitCode run(Context& context) override {

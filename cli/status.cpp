@@ -59,10 +59,10 @@ class Status final : public Command {
     const CacheStatistics statistics = manager.get_cache_statistics();
     const std::optional<CachedClusterInfo> active = manager.get_cached_cluster_info();
     if (context.json()) {
-      const DatabaseInfo database = manager.get_database_info();
+      const boost::json::object database = to_json(manager.get_database_info());
       context.print_json(
-          {{"database", database.path},
-           {"exists", database.exists},
+          {{"database", database.at("path")},
+           {"exists", database.at("exists")},
            {"statistics", to_json(statistics)},
            {"active_cluster", active ? boost::json::value(to_json(*active)) : nullptr}});
       return ExitCode::done;

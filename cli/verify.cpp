@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 
 #include <fmt/format.h>
@@ -24,7 +25,7 @@ LogHead parse_head(const std::string& text) {
   const bool counted = error == std::errc() && head.events >= 0 && stop != end && *stop == ':';
   if (counted) head.hash.assign(stop + 1, end);
   const bool hex = std::all_of(head.hash.begin(), head.hash.end(), [](char digit) {
-    return (digit >= '0' && digit <= '9') || (digit >= 'a' && digit <= 'f');
+    return std::isxdigit(static_cast<unsigned char>(digit)) != 0;
   });
   if (!counted || !hex || head.hash.size() != hash_digits) {
     throw InvalidArgument("--head: '" + text + "' is not N:HASH, as dbcache verify prints it");

@@ -55,9 +55,9 @@ std::string normalised_host(std::string host) {
 }  // namespace
 
 ClusterConfig ClusterConfig::parse(std::string_view json_text) {
-  if (json_text.size() > commands::max_configuration_bytes) {
+  if (json_text.size() > ClusterConfig::max_bytes) {
     throw InvalidArgument(fmt::format("the configuration has {} bytes; at most {} are taken",
-                                      json_text.size(), commands::max_configuration_bytes));
+                                      json_text.size(), ClusterConfig::max_bytes));
   }
   json::value value = text::parse_json(json_text, "the configuration");
   if (!value.is_object()) {

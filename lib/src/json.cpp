@@ -65,6 +65,15 @@ json::value stored_json(const std::string& stored) {
 /// An altered log may hold anything; what is told of it must still be JSON.
 json::string clean(std::string_view stored) { return json::string(text::to_valid_utf8(stored)); }
 
+/// A time as everywhere; the microseconds since 1970 where it was altered to one that is none.
+json::value time_or_number(Timestamp time) {
+  try {
+    return json::string(format_timestamp(time));
+  } catch (const InvalidArgument&) {
+    return time.time_since_epoch().count();
+  }
+}
+
 template <class Items>
 json::array list(const Items& items) {
   json::array array;
@@ -78,7 +87,11 @@ json::object to_json(const CachedCluster& cluster) { return describe(cluster); }
 json::object to_json(const RegistryEntry& entry) { return describe(entry); }
 json::object to_json(const CacheStatistics& statistics) { return describe(statistics); }
 json::object to_json(const LogHead& head) { return describe(head); }
-json::object to_json(const DatabaseInfo& info) { return describe(info); }
+json::object to_json(const DatabaseInfo& info) {
+  json::object object = describe(info);
+  object["path"] = clean(info.path);  // which need not be UTF-8
+  return object;
+}
 json::object to_json(const AdoptionReport& report) { return describe(report); }
 
 json::object to_json(const CachedClusterInfo& info) {
@@ -95,7 +108,7 @@ json::object to_json(const RecordedEvent& event) {
   object["stream"] = clean(event.stream);
   object["version"] = event.version;
   object["type"] = clean(event.type);
-  object["recorded_at"] = format_timestamp(event.recorded_at);
+  object["recorded_at"] = time_or_number(event.recorded_at);
   object["metadata"] = stored_json(event.metadata);
   object["payload"] = stored_json(event.payload);
   object["command_id"] = event.command_id;

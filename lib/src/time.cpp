@@ -98,17 +98,19 @@ std::optional<std::chrono::minutes> read_offset(Reader& reader) {
 }
 
 std::string format(Timestamp time, bool with_fraction) {
-  const auto days = std::chrono::floor<std::chrono::days>(time);
-  const std::chrono::year_month_day date(days);
-  const auto year = static_cast<int>(date.year());
-  if (year < 1 || year > 9999) {
+  using std::chrono::sys_days;
+  using namespace std::chrono_literals;
+  // Compared as a time: a year_month_day wraps around far outside of these years.
+  if (time < sys_days(1y / 1 / 1) || time >= sys_days(10000y / 1 / 1)) {
     throw InvalidArgument("a time lies outside the years 1 to 9999; give one inside them");
   }
+  const auto days = std::chrono::floor<std::chrono::days>(time);
+  const std::chrono::year_month_day date(days);
   const std::chrono::hh_mm_ss<microseconds> clock(time - days);
   std::string text =
-      fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", year, static_cast<unsigned>(date.month()),
-                  static_cast<unsigned>(date.day()), clock.hours().count(), clock.minutes().count(),
-                  clock.seconds().count());
+      fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", static_cast<int>(date.year()),
+                  static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
+                  clock.hours().count(), clock.minutes().count(), clock.seconds().count());
   if (with_fraction) text += fmt::format(".{:06}", clock.subseconds().count());
   return text;
 }

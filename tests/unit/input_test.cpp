@@ -280,13 +280,13 @@ TEST(AConfiguration, IsRefusedWithABadClusterId) {
 }
 
 TEST(AConfiguration, OfOneMebibyteIsTaken) {
-  const std::string name(max_configuration_bytes - std::string(R"({"x":""})").size(), 'x');
-  EXPECT_EQ(text::json_text(read({{"x", name}}).configuration).size(), max_configuration_bytes);
+  const std::string name(ClusterConfig::max_bytes - std::string(R"({"x":""})").size(), 'x');
+  EXPECT_EQ(text::json_text(read({{"x", name}}).configuration).size(), ClusterConfig::max_bytes);
 }
 
 TEST(AConfiguration, ThatIsLargerIsRefusedByItsSize) {
   const std::string says = refusal([] {
-    read({{"x", std::string(max_configuration_bytes, 'x')}});
+    read({{"x", std::string(ClusterConfig::max_bytes, 'x')}});
   });
   EXPECT_THAT(says, HasSubstr("1048584 bytes"));
 }

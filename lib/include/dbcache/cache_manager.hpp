@@ -26,7 +26,8 @@ namespace dbcache {
 /// NewerSchema and StorageFailure.
 ///
 /// An id or hash is 1 to 255 bytes of UTF-8 without NUL; InvalidArgument otherwise. Reading never
-/// creates a database: a missing one reads as empty.
+/// creates a database: a missing one reads as empty. Calls read environment variables, and so may
+/// not run beside setenv(). A manager that was moved from may only be assigned to or destroyed.
 class DBCACHE_EXPORT CacheManager {
  public:
   /// Opens nothing yet: the first change creates directories and database. Throws InvalidArgument

@@ -73,7 +73,10 @@ class DBCACHE_EXPORT ClusterConfig {
   ClusterConfig(std::initializer_list<Entry> entries) : values_(entries) {}
   explicit ClusterConfig(boost::json::object values) : values_(std::move(values)) {}
 
-  /// Reads a JSON object of at most 1 MiB and 32 levels. Throws InvalidArgument for other text.
+  static constexpr std::size_t max_bytes = std::size_t{1} << 20;
+
+  /// Reads a JSON object of at most `max_bytes` (1 MiB) and 32 levels. Throws InvalidArgument for
+  /// other text.
   [[nodiscard]] static ClusterConfig parse(std::string_view json_text);
 
   [[nodiscard]] const boost::json::object& values() const noexcept { return values_; }

@@ -9,6 +9,7 @@
 #include "commands/input.hpp"
 #include "projections/rows.hpp"
 #include "text/civil_time.hpp"
+#include "text/hex.hpp"
 #include "text/json_text.hpp"
 
 namespace json = boost::json;
@@ -36,12 +37,27 @@ cctz::time_zone find_zone(const std::string& name) {
   return zone;
 }
 
+/// A token in bytes that stand in hex is a token all the same.
+json::object without_hidden_secrets(json::object row, const Redactor& redactor) {
+  for (auto& column : row) {
+    auto* bytes = column.value().if_object();
+    if (bytes == nullptr || bytes->contains("real")) continue;
+    json::value& hex = bytes->begin()->value();
+    hex = json::string(text::to_hex(redactor.text(text::from_hex(hex.as_string()))));
+  }
+  return row;
+}
+
 /// Reads the columns of one row, noting what cannot be taken as it is.
 class RowReader {
  public:
   RowReader(const json::object& row, std::string_view table, const Zone& zone,
             const Redactor& redactor, Timestamp now)
-      : row_(row), table_(table), zone_(zone), redactor_(redactor), now_(now) {}
+      : row_(without_hidden_secrets(row, redactor)),
+        table_(table),
+        zone_(zone),
+        redactor_(redactor),
+        now_(now) {}
 
   std::string id(std::string_view column) const {
     const json::value& value = at(column);
@@ -149,7 +165,7 @@ class RowReader {
     return value == nullptr ? none : *value;
   }
 
-  const json::object& row_;
+  json::object row_;
   std::string_view table_;
   const Zone& zone_;
   const Redactor& redactor_;

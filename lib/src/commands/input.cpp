@@ -97,10 +97,10 @@ ClusterInput read_cluster_input(std::string_view cluster_id, const ClusterConfig
   const Redactor redactor(environment.databricks_token);
   input.configuration = redactor.json(config.values());
   if (const std::size_t size = text::json_text(input.configuration).size();
-      size > max_configuration_bytes) {
+      size > ClusterConfig::max_bytes) {
     throw InvalidArgument(
         fmt::format("the configuration has {} bytes as JSON; at most {} are taken", size,
-                    max_configuration_bytes));
+                    ClusterConfig::max_bytes));
   }
   input.cluster_name = read_text(input.configuration, "cluster_name");
   input.host = read_text(input.configuration, "host");

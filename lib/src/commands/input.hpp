@@ -17,7 +17,6 @@
 namespace dbcache::commands {
 
 inline constexpr std::size_t max_id_bytes = 255;
-inline constexpr std::size_t max_configuration_bytes = std::size_t{1} << 20;
 inline constexpr std::size_t max_error_message_bytes = std::size_t{64} << 10;
 inline constexpr std::size_t max_label_bytes = std::size_t{1} << 10;
 

@@ -54,7 +54,7 @@ constexpr Words<ClusterRemovalReason, 3> cluster_removal_words{
      {ClusterRemovalReason::terminated, "terminated"},
      {ClusterRemovalReason::lost, "lost"}}};
 constexpr Words<EntryRemovalReason, 1> entry_removal_words{
-    {{EntryRemovalReason::cleaned_up, "cleaned up"}}};
+    {{EntryRemovalReason::cleaned_up, "cleaned_up"}}};
 
 template <class Enum, std::size_t Count>
 std::string_view word_of(const Words<Enum, Count>& words, Enum value) {
@@ -75,6 +75,7 @@ Enum value_of(const Words<Enum, Count>& words, std::string_view word) {
 /// Brings a payload of an older schema to the present one. There is one schema of each type so far;
 /// the first change adds its case here.
 json::object upcast(std::string_view type, int from, int to, json::object payload) {
+  if (from < 1) throw CorruptDatabase("its schema is below 1");
   if (from > to) {
     throw NewerSchema(fmt::format(
         "an event {} has schema {}, and this dbcache reads up to {}; use the newer dbcache that "

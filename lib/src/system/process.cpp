@@ -12,6 +12,8 @@
 #include <fmt/format.h>
 #include <sys/random.h>
 
+#include <dbcache/errors.hpp>
+
 namespace dbcache::system {
 namespace {
 
@@ -70,7 +72,7 @@ std::string program_name() { return program_invocation_short_name; }
 std::array<unsigned char, 16> random_128_bits() {
   std::array<unsigned char, 16> bytes{};
   while (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
-    if (errno != EINTR) throw std::system_error(errno, std::generic_category(), "getrandom");
+    if (errno != EINTR) throw Error("the kernel gives no random bits (getrandom)");
   }
   return bytes;
 }

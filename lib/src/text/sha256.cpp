@@ -5,6 +5,8 @@
 
 #include <openssl/evp.h>
 
+#include <dbcache/errors.hpp>
+
 namespace dbcache::text {
 namespace {
 
@@ -21,7 +23,8 @@ ContextPointer new_context() {
 
 /// OpenSSL's digest calls fail only for want of memory, or where SHA-256 was configured away.
 void require(int result) {
-  if (result != 1) throw std::runtime_error("OpenSSL cannot compute SHA-256 on this system");
+  if (result != 1)
+    throw Error("OpenSSL cannot compute SHA-256 on this system; check its configuration");
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "store/chain.hpp"
 
+#include <algorithm>
 #include <array>
 #include <functional>
 #include <vector>
@@ -67,18 +68,20 @@ std::vector<LogProblem> ChainChecker::check(const EventRecord& record) {
   std::vector<LogProblem> problems;
   const std::int64_t expected_position = last_position_ + 1;
   if (record.position != expected_position) {
-    std::string what;
-    if (record.position < expected_position) {
-      what = fmt::format("the position {} is out of order", record.position);
+    if (record.position < 1) {
+      problems.push_back({record.position, record.stream, record.version,
+                          "its position is below 1: it was put before the first event"});
+      streams_[record.stream].broken = true;
     } else if (record.position - expected_position == 1) {
-      what = fmt::format("the event at position {} is missing", expected_position);
+      problems.push_back({expected_position, "", 0,
+                          fmt::format("the event at position {} is missing", expected_position)});
     } else {
-      what = fmt::format("the events at positions {} to {} are missing", expected_position,
-                         record.position - 1);
+      problems.push_back({expected_position, "", 0,
+                          fmt::format("the events at positions {} to {} are missing",
+                                      expected_position, record.position - 1)});
     }
-    problems.push_back({expected_position, "", 0, what});
   }
-  last_position_ = record.position;
+  last_position_ = std::max<std::int64_t>(record.position, 0);
   ++events_;
   head_.update(record.hash);
 

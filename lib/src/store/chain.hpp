@@ -28,7 +28,6 @@ class ChainChecker {
   /// Over the events checked so far.
   [[nodiscard]] LogHead head() const;
   [[nodiscard]] std::int64_t events() const { return events_; }
-  [[nodiscard]] std::int64_t last_position() const { return last_position_; }
   [[nodiscard]] std::int64_t streams() const { return static_cast<std::int64_t>(streams_.size()); }
 
  private:

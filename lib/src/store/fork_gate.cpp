@@ -7,6 +7,8 @@
 #include <pthread.h>
 #include <vector>
 
+#include <fmt/format.h>
+
 #include <dbcache/errors.hpp>
 
 namespace dbcache::store {
@@ -15,6 +17,7 @@ struct ForkGate::State {
   std::mutex mutex;
   std::condition_variable changed;
   int users = 0;
+  std::chrono::milliseconds patience = std::chrono::seconds{5};
   bool forking = false;
   bool closed = false;
   ForkAware::Users left_at_fork = ForkAware::Users::none;
@@ -36,9 +39,10 @@ ForkGate::Pass::Pass() {
   std::unique_lock lock(state.mutex);
   state.changed.wait(lock, [&] { return !state.forking; });
   if (state.closed) {
-    throw StorageFailure(
-        "this process was forked while another thread had been using the database for over 5 "
-        "seconds; fork while no call is running, or exec in the child");
+    throw StorageFailure(fmt::format(
+        "this process was forked while another thread had been using the database for over {} s; "
+        "fork while no call is running, or exec in the child",
+        std::chrono::duration<double>(state.patience).count()));
   }
   ++state.users;
 }
@@ -62,6 +66,11 @@ void ForkGate::withdraw(ForkAware& member) {
   std::erase(state_->members, &member);
 }
 
+void ForkGate::set_patience(std::chrono::milliseconds patience) {
+  const std::lock_guard lock(state_->mutex);
+  state_->patience = patience;
+}
+
 bool ForkGate::closed_to_this_process() {
   const std::lock_guard lock(state_->mutex);
   return state_->closed;
@@ -72,7 +81,9 @@ void ForkGate::prepare() {
   // Two threads that fork at once take turns.
   state_->changed.wait(lock, [&] { return !state_->forking; });
   state_->forking = true;
-  const bool idle = state_->changed.wait_for(lock, patience, [&] { return state_->users == 0; });
+  // What a child that may not use connections has of them is its parent's, not for it to close.
+  const bool idle = !state_->closed && state_->changed.wait_for(lock, state_->patience,
+                                                                [&] { return state_->users == 0; });
   state_->left_at_fork = idle ? ForkAware::Users::none : ForkAware::Users::some;
   for (ForkAware* member : state_->members) member->before_fork(state_->left_at_fork);
   lock.release();  // held over the fork, so that parent and child find it in one state

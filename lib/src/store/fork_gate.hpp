@@ -31,11 +31,10 @@ class ForkAware {
 /// themselves: a connection that is open at a fork makes the child's own connections write without
 /// taking any lock (https://www.sqlite.org/howtocorrupt.html, 2.6). So whoever uses a connection
 /// holds a Pass, a fork waits until nobody does, and everything is closed before it. A use that
-/// takes longer than the patience goes on in the parent, and the child may not touch a database.
+/// takes longer than the patience goes on in the parent, and the child, with all that it forks in
+/// turn, may not touch a database.
 class ForkGate {
  public:
-  static constexpr std::chrono::seconds patience{5};
-
   static ForkGate& instance();
 
   /// The right to use connections. Waits while a fork is under way; throws StorageFailure in a
@@ -50,6 +49,10 @@ class ForkGate {
 
   void enroll(ForkAware& member);
   void withdraw(ForkAware& member);
+
+  /// How long a fork waits for the users of connections: 5 seconds, but for tests. Set it while no
+  /// other thread uses or forks.
+  void set_patience(std::chrono::milliseconds patience);
 
   /// Whether this process is a child that may not touch what its parent had open.
   [[nodiscard]] bool closed_to_this_process();

@@ -1,3 +1,5 @@
+#include <limits>
+
 #include <fmt/format.h>
 
 #include <dbcache/errors.hpp>
@@ -15,15 +17,18 @@ namespace {
 /// Builds the tables in memory, as far as the log was read.
 class Rebuild {
  public:
-  /// Reads one page. False when there was nothing more.
-  bool read_page(const EventLogReader& log) {
-    const auto page = log.read(checker_.last_position(), page_size);
-    for (const EventRecord& record : page) take(record);
-    return !page.empty();
+  /// Reads one page, and tells how many events there were.
+  std::size_t read_page(const EventLogReader& log) {
+    const auto page = log.read(after_, page_size);
+    for (const EventRecord& record : page) {
+      take(record);
+      after_ = record.position;
+    }
+    return page.size();
   }
 
   void read_to_end(const EventLogReader& log) {
-    while (read_page(log)) {
+    while (read_page(log) == page_size) {
     }
   }
 
@@ -52,6 +57,8 @@ class Rebuild {
                          tables_);
   }
 
+  // From below zero, so that a row that was put before the first event is seen.
+  std::int64_t after_ = std::numeric_limits<std::int64_t>::min();
   ChainChecker checker_;
   projections::MemoryTables tables_;
 };
@@ -63,14 +70,14 @@ ReplayReport replay(const Store& store, const ReplayOptions& options) {
   LogProgress progress;
   // The log only grows, so most of it is read before the transaction that must see its end: writers
   // wait for the last page only, and progress is told with no connection held.
-  for (bool more = true; more;) {
-    more = false;
+  for (std::size_t read = page_size; read == page_size;) {
+    read = 0;
     store.read([&](const ReadSession& session) {
       if (progress.events_total == 0) progress.events_total = session.log.last_position();
-      more = rebuild.read_page(session.log);
+      read = rebuild.read_page(session.log);
     });
     progress.events_done = rebuild.events();
-    if (more && options.on_progress) options.on_progress(progress);
+    if (read > 0 && options.on_progress) options.on_progress(progress);
   }
 
   ReplayReport report;

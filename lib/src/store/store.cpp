@@ -1,24 +1,39 @@
 #include "store/store.hpp"
 
 #include <algorithm>
+#include <iterator>
+#include <limits>
 #include <unistd.h>
 #include <utility>
+
+#include <dbcache/errors.hpp>
 
 #include "commands/input.hpp"
 #include "log.hpp"
 #include "projections/memory_tables.hpp"
 #include "projections/project.hpp"
 #include "store/chain.hpp"
+#include "store/migration.hpp"
 #include "system/environment.hpp"
 #include "system/process.hpp"
 #include "text/hex.hpp"
 #include "text/json_text.hpp"
+#include "text/sha256.hpp"
 #include "text/utf8.hpp"
 
 namespace json = boost::json;
 
 namespace dbcache::store {
 namespace {
+
+/// What the library makes once is made when it is loaded, before any object of the program, and so
+/// destroyed after them: fixtures are often static, and let go of their cluster in destructors.
+[[maybe_unused]] const bool made_before_the_program = [] {
+  static_cast<void>(logger());
+  static_cast<void>(text::Sha256());
+  static_cast<void>(sqlite_migrations());
+  return true;
+}();
 
 std::string new_command_id() {
   const auto bits = system::random_128_bits();
@@ -90,6 +105,11 @@ std::string Store::metadata() const {
 void Store::append(WriteSession& session, const commands::Events& events,
                    const std::string& metadata, const std::string& command_id) const {
   std::int64_t position = session.log.last_position();
+  if (position > std::numeric_limits<std::int64_t>::max() - std::ssize(events)) {
+    throw CorruptDatabase(
+        "the log's last position was altered, and leaves no room for more events; `dbcache verify` "
+        "lists what is wrong");
+  }
   for (const events::Event& event : events) {
     EventRecord record;
     record.position = ++position;

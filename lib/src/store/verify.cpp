@@ -60,9 +60,9 @@ VerifyReport verify(const Store& store, const VerifyOptions& options) {
       keep_head();
       after = record.position;
     }
-    more = !page.empty();
+    more = page.size() == page_size;  // else it would run after a busy writer for ever
     progress.events_done = checker.events();
-    if (more && options.on_progress) options.on_progress(progress);
+    if (!page.empty() && options.on_progress) options.on_progress(progress);
   }
   report.head = checker.head();
   report.streams = checker.streams();

@@ -32,8 +32,9 @@ void throw_typed(const SQLite::Exception& error, const std::string& path, bool c
                       committing ? ". Whether the change was made is not known" : ""),
           outcome);
     case SQLITE_CORRUPT:
-      throw CorruptDatabase(fmt::format("the database {} is damaged ({}); restore it from a copy",
-                                        path, error.what()));
+      throw CorruptDatabase(
+          fmt::format("the database {} is damaged ({}); restore it from a copy (see README)", path,
+                      error.what()));
     case SQLITE_NOTADB:
       throw CorruptDatabase(fmt::format(
           "{} is not a SQLite database, or is damaged; give another path, or restore it", path));
@@ -47,6 +48,11 @@ void throw_typed(const SQLite::Exception& error, const std::string& path, bool c
           path, error.what()));
     case SQLITE_TOOBIG:
       throw InvalidArgument("what was given is larger than SQLite takes");
+    case SQLITE_CONSTRAINT:
+      throw CorruptDatabase(
+          fmt::format("the database {} holds rows that dbcache did not write ({}); `dbcache replay "
+                      "--check` shows them, `dbcache replay` rebuilds the tables from the log",
+                      path, error.what()));
     default:
       throw CorruptDatabase(
           fmt::format("the database {} is not as dbcache made it: {}; restore it from a copy", path,
@@ -78,17 +84,29 @@ std::int64_t Connection::integer(const char* sql) {
   return query->getColumn(0).getInt64();
 }
 
-void Connection::sync_wal() {
+void Connection::sync_wal(const std::string& path) {
   sqlite3_file* file = nullptr;
   sqlite3* const handle = database_.getHandle();
   const int found = sqlite3_file_control(handle, "main", SQLITE_FCNTL_JOURNAL_POINTER, &file);
   if (found != SQLITE_OK || file == nullptr || file->pMethods == nullptr ||
       file->pMethods->xSync(file, SQLITE_SYNC_NORMAL) != SQLITE_OK) {
     throw StorageFailure(
-        "the change was made, but could not be forced to disk; whether it would survive a power "
-        "loss is not known",
+        fmt::format("the change was made, but the WAL of the database {} could not be forced to "
+                    "disk; whether it would survive a power loss is not known: check the disk",
+                    path),
         StorageFailure::Outcome::unknown);
   }
+}
+
+bool Connection::empty_wal() {
+  // One row: whether it was blocked, ... (https://www.sqlite.org/pragma.html#pragma_wal_checkpoint)
+  return integer("PRAGMA wal_checkpoint(TRUNCATE)") == 0;
+}
+
+bool Connection::has_moved() {
+  int moved = 0;
+  sqlite3_file_control(database_.getHandle(), "main", SQLITE_FCNTL_HAS_MOVED, &moved);
+  return moved != 0;
 }
 
 void Connection::leave_wal_on_close() {

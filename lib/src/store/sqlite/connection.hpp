@@ -54,7 +54,13 @@ class Connection {
 
   /// Forces the WAL to disk (xSync of the WAL file: https://www.sqlite.org/c3ref/io_methods.html).
   /// Throws StorageFailure, outcome unknown, where it fails.
-  void sync_wal();
+  void sync_wal(const std::string& path);
+
+  /// Moves the whole WAL into the database and truncates it. False where others stand in the way.
+  [[nodiscard]] bool empty_wal();
+
+  /// Whether the path no longer leads to the file that is open here.
+  [[nodiscard]] bool has_moved();
 
   /// Makes closing leave the WAL alone: cheap, and the only safe way where the path may lead to
   /// another file by now, whose WAL this connection would delete.

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <system_error>
 #include <unistd.h>
+#include <vector>
 
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -29,12 +30,43 @@ bool may(const std::string& path, int mode) {
 
 constexpr mode_t permission_bits = 07777;
 
+/// The smallest page of SQLite's, of which a database has one at least.
+constexpr off_t smallest_database = 512;
+
+void refuse_network_filesystem(const std::string& place, const std::string& path) {
+  struct statfs system {};
+  if (::statfs(place.c_str(), &system) == 0 && is_network_filesystem(system.f_type)) {
+    throw StorageFailure(
+        fmt::format("the database {} is on a network file system, where SQLite's locks do not "
+                    "hold; put it on a "
+                    "local disk, or share a PostgreSQL database between machines",
+                    path));
+  }
+}
+
+/// SQLite makes the WAL after the database, and never leaves it behind: someone took the database
+/// from under its WAL, in which the newest changes stand.
+void require_no_wal(const std::string& path, std::string_view state) {
+  const auto wal = find_wal(path);
+  if (!wal || wal->empty) return;
+  // Another process may have made both since the database was looked for.
+  struct stat status {};
+  if (::stat(path.c_str(), &status) == 0 && status.st_size > 0) return;
+  throw StorageFailure(fmt::format(
+      "the database {0} {1}, but its WAL is still there, with changes that are nowhere else; put "
+      "the database back, or remove {0}-wal and {0}-shm to begin anew",
+      path, state));
+}
+
 }  // namespace
 
 std::optional<FileIdentity> find_database(const std::string& path) {
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0) {
-    if (errno == ENOENT) return std::nullopt;
+    if (errno == ENOENT) {
+      require_no_wal(path, "is gone");
+      return std::nullopt;
+    }
     throw StorageFailure(fmt::format("the database {} cannot be reached: {}; check its directories",
                                      path, reason(errno)));
   }
@@ -46,20 +78,29 @@ std::optional<FileIdentity> find_database(const std::string& path) {
     throw StorageFailure(
         fmt::format("the database {} is not a regular file; give another path", path));
   }
-  if (status.st_size == 0) return std::nullopt;
+  if (status.st_size == 0) {
+    require_no_wal(path, "is empty");
+    return std::nullopt;
+  }
+  if (status.st_size < smallest_database) {
+    // SQLite takes a file of one byte for an empty one, and would write over it.
+    throw CorruptDatabase(fmt::format(
+        "{} is not a SQLite database, or is damaged; give another path, or restore it", path));
+  }
   return FileIdentity{status.st_dev, status.st_ino};
+}
+
+std::optional<Wal> find_wal(const std::string& path) {
+  struct stat status {};
+  if (::lstat((path + "-wal").c_str(), &status) != 0) return std::nullopt;
+  return Wal{{status.st_dev, status.st_ino}, status.st_size == 0};
 }
 
 void require_usable(const std::string& path) {
   const std::string directory = directory_of(path);
-  struct statfs system {};
-  if (::statfs(directory.c_str(), &system) == 0 && is_network_filesystem(system.f_type)) {
-    throw StorageFailure(
-        fmt::format("the database {} is on a network file system, where SQLite's locks do not "
-                    "hold; put it on a "
-                    "local disk, or share a PostgreSQL database between machines",
-                    path));
-  }
+  // The file's own too: it may be reached through a link, or be mounted by itself.
+  refuse_network_filesystem(path, path);
+  refuse_network_filesystem(directory, path);
   const bool exists = may(path, F_OK);
   if (exists && !may(path, R_OK | W_OK)) {
     throw StorageFailure(fmt::format(
@@ -86,13 +127,27 @@ bool is_network_filesystem(long f_type) {
 }
 
 void create_directories_for(const std::string& path) {
+  std::vector<std::filesystem::path> missing;
   std::error_code error;
-  std::filesystem::create_directories(directory_of(path), error);
-  if (error) {
-    throw StorageFailure(
-        fmt::format("the directory {} cannot be made: {}; make it, or give another "
-                    "path for the database",
-                    directory_of(path), error.message()));
+  std::filesystem::path at = directory_of(path);
+  for (; !std::filesystem::exists(at, error) && at.has_relative_path(); at = at.parent_path()) {
+    missing.push_back(at);
+  }
+  refuse_network_filesystem(at.string(), path);
+  for (auto directory = missing.rbegin(); directory != missing.rend(); ++directory) {
+    std::filesystem::create_directory(*directory, error);
+    if (error) {
+      throw StorageFailure(
+          fmt::format("the directory {} cannot be made: {}; make it, or give another path for the "
+                      "database",
+                      directory->string(), error.message()));
+    }
+    // What is committed in it is on disk only if it is.
+    const int parent = ::open(directory->parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (parent >= 0) {
+      ::fsync(parent);
+      ::close(parent);
+    }
   }
 }
 
@@ -101,7 +156,7 @@ void align_side_files(const std::string& path) {
   if (::stat(path.c_str(), &database) != 0) return;
   // By path, never by descriptor: closing any descriptor of a file drops all POSIX locks that the
   // process holds on it, SQLite's too (https://www.sqlite.org/howtocorrupt.html, 2.2).
-  for (const std::string_view suffix : {"-wal", "-shm"}) {
+  for (const std::string_view suffix : {"-wal", "-shm", "-turn"}) {
     const std::string side = fmt::format("{}{}", path, suffix);
     struct stat status {};
     if (::lstat(side.c_str(), &status) != 0 || !S_ISREG(status.st_mode) ||
@@ -113,7 +168,9 @@ void align_side_files(const std::string& path) {
         ::lchown(side.c_str(), static_cast<uid_t>(-1), database.st_gid) != 0) {
       continue;  // not a member of that group: the mode must not open it to another one
     }
-    if ((status.st_mode & permission_bits) != mode) ::chmod(side.c_str(), mode);
+    if ((status.st_mode & permission_bits) != mode) {
+      ::fchmodat(AT_FDCWD, side.c_str(), mode, AT_SYMLINK_NOFOLLOW);
+    }
   }
 }
 

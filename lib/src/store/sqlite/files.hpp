@@ -15,8 +15,18 @@ struct FileIdentity {
 };
 
 /// The database file at `path`; nothing where there is none, or an empty one. Throws StorageFailure
-/// for what is no regular file, and for a path that cannot be followed.
+/// for what is no regular file, for a path that cannot be followed, and where the database is gone
+/// or empty but its WAL is there, with changes that would be lost; CorruptDatabase for a file too
+/// small to be one.
 std::optional<FileIdentity> find_database(const std::string& path);
+
+struct Wal {
+  FileIdentity file;
+  bool empty = true;
+};
+
+/// The WAL of the database at `path`; nothing where there is none.
+std::optional<Wal> find_wal(const std::string& path);
 
 /// Throws StorageFailure, before SQLite opens anything, where this user may not write the database
 /// or its directory: even a SELECT leaves -wal and -shm files that would lock their owner out. Also
@@ -27,7 +37,8 @@ void require_usable(const std::string& path);
 /// NFS, CIFS, SMB and 9p, by statfs(2)'s f_type.
 bool is_network_filesystem(long f_type);
 
-/// Makes the directories above the database.
+/// Makes the directories above the database, on disk. Throws StorageFailure on a network file
+/// system.
 void create_directories_for(const std::string& path);
 
 /// Gives the files beside the database its mode and group, where they are this user's to give.

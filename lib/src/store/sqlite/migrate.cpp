@@ -54,6 +54,8 @@ std::optional<AdoptionReport> adopt_rows(Connection& connection, Timestamp now,
 int newest_schema() { return sqlite_migrations().back().number; }
 
 Content look_into(Connection& connection, const std::string& path) {
+  // One view of it all: another process may be migrating it at this moment.
+  const SQLite::Transaction view(connection.database());
   const std::int64_t application = connection.integer("PRAGMA application_id");
   const std::int64_t schema = connection.integer("PRAGMA user_version");
   const bool empty = connection.integer("SELECT count(*) FROM sqlite_schema") == 0;
@@ -68,7 +70,8 @@ Content look_into(Connection& connection, const std::string& path) {
   }
   if (application == 0 && schema == 0) {
     if (empty) return Content::nothing;
-    if (has_table(connection, "clusters") && has_table(connection, "shared_cluster_registry")) {
+    if (has_table(connection, "clusters") && has_table(connection, "shared_cluster_registry") &&
+        !has_table(connection, "events")) {
       require_documented_columns(connection, path);
       return Content::older;
     }

@@ -10,7 +10,6 @@
 
 #include <dbcache/errors.hpp>
 
-#include "log.hpp"
 #include "store/sqlite/connection.hpp"
 #include "store/sqlite/migrate.hpp"
 #include "store/sqlite/sqlite_event_log.hpp"
@@ -48,16 +47,19 @@ void throw_if_past(std::chrono::steady_clock::time_point deadline, const EngineO
 }
 
 /// Rows that the Python system had deleted may still stand in free pages, with their secrets.
-void forget_deleted_rows(Connection& connection) {
+void forget_deleted_rows(Connection& connection, AdoptionReport& report) {
+  std::string reason = "others use it";
   try {
-    connection.execute("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)");
+    connection.execute("VACUUM");
+    if (connection.empty_wal()) return;
   } catch (const SQLite::Exception& error) {
-    // Others use the database, or the disk is too small for a copy of it: all that was adopted is
-    // committed, and must not fail for this.
-    logger()->warn("free pages of the adopted database were not cleaned ({}); run `dbcache "
-                   "optimize --vacuum`",
-                   error.what());
+    reason = error.what();
   }
+  // What was adopted is committed, and must not fail for this.
+  report.notes.push_back(fmt::format(
+      "what was there before may still stand in free pages or in the WAL ({}): `dbcache "
+      "optimize --vacuum` rewrites the file without it",
+      reason));
 }
 
 std::uintmax_t size_of(const std::string& path, bool& exists) {
@@ -216,7 +218,7 @@ void SqliteEngine::write_once(std::optional<Timestamp> now, const WriteWork& wor
     throw_typed(error, options_.database, committing);
   }
   if (sync == Sync::always && options_.durability == Durability::relaxed) {
-    session.with([&] { session->connection.sync_wal(); });
+    session.with([&] { session->connection.sync_wal(options_.database); });
   }
 }
 
@@ -273,21 +275,42 @@ SqliteEngine::SessionPointer SqliteEngine::take(std::vector<SessionPointer>& idl
   SessionPointer session;
   {
     const std::lock_guard lock(mutex_);
+    if (opened_ && opened_->database != file) {
+      forget_replaced(file);
+      if (&idle == &idle_writers_) turn_.close();  // others may take theirs on another file by now
+    }
     if (!idle.empty()) {
       session = std::move(idle.back());
       idle.pop_back();
     }
   }
-  if (session && session->file == file) {
-    if (session->connection.integer("PRAGMA user_version") == newest_schema()) return session;
-  } else if (session) {
-    // The path leads to another file by now, with other files beside it.
-    session->connection.leave_wal_on_close();
-    if (&idle == &idle_writers_) turn_.close();
+  if (session) {
+    if (session->file != file) {
+      session->connection.leave_wal_on_close();
+    } else if (session->connection.integer("PRAGMA user_version") == newest_schema()) {
+      return session;
+    }
+    session.reset();
   }
-  session.reset();
   if (!file && missing == Missing::leave) return nullptr;
   return open(missing, now);
+}
+
+void SqliteEngine::forget_replaced(const std::optional<FileIdentity>& file) {
+  // SQLite would take a WAL that was left there for the new file's, and write the old one's pages
+  // into it (https://www.sqlite.org/howtocorrupt.html, 1.4).
+  const auto wal = find_wal(options_.database);
+  if (file && wal && !wal->empty && opened_->wal == wal->file) {
+    throw StorageFailure(fmt::format(
+        "another file was put in the place of the database {0}, beside the WAL of the one before; "
+        "put that one back, or remove {0}-wal and {0}-shm to go on with the new one",
+        options_.database));
+  }
+  for (auto* idle : {&idle_writers_, &idle_readers_}) {
+    for (const SessionPointer& session : *idle) session->connection.leave_wal_on_close();
+    idle->clear();
+  }
+  opened_.reset();
 }
 
 SqliteEngine::SessionPointer SqliteEngine::open(Missing missing, std::optional<Timestamp> now) {
@@ -297,8 +320,8 @@ SqliteEngine::SessionPointer SqliteEngine::open(Missing missing, std::optional<T
                                                                   ? Connection::Mode::create
                                                                   : Connection::Mode::existing);
   Connection& connection = session->connection;
-  bool has_wal = false;
-  has_wal = size_of(options_.database + "-wal", has_wal) > 0;
+  const auto wal = find_wal(options_.database);
+  const bool has_wal = wal && !wal->empty;
   Content content{};
   try {
     content = look_into(connection, options_.database);
@@ -323,17 +346,19 @@ SqliteEngine::SessionPointer SqliteEngine::open(Missing missing, std::optional<T
     // Rows that are rewritten while they are adopted may hold secrets: none may stay in free pages.
     connection.execute("PRAGMA secure_delete = ON");
     if (auto report = migrate(connection, now.value_or(this->now()), options_.adopt)) {
-      {
-        const std::lock_guard lock(mutex_);
-        adoption_ = std::move(report);
-      }
-      forget_deleted_rows(connection);
+      forget_deleted_rows(connection, *report);
+      const std::lock_guard lock(mutex_);
+      adoption_ = std::move(report);
     }
   }
   align_side_files(options_.database);
   const auto file = find_database(options_.database);
-  if (!file) throw DatabaseLocked{};  // removed this very moment: begin again
+  if (!file || connection.has_moved()) throw DatabaseLocked{};  // this very moment: begin again
   session->file = *file;
+  const std::lock_guard lock(mutex_);
+  // An empty WAL too: it will not stay so.
+  const auto wal_now = find_wal(options_.database);
+  opened_ = Opened{*file, wal_now ? std::optional(wal_now->file) : std::nullopt};
   return session;
 }
 
@@ -361,6 +386,7 @@ void SqliteEngine::after_fork_in_parent() {
 }
 
 void SqliteEngine::after_fork_in_child() {
+  turn_.close();  // the parent's lock, if it holds one, must not outlive it in here
   mutex_.unlock();
   queue_.reset_in_child();
 }
@@ -369,17 +395,20 @@ void SqliteEngine::after_fork_in_child() {
 
 void SqliteEngine::optimize(Vacuum vacuum) {
   if (!exists()) return;
+  // Two steps: while others read, the WAL is tried again, and not the whole file written again.
+  with_writer([&](Connection& connection) {
+    if (vacuum == Vacuum::yes) connection.execute("VACUUM");
+    connection.execute("PRAGMA analysis_limit = 1000; ANALYZE");
+  });
+  with_writer([&](Connection& connection) {
+    if (!connection.empty_wal()) throw DatabaseLocked{};
+  });
+}
+
+void SqliteEngine::with_writer(const std::function<void(Connection&)>& work) {
   with_turn([&] {
     Loan session(*this, idle_writers_, Missing::leave, std::nullopt);
-    if (!session) return;
-    session.with([&] {
-      Connection& connection = session->connection;
-      if (vacuum == Vacuum::yes) connection.execute("VACUUM");
-      connection.execute("PRAGMA analysis_limit = 1000; ANALYZE");
-      auto checkpoint = connection.prepare("PRAGMA wal_checkpoint(TRUNCATE)");
-      checkpoint->executeStep();
-      if (checkpoint->getColumn(0).getInt() != 0) throw DatabaseLocked{};
-    });
+    if (session) session.with([&] { work(session->connection); });
   });
 }
 

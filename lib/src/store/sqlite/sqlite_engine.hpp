@@ -6,6 +6,7 @@
 
 #include "store/engine.hpp"
 #include "store/fork_gate.hpp"
+#include "store/sqlite/connection.hpp"
 #include "store/sqlite/files.hpp"
 #include "store/sqlite/turn.hpp"
 #include "store/sqlite/writer_queue.hpp"
@@ -39,6 +40,8 @@ class SqliteEngine final : public Engine, private ForkAware {
 
   /// Runs `attempt` holding a pass and the turn to write, until it is not stopped by a lock.
   void with_turn(const std::function<void()>& attempt);
+  /// `with_turn`, with the writing connection; nothing where there is no database.
+  void with_writer(const std::function<void(Connection&)>& work);
   void write_once(std::optional<Timestamp> now, const WriteWork& work);
   /// Nothing where a lock stood in the way.
   std::optional<bool> try_read(std::optional<Timestamp> now, const ReadWork& work);
@@ -49,6 +52,9 @@ class SqliteEngine final : public Engine, private ForkAware {
   enum class Missing { leave, create };
   SessionPointer take(std::vector<SessionPointer>& idle, Missing missing,
                       std::optional<Timestamp> now);
+  /// Lets go of the file that the path led to before. Throws StorageFailure where its WAL stands
+  /// beside the new one.
+  void forget_replaced(const std::optional<FileIdentity>& file);
   SessionPointer open(Missing missing, std::optional<Timestamp> now);
   void give_back(std::vector<SessionPointer>& idle, SessionPointer session);
 
@@ -59,6 +65,11 @@ class SqliteEngine final : public Engine, private ForkAware {
   WriterQueue queue_;
   Turn turn_;
   mutable std::mutex mutex_;  // guards what follows
+  struct Opened {
+    FileIdentity database;
+    std::optional<FileIdentity> wal;
+  };
+  std::optional<Opened> opened_;  ///< Kept while nothing is open: over a fork, say.
   std::vector<SessionPointer> idle_writers_;
   std::vector<SessionPointer> idle_readers_;
   std::optional<AdoptionReport> adoption_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include <boost/json/serialize.hpp>
 #include <fmt/format.h>
@@ -194,15 +195,28 @@ std::vector<CachedCluster> SqliteTables::clusters(const ClusterFilter& filter, T
 CacheStatistics SqliteTables::statistics(Timestamp now) const {
   auto query = connection_.prepare(
       "SELECT count(*), count(*) FILTER (WHERE is_active <> 0), "
-      "count(*) FILTER (WHERE expiry_time <= ?1), coalesce(sum(access_count), 0), "
-      "count(*) FILTER (WHERE is_shared <> 0) FROM clusters");
+      "count(*) FILTER (WHERE expiry_time <= ?1), coalesce(sum(access_count >> 32), 0), "
+      "count(*) FILTER (WHERE is_shared <> 0), "
+      "count(*) FILTER (WHERE typeof(expiry_time) <> 'text' OR typeof(access_count) <> 'integer' "
+      "OR typeof(is_active) <> 'integer' OR typeof(is_shared) <> 'integer'), "
+      "coalesce(sum(access_count & 4294967295), 0) FROM clusters");
   query->bind(1, format_timestamp(now));
   query->executeStep();
+  if (query->getColumn(5).getInt64() != 0) {
+    throw CorruptDatabase(
+        "a row of clusters holds what dbcache never writes there; `dbcache replay --check` shows "
+        "what was changed, `dbcache replay` rebuilds the table from the log");
+  }
   CacheStatistics totals;
   totals.total_clusters = query->getColumn(0).getInt64();
   totals.active_clusters = query->getColumn(1).getInt64();
   totals.expired_clusters = query->getColumn(2).getInt64();
-  totals.total_accesses = query->getColumn(3).getInt64();
+  // Summed in halves, since sum() fails past 64 bits, and a count may be given as large as they
+  // get.
+  constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
+  const std::int64_t low = query->getColumn(6).getInt64();
+  const std::int64_t high = query->getColumn(3).getInt64() + (low >> 32);
+  totals.total_accesses = high > (most >> 32) ? most : (high << 32) | (low & 0xFFFFFFFF);
   totals.shared_clusters = query->getColumn(4).getInt64();
   return totals;
 }

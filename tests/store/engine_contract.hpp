@@ -1,0 +1,101 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <ostream>
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "store/engine.hpp"
+#include "store/store.hpp"
+#include "support/temporary_directory.hpp"
+
+// What every engine promises, run over each of them: an engine is added by a line in `engines()`.
+namespace dbcache::store {
+
+/// Somewhere for one new database of an engine, gone with this.
+class Place {
+ public:
+  Place() = default;
+  Place(const Place&) = delete;
+  Place& operator=(const Place&) = delete;
+  virtual ~Place() = default;
+
+  /// As users name it in Options::database. Nothing is there yet.
+  [[nodiscard]] virtual std::string database() const = 0;
+  /// Whether anything is there by now.
+  [[nodiscard]] virtual bool is_untouched() const = 0;
+};
+
+class SqlitePlace final : public Place {
+ public:
+  [[nodiscard]] std::string database() const override {
+    return (directory_.path() / "deep" / "cache.db").string();
+  }
+  [[nodiscard]] bool is_untouched() const override {
+    return std::filesystem::is_empty(directory_.path());
+  }
+
+ private:
+  test::TemporaryDirectory directory_;
+};
+
+struct EngineKind {
+  std::string name;
+  std::function<std::unique_ptr<Place>()> new_place;
+
+  friend std::ostream& operator<<(std::ostream& out, const EngineKind& kind) {
+    return out << kind.name;
+  }
+};
+
+inline auto engines() {
+  return ::testing::Values(EngineKind{"SQLite", [] { return std::make_unique<SqlitePlace>(); }});
+}
+
+inline std::string engine_name(const ::testing::TestParamInfo<EngineKind>& info) {
+  return info.param.name;
+}
+
+/// A test over one engine, with an empty place for its database.
+class EngineContract : public ::testing::TestWithParam<EngineKind> {
+ protected:
+  [[nodiscard]] Options options() const {
+    Options options;
+    options.database = place_->database();
+    return options;
+  }
+  /// Another engine on the same database.
+  [[nodiscard]] std::unique_ptr<Engine> open() const {
+    return open_engine(
+        options(), [](WriteSession&, const commands::DocumentedRows&) { return AdoptionReport{}; });
+  }
+
+  std::unique_ptr<Place> place_ = GetParam().new_place();
+};
+
+/// An event that fits nothing but the log's columns.
+inline EventRecord record(std::int64_t position, std::string stream, std::int64_t version) {
+  EventRecord record;
+  record.position = position;
+  record.stream = std::move(stream);
+  record.version = version;
+  record.type = "UsageIncremented";
+  record.payload = R"({"schema":1})";
+  record.metadata = "{}";
+  record.recorded_at = 1'700'000'000'000'000 + position;
+  record.command_id = std::string(16, 'c');
+  record.hash = std::string(32, 'h');
+  return record;
+}
+
+inline void write(Engine& engine, const std::function<void(WriteSession&)>& work) {
+  engine.write(std::nullopt, [&](WriteSession& session) {
+    work(session);
+    return Sync::as_configured;
+  });
+}
+
+}  // namespace dbcache::store

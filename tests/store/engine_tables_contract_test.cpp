@@ -1,0 +1,217 @@
+#include "engine_contract.hpp"
+
+namespace dbcache::store {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+const Timestamp now = parse_timestamp("2026-01-15T10:30:00");
+
+CachedCluster cluster(std::int64_t id, std::string cluster_id) {
+  CachedCluster row;
+  row.id = id;
+  row.cluster_id = std::move(cluster_id);
+  row.created_at = row.last_accessed = now;
+  row.expiry_time = now + std::chrono::hours{1};
+  return row;
+}
+
+RegistryEntry entry(std::int64_t id, std::string config_hash) {
+  RegistryEntry row;
+  row.id = id;
+  row.config_hash = std::move(config_hash);
+  row.creation_time = now;
+  return row;
+}
+
+class EngineTables : public EngineContract {
+ protected:
+  std::unique_ptr<Engine> engine_ = open();
+
+  void put(const std::vector<CachedCluster>& rows) const {
+    write(*engine_, [&](WriteSession& session) {
+      for (const CachedCluster& row : rows) session.tables.put(row);
+    });
+  }
+  void put(const std::vector<RegistryEntry>& rows) const {
+    write(*engine_, [&](WriteSession& session) {
+      for (const RegistryEntry& row : rows) session.tables.put(row);
+    });
+  }
+  template <class Query>
+  auto ask(Query query) const {
+    decltype(query(std::declval<const projections::TableReader&>())) result{};
+    engine_->read(std::nullopt,
+                  [&](const ReadSession& session) { result = query(session.tables); });
+    return result;
+  }
+  [[nodiscard]] std::vector<std::string> cluster_ids(
+      const ClusterFilter& filter = {}, std::optional<std::size_t> limit = std::nullopt) const {
+    return ask([&](const projections::TableReader& tables) {
+      std::vector<std::string> ids;
+      for (const CachedCluster& row : tables.clusters(filter, now, limit)) {
+        ids.push_back(row.cluster_id);
+      }
+      return ids;
+    });
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Engines, EngineTables, engines(), engine_name);
+
+TEST_P(EngineTables, ARowOfClustersReadsAsItWasPut) {
+  CachedCluster row = cluster(7, "c \xE2\x82\xAC 'q'");
+  row.cluster_name = "";
+  row.host = "https://a.example";
+  row.num_workers = 9'000'000'000'000'000'000;
+  row.status = "PENDING";
+  row.created_at = parse_timestamp("0001-01-01T00:00:00.000001");
+  row.expiry_time = parse_timestamp("9999-12-31T23:59:59.999999");
+  row.last_accessed = parse_timestamp("2026-01-15T10:30:00.000010");
+  row.access_count = 0;
+  row.is_active = false;
+  row.is_shared = true;
+
+  put({row});
+
+  EXPECT_EQ(ask([&](const auto& tables) { return tables.cluster(row.cluster_id); }), row);
+}
+
+TEST_P(EngineTables, ARowOfClustersWithoutTheOptionalColumnsReadsAsItWasPut) {
+  const CachedCluster row = cluster(1, "c");
+
+  put({row});
+
+  EXPECT_EQ(ask([&](const auto& tables) { return tables.cluster("c"); }), row);
+}
+
+TEST_P(EngineTables, ARowOfTheRegistryReadsAsItWasPut) {
+  RegistryEntry row = entry(9, "h");
+  row.cluster_id = "no such cluster";
+  row.status = RegistryStatus::failed;
+  row.worker_pid = 4711;
+  row.usage_count = 12;
+  row.error_message = "no\nquota";
+
+  put({row});
+
+  EXPECT_EQ(ask([&](const auto& tables) { return tables.entry("h"); }), row);
+}
+
+TEST_P(EngineTables, PuttingAgainReplacesTheRowWithItsId) {
+  put({cluster(1, "c"), cluster(2, "d")});
+  CachedCluster again = cluster(3, "c");
+  again.host = "elsewhere";
+
+  put({again});
+
+  EXPECT_THAT(cluster_ids(), ElementsAre("c", "d"));
+  EXPECT_EQ(ask([&](const auto& tables) { return tables.cluster("c"); }), again);
+}
+
+TEST_P(EngineTables, PuttingAnEntryAgainReplacesIt) {
+  put({entry(1, "h"), entry(2, "i")});
+  RegistryEntry again = entry(3, "h");
+  again.usage_count = 5;
+
+  put({again});
+
+  EXPECT_THAT(ask([](const auto& tables) { return tables.entries(); }),
+              ElementsAre(again, entry(2, "i")));
+}
+
+TEST_P(EngineTables, AnIdOfAClusterMayDifferInCaseOnly) {
+  put({cluster(1, "c"), cluster(2, "C")});
+
+  EXPECT_THAT(cluster_ids(), ElementsAre("C", "c"));
+}
+
+TEST_P(EngineTables, ErasingTakesOneRowOutAndNoneWhereItIsMissing) {
+  put({cluster(1, "c"), cluster(2, "d")});
+  put({entry(3, "h"), entry(4, "i")});
+
+  write(*engine_, [](WriteSession& session) {
+    session.tables.erase_cluster("c");
+    session.tables.erase_cluster("nowhere");
+    session.tables.erase_entry("h");
+    session.tables.erase_entry("nowhere");
+  });
+
+  EXPECT_THAT(cluster_ids(), ElementsAre("d"));
+  EXPECT_THAT(ask([](const auto& tables) { return tables.entries(); }), ElementsAre(entry(4, "i")));
+}
+
+TEST_P(EngineTables, ClearingEmptiesBothTables) {
+  put({cluster(1, "c")});
+  put({entry(2, "h")});
+
+  write(*engine_, [](WriteSession& session) { session.tables.clear(); });
+
+  EXPECT_THAT(cluster_ids(), IsEmpty());
+  EXPECT_THAT(ask([](const auto& tables) { return tables.entries(); }), IsEmpty());
+}
+
+TEST_P(EngineTables, ListsNewestFirstAndNoMoreThanWanted) {
+  put({cluster(2, "b"), cluster(10, "a"), cluster(9, "c")});
+
+  EXPECT_THAT(cluster_ids(), ElementsAre("a", "c", "b"));
+  EXPECT_THAT(cluster_ids({}, 2), ElementsAre("a", "c"));
+  EXPECT_THAT(cluster_ids({}, 0), IsEmpty());
+}
+
+TEST_P(EngineTables, FiltersByEachFieldThatIsSet) {
+  CachedCluster idle = cluster(1, "idle");
+  idle.is_active = false;
+  CachedCluster shared = cluster(2, "shared");
+  shared.is_shared = true;
+  CachedCluster expired = cluster(3, "expired");
+  expired.expiry_time = now;
+  put({idle, shared, expired});
+
+  EXPECT_THAT(cluster_ids({.is_active = true}), ElementsAre("expired", "shared"));
+  EXPECT_THAT(cluster_ids({.is_active = false}), ElementsAre("idle"));
+  EXPECT_THAT(cluster_ids({.is_shared = true}), ElementsAre("shared"));
+  EXPECT_THAT(cluster_ids({.is_expired = true}), ElementsAre("expired"));
+  EXPECT_THAT(cluster_ids({.is_active = true, .is_shared = false, .is_expired = false}), IsEmpty());
+}
+
+TEST_P(EngineTables, CountsTheStatistics) {
+  CachedCluster idle = cluster(1, "idle");
+  idle.is_active = false;
+  idle.access_count = 5;
+  CachedCluster shared = cluster(2, "shared");
+  shared.is_shared = true;
+  CachedCluster expired = cluster(3, "expired");
+  expired.expiry_time = now;
+  put({idle, shared, expired});
+
+  const CacheStatistics statistics = ask([](const auto& tables) { return tables.statistics(now); });
+
+  EXPECT_EQ(statistics, (CacheStatistics{.total_clusters = 3,
+                                         .active_clusters = 2,
+                                         .expired_clusters = 1,
+                                         .total_accesses = 7,
+                                         .shared_clusters = 1,
+                                         .cache_file_size = 0}));
+}
+
+TEST_P(EngineTables, CountsNothingInEmptyTables) {
+  write(*engine_, [](WriteSession&) {});
+
+  EXPECT_EQ(ask([](const auto& tables) { return tables.statistics(now); }), CacheStatistics{});
+}
+
+TEST_P(EngineTables, GivesRowsAsStoredInOrderOfTheirKeys) {
+  put({cluster(1, "b"), cluster(2, "a")});
+
+  const auto raw = ask([](const auto& tables) { return tables.raw_clusters(); });
+
+  ASSERT_EQ(raw.size(), 2U);
+  EXPECT_EQ(raw[0].key, "a");
+  EXPECT_EQ(raw[0].columns, projections::stored_columns(cluster(2, "a")));
+  EXPECT_EQ(raw[1].key, "b");
+}
+
+}  // namespace
+}  // namespace dbcache::store

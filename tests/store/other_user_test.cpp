@@ -1,0 +1,238 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <dbcache/cache_manager.hpp>
+
+#include "store/sqlite/files.hpp"
+#include "support/child_process.hpp"
+#include "support/errors.hpp"
+#include "support/files.hpp"
+#include "support/scoped_variable.hpp"
+#include "support/temporary_directory.hpp"
+
+namespace dbcache {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::Contains;
+using ::testing::Each;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsSupersetOf;
+using ::testing::StartsWith;
+
+/// A database that this user made, in a directory where everyone may write.
+class OtherUser : public ::testing::Test {
+ protected:
+  OtherUser() {
+    std::filesystem::permissions(directory_.path(), std::filesystem::perms(0777));
+    CacheManager({.database = path_}).cache_new_cluster("c");
+  }
+
+  test::BareEnvironment environment_;
+  test::Umask umask_{0022};
+  test::TemporaryDirectory directory_;
+  std::string path_ = directory_.database();
+};
+
+/// Every call of the manager reads or writes the database.
+struct Call {
+  std::string name;
+  std::function<void(CacheManager&)> call;
+
+  friend std::ostream& operator<<(std::ostream& out, const Call& call) { return out << call.name; }
+};
+
+class CallOfOtherUser : public OtherUser, public ::testing::WithParamInterface<Call> {};
+
+INSTANTIATE_TEST_SUITE_P(
+    Calls, CallOfOtherUser,
+    ::testing::Values(
+        Call{"List", [](CacheManager& m) { static_cast<void>(m.get_all_clusters()); }},
+        Call{"Statistics", [](CacheManager& m) { static_cast<void>(m.get_cache_statistics()); }},
+        Call{"History", [](CacheManager& m) { static_cast<void>(m.history()); }},
+        Call{"Verify", [](CacheManager& m) { static_cast<void>(m.verify()); }},
+        Call{"Cache", [](CacheManager& m) { m.cache_new_cluster("d"); }},
+        Call{"Clear", [](CacheManager& m) { m.clear_cluster_cache(); }},
+        Call{"Register", [](CacheManager& m) { m.register_shared_cluster_creation("h", 1); }},
+        Call{"Replay", [](CacheManager& m) { m.replay(); }},
+        Call{"Optimize", [](CacheManager& m) { m.optimize_database(); }}),
+    [](const auto& parameter) { return parameter.param.name; });
+
+TEST_P(CallOfOtherUser, IsToldThatItMayNotWriteAndLeavesNoFileBehind) {
+  // 0644, another's; where there is only one user, without the right to write.
+  if (!test::is_root()) std::filesystem::permissions(path_, std::filesystem::perms(0444));
+  std::filesystem::remove(path_ + "-turn");
+  const auto before = test::names_in(directory_.path());
+  const std::string bytes = test::read_bytes(path_);
+
+  const std::string error = test::in_child_as_ordinary_user([&] {
+    return test::error_of([&] {
+      CacheManager manager({.database = path_});
+      GetParam().call(manager);
+      return 0;
+    });
+  });
+
+  EXPECT_THAT(error,
+              AllOf(StartsWith("StorageFailure: "), HasSubstr(path_), HasSubstr("may not write")));
+  EXPECT_EQ(test::names_in(directory_.path()), before);
+  EXPECT_TRUE(test::read_bytes(path_) == bytes);
+}
+
+TEST_F(OtherUser, WhoMayWriteSharesTheDatabaseWithItsOwner) {
+  std::filesystem::permissions(path_, std::filesystem::perms(0666));
+  CacheManager owner({.database = path_});
+  owner.cache_new_cluster("mine");  // leaves its WAL open to the others too
+
+  EXPECT_EQ(test::in_child_as_ordinary_user([&] {
+              return test::error_of([&] {
+                CacheManager({.database = path_}).cache_new_cluster("theirs");
+                return 0;
+              });
+            }),
+            "");
+  owner.cache_new_cluster("mine again");
+
+  EXPECT_EQ(owner.get_all_clusters().size(), 4U);
+  EXPECT_TRUE(owner.verify().ok());
+}
+
+TEST_F(OtherUser, WhatRootLeavesBehindIsTheOwnersToUse) {
+  if (!test::is_root()) {
+    // What root does, its owner does: the files are one user's in either case.
+    SUCCEED();
+  } else {
+    for (const std::string& name : test::names_in(directory_.path())) {
+      ASSERT_EQ(::chown((directory_.path() / name).c_str(), test::other_user, test::other_user), 0);
+    }
+    std::filesystem::remove(path_ + "-turn");
+  }
+  CacheManager root({.database = path_});
+  root.cache_new_cluster("from root");
+
+  EXPECT_EQ(test::in_child_as_ordinary_user([&] {
+              return test::error_of([&] {
+                CacheManager({.database = path_}).cache_new_cluster("from the owner");
+                return 0;
+              });
+            }),
+            "");
+
+  for (const std::string& name : test::names_in(directory_.path())) {
+    EXPECT_EQ(test::status_of(directory_.path() / name).st_uid, test::status_of(path_).st_uid)
+        << name;
+  }
+}
+
+/// The mode of a database, which its side files take.
+class SideFiles : public ::testing::TestWithParam<unsigned> {
+ protected:
+  test::BareEnvironment environment_;
+  test::TemporaryDirectory directory_;
+  std::string path_ = directory_.database();
+
+  void expect_mode_of_each_file(mode_t mode) const {
+    const auto names = test::names_in(directory_.path());
+    EXPECT_THAT(names, ElementsAre("cache.db", "cache.db-shm", "cache.db-turn", "cache.db-wal"));
+    for (const std::string& name : names) {
+      EXPECT_EQ(test::mode_of(directory_.path() / name), mode) << name;
+    }
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Modes, SideFiles, ::testing::Values(0600U, 0640U, 0644U, 0660U, 0666U));
+
+TEST_P(SideFiles, TakeTheModeOfANewDatabase) {
+  const test::Umask umask(0777 & ~GetParam());  // of SQLite's 0644
+  CacheManager manager({.database = path_});
+
+  manager.cache_new_cluster("c");
+
+  expect_mode_of_each_file(0644 & GetParam());
+}
+
+TEST_P(SideFiles, TakeTheModeThatTheDatabaseWasGiven) {
+  CacheManager({.database = path_}).cache_new_cluster("c");
+  ASSERT_EQ(::chmod(path_.c_str(), GetParam()), 0);
+  const test::Umask umask(0077);
+  CacheManager manager({.database = path_});
+
+  manager.cache_new_cluster("d");
+
+  expect_mode_of_each_file(GetParam());
+}
+
+TEST_F(SideFiles, TakeTheGroupOfTheDatabase) {
+  // A group that this user may give: any for root, else one of its own.
+  gid_t groups[64];
+  const int count = ::getgroups(64, groups);
+  const gid_t group = test::is_root() ? 12345 : (count > 0 ? groups[count - 1] : ::getegid());
+  CacheManager({.database = path_}).cache_new_cluster("c");
+  ASSERT_EQ(::chown(path_.c_str(), static_cast<uid_t>(-1), group), 0);
+  ASSERT_EQ(::chmod(path_.c_str(), 0660), 0);
+  CacheManager manager({.database = path_});
+
+  manager.cache_new_cluster("d");
+
+  expect_mode_of_each_file(0660);
+  for (const std::string& name : test::names_in(directory_.path())) {
+    EXPECT_EQ(test::status_of(directory_.path() / name).st_gid, group) << name;
+  }
+}
+
+/// A link planted where a file beside the database would be made.
+class PlantedLink : public ::testing::TestWithParam<const char*> {
+ protected:
+  test::BareEnvironment environment_;
+  test::TemporaryDirectory directory_;
+  test::TemporaryDirectory elsewhere_;
+  std::string path_ = directory_.database();
+  std::filesystem::path target_ = elsewhere_.path() / "target";
+};
+
+INSTANTIATE_TEST_SUITE_P(Suffixes, PlantedLink, ::testing::Values("-turn", "-wal", "-shm"));
+
+TEST_P(PlantedLink, IsNotFollowedToMakeAFile) {
+  std::filesystem::create_symlink(target_, path_ + GetParam());
+
+  static_cast<void>(test::error_of([&] {
+    CacheManager({.database = path_}).cache_new_cluster("c");
+    return 0;
+  }));
+
+  EXPECT_FALSE(std::filesystem::exists(target_));
+}
+
+TEST_P(PlantedLink, DoesNotReachAFileThatIsThere) {
+  CacheManager({.database = path_}).cache_new_cluster("c");
+  std::filesystem::remove(path_ + GetParam());
+  test::write_bytes(target_, "precious");
+  ASSERT_EQ(::chmod(target_.c_str(), 0600), 0);
+  std::filesystem::create_symlink(target_, path_ + GetParam());
+
+  EXPECT_THAT(test::error_of([&] {
+                CacheManager({.database = path_}).cache_new_cluster("d");
+                return 0;
+              }),
+              StartsWith("StorageFailure: "));
+
+  EXPECT_EQ(test::read_bytes(target_), "precious");
+  EXPECT_EQ(test::mode_of(target_), 0600U);
+}
+
+TEST(NetworkFileSystem, IsToldByItsNumber) {
+  constexpr long nfs = 0x6969, smb = 0x517B, cifs = 0xFF534D42, smb2 = 0xFE534D42,
+                 v9fs = 0x01021997;
+  for (const long type : {nfs, smb, cifs, smb2, v9fs}) {
+    EXPECT_TRUE(store::sqlite::is_network_filesystem(type)) << type;
+  }
+  constexpr long ext4 = 0xEF53, tmpfs = 0x01021994, xfs = 0x58465342, btrfs = 0x9123683E,
+                 overlay = 0x794C7630, zfs = 0x2FC12FC1;
+  for (const long type : {ext4, tmpfs, xfs, btrfs, overlay, zfs}) {
+    EXPECT_FALSE(store::sqlite::is_network_filesystem(type)) << type;
+  }
+}
+
+}  // namespace
+}  // namespace dbcache

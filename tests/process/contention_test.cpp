@@ -6,7 +6,6 @@
 
 #include <dbcache/cache_manager.hpp>
 
-#include "rounds.hpp"
 #include "support/child_process.hpp"
 #include "support/process_barrier.hpp"
 #include "support/scoped_variable.hpp"
@@ -51,8 +50,8 @@ class Contention : public ::testing::Test {
 
 TEST_F(Contention, SixteenProcessesLoseNoUpdate) {
   constexpr int processes = 16;
-  constexpr int increments = test::rounds(500);
-  constexpr int decrements = test::rounds(400);
+  constexpr int increments = 500;
+  constexpr int decrements = 400;
   register_hash();
   const test::ProcessBarrier start(processes);
   std::vector<test::ChildProcess> children;
@@ -74,7 +73,7 @@ TEST_F(Contention, SixteenProcessesLoseNoUpdate) {
 
 TEST_F(Contention, EachProcessIsToldACountThatNoOtherWas) {
   constexpr int processes = 8;
-  constexpr int increments = test::rounds(100);
+  constexpr int increments = 100;
   register_hash();
   test::Pipe counts;
   std::vector<test::ChildProcess> children;
@@ -97,7 +96,7 @@ TEST_F(Contention, EachProcessIsToldACountThatNoOtherWas) {
 
 TEST_F(Contention, EightThreadsOverOneManagerLoseNoUpdate) {
   constexpr int threads = 8;
-  constexpr int increments = test::rounds(200);
+  constexpr int increments = 200;
   register_hash();
   CacheManager manager(options());
   std::vector<std::thread> running;
@@ -113,7 +112,7 @@ TEST_F(Contention, EightThreadsOverOneManagerLoseNoUpdate) {
 
 TEST_F(Contention, EightThreadsOverManagersOfTheirOwnLoseNoUpdate) {
   constexpr int threads = 8;
-  constexpr int increments = test::rounds(100);
+  constexpr int increments = 100;
   register_hash();
   std::vector<std::thread> running;
 
@@ -145,7 +144,7 @@ TEST_F(Contention, ThreadsThatReadSeeOnlyWholeCommands) {
     });
   }
 
-  for (int i = 0; i < test::rounds(200); ++i) manager.cache_new_cluster(std::to_string(i));
+  for (int i = 0; i < 200; ++i) manager.cache_new_cluster(std::to_string(i));
   done = true;
   for (std::thread& thread : running) thread.join();
 
@@ -154,7 +153,7 @@ TEST_F(Contention, ThreadsThatReadSeeOnlyWholeCommands) {
 
 TEST_F(Contention, OfSixteenProcessesExactlyOneLearnsThatItCreated) {
   constexpr int processes = 16;
-  constexpr int all_rounds = test::rounds(50);
+  constexpr int all_rounds = 50;
   struct Created {
     int round;
     pid_t pid;

@@ -8,7 +8,6 @@
 
 #include <dbcache/cache_manager.hpp>
 
-#include "rounds.hpp"
 #include "support/child_process.hpp"
 #include "support/errors.hpp"
 #include "support/scoped_variable.hpp"
@@ -143,7 +142,7 @@ TEST_F(Fork, AManagerDestroyedInTheChildAfterItsUseHarmsNothing) {
 
 TEST_F(Fork, EveryAcknowledgedCommitStandsWhileOtherThreadsUseTheManager) {
   constexpr int threads = 3;
-  constexpr int forks = test::rounds(40);
+  constexpr int forks = 40;
   constexpr int in_each_child = 5;
   std::atomic<bool> done = false;
   std::atomic<int> acknowledged = 0;
@@ -171,7 +170,7 @@ TEST_F(Fork, EveryAcknowledgedCommitStandsWhileOtherThreadsUseTheManager) {
 
 TEST_F(Fork, ChildrenThatLiveOnBesideTheirParentLoseNothing) {
   constexpr int forks = 8;
-  constexpr int in_each = test::rounds(100);
+  constexpr int in_each = 100;
   std::vector<test::ChildProcess> children;
   for (int i = 0; i < forks; ++i) {
     manager().increment_shared_cluster_usage("h");
@@ -189,7 +188,7 @@ TEST_F(Fork, ChildrenThatLiveOnBesideTheirParentLoseNothing) {
 }
 
 TEST_F(Fork, TwoThreadsMayForkAtOnce) {
-  constexpr int forks = test::rounds(20);
+  constexpr int forks = 20;
   std::vector<std::thread> forking;
 
   for (int i = 0; i < 2; ++i) {
@@ -215,7 +214,7 @@ TEST_F(Fork, ManagersMayComeAndGoInOtherThreads) {
       ++acknowledged;
     }
   });
-  constexpr int forks = test::rounds(40);
+  constexpr int forks = 40;
 
   for (int i = 0; i < forks; ++i) increment_in_child(1);
   done = true;

@@ -7,7 +7,6 @@
 
 #include <dbcache/cache_manager.hpp>
 
-#include "rounds.hpp"
 #include "support/child_process.hpp"
 #include "support/scoped_variable.hpp"
 #include "support/soundness.hpp"
@@ -97,7 +96,7 @@ class Kill : public ::testing::Test {
 };
 
 TEST_F(Kill, OfWritersAtRandomMomentsLosesNothingAcknowledged) {
-  constexpr int kills = test::rounds(200);
+  constexpr int kills = 200;
   std::mt19937 random(20260115);  // the same moments in every run, as far as the machine allows
   std::uniform_int_distribution<int> moment(0, 40);
   std::size_t total = 0;

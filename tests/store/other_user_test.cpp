@@ -40,7 +40,9 @@ struct Call {
   std::string name;
   std::function<void(CacheManager&)> call;
 
-  friend std::ostream& operator<<(std::ostream& out, const Call& call) { return out << call.name; }
+  friend std::ostream& operator<<(std::ostream& out, const Call& given) {
+    return out << given.name;
+  }
 };
 
 class CallOfOtherUser : public OtherUser, public ::testing::WithParamInterface<Call> {};

@@ -56,8 +56,9 @@ std::string normalised_host(std::string host) {
 
 ClusterConfig ClusterConfig::parse(std::string_view json_text) {
   if (json_text.size() > ClusterConfig::max_bytes) {
-    throw InvalidArgument(fmt::format("the configuration has {} bytes; at most {} are taken",
-                                      json_text.size(), ClusterConfig::max_bytes));
+    throw InvalidArgument(
+        fmt::format("the configuration is larger than {} bytes, the most that is taken",
+                    ClusterConfig::max_bytes));
   }
   json::value value = text::parse_json(json_text, "the configuration");
   if (!value.is_object()) {

@@ -132,7 +132,7 @@ TEST_F(CommandsTest, Replay) {
 TEST_F(CommandsTest, Verify) {
   a_shared_cluster();
   const std::string json = must("verify --json");
-  const std::string head = "3:" + json.substr(json.find("\"hash\":\"") + 8, 64);
+  const std::string head = json.substr(json.find("\"head\":\"") + 8, 66);
   const std::string clean = transcript({"verify", "verify --json", "verify --head " + head});
   // As someone would who covers his traces.
   test::drop_triggers(database);

@@ -313,7 +313,7 @@ TEST(AConfigurationAsText, ThatNestsDeeperIsRefused) {
 TEST(AConfigurationAsText, OfMoreThanAMebibyteIsRefusedUnread) {
   const std::string says =
       refusal([] { static_cast<void>(ClusterConfig::parse(std::string(10'000'000, '{'))); });
-  EXPECT_THAT(says, HasSubstr("10000000 bytes"));
+  EXPECT_THAT(says, HasSubstr("larger than 1048576 bytes"));
 }
 
 class AConfigurationThatIsNoObject : public testing::TestWithParam<const char*> {};

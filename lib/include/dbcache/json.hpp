@@ -25,6 +25,7 @@ namespace dbcache {
 [[nodiscard]] DBCACHE_EXPORT boost::json::object to_json(const RowDifference& difference);
 [[nodiscard]] DBCACHE_EXPORT boost::json::object to_json(const ReplayReport& report);
 [[nodiscard]] DBCACHE_EXPORT boost::json::object to_json(const LogHead& head);
+/// Its head as one text, `N:HASH`, as `dbcache verify --head` takes it.
 [[nodiscard]] DBCACHE_EXPORT boost::json::object to_json(const VerifyReport& report);
 [[nodiscard]] DBCACHE_EXPORT boost::json::object to_json(const DatabaseInfo& info);
 [[nodiscard]] DBCACHE_EXPORT boost::json::object to_json(const AdoptionReport& report);

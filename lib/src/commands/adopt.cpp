@@ -230,8 +230,7 @@ std::int64_t import_each(const std::vector<json::object>& rows, std::string_view
 
 Zone::Zone(const std::string& name)
     : rules_(std::make_shared<const Rules>(Rules{find_zone(name)})) {
-  name_ = rules_->zone.name();
-  if (name_ == "localtime") name_ = "this machine's zone";
+  name_ = name.empty() ? "this machine's zone" : rules_->zone.name();
 }
 
 Timestamp Zone::to_utc(std::chrono::local_time<std::chrono::microseconds> local) const {

@@ -267,8 +267,11 @@ json::value parse_json(std::string_view json_text, std::string_view what, int ma
       parser.write_some(/*more=*/false, json_text.data(), json_text.size(), error);
   if (!error && read < json_text.size()) error = json::error::extra_data;
   if (error) {
-    throw InvalidArgument(
-        fmt::format("{} is not JSON that can be read: {} at byte {}", what, error.message(), read));
+    const std::string limit = error == json::error::too_deep
+                                  ? fmt::format(" (at most {} levels are taken)", max_depth)
+                                  : "";
+    throw InvalidArgument(fmt::format("{} is not JSON that can be read: {}{} at byte {}", what,
+                                      error.message(), limit, read));
   }
   return parser.handler().release();
 }

@@ -33,8 +33,9 @@ void throw_typed(const SQLite::Exception& error, const std::string& path, bool c
           outcome);
     case SQLITE_CORRUPT:
       throw CorruptDatabase(
-          fmt::format("the database {} is damaged ({}); restore it from a copy (see README)", path,
-                      error.what()));
+          fmt::format("the database {} is damaged ({}), or a WAL of another lies beside it; "
+                      "restore it as the README says",
+                      path, error.what()));
     case SQLITE_NOTADB:
       throw CorruptDatabase(fmt::format(
           "{} is not a SQLite database, or is damaged; give another path, or restore it", path));

@@ -53,17 +53,17 @@ std::string_view word_of(RowDifference::Kind kind) {
   return "unknown";
 }
 
+/// An altered log may hold anything; what is told of it must still be JSON.
+json::string clean(std::string_view stored) { return {text::to_valid_utf8(stored)}; }
+
 /// Stored JSON as JSON; as a string where it was damaged.
 json::value stored_json(const std::string& stored) {
   try {
     return text::parse_json(stored, "stored JSON", text::max_stored_json_depth);
   } catch (const Error&) {
-    return json::string(text::to_valid_utf8(stored));
+    return clean(stored);
   }
 }
-
-/// An altered log may hold anything; what is told of it must still be JSON.
-json::string clean(std::string_view stored) { return json::string(text::to_valid_utf8(stored)); }
 
 /// A time as everywhere; the microseconds since 1970 where it was altered to one that is none.
 json::value time_or_number(Timestamp time) {

@@ -7,7 +7,6 @@
 #include <string_view>
 #include <system_error>
 #include <unistd.h>
-#include <vector>
 
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -56,6 +55,28 @@ void require_no_wal(const std::string& path, std::string_view state) {
       "the database {0} {1}, but its WAL is still there, with changes that are nowhere else; put "
       "the database back, or remove {0}-wal and {0}-shm to begin anew",
       path, state));
+}
+
+/// Makes a directory for the database at `path`, and those above it first.
+void make_directory(const std::filesystem::path& directory, const std::string& path) {
+  std::error_code error;
+  if (std::filesystem::exists(directory, error) || !directory.has_relative_path()) {
+    refuse_network_filesystem(directory.string(), path);
+    return;
+  }
+  make_directory(directory.parent_path(), path);
+  std::filesystem::create_directory(directory, error);
+  if (error) {
+    throw StorageFailure(fmt::format(
+        "the directory {} cannot be made: {}; make it, or give another path for the database",
+        directory.string(), error.message()));
+  }
+  // What is committed in it is on disk only if it is.
+  const int parent = ::open(directory.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (parent >= 0) {
+    ::fsync(parent);
+    ::close(parent);
+  }
 }
 
 }  // namespace
@@ -126,30 +147,7 @@ bool is_network_filesystem(long f_type) {
   return false;
 }
 
-void create_directories_for(const std::string& path) {
-  std::vector<std::filesystem::path> missing;
-  std::error_code error;
-  std::filesystem::path at = directory_of(path);
-  for (; !std::filesystem::exists(at, error) && at.has_relative_path(); at = at.parent_path()) {
-    missing.push_back(at);
-  }
-  refuse_network_filesystem(at.string(), path);
-  for (auto directory = missing.rbegin(); directory != missing.rend(); ++directory) {
-    std::filesystem::create_directory(*directory, error);
-    if (error) {
-      throw StorageFailure(
-          fmt::format("the directory {} cannot be made: {}; make it, or give another path for the "
-                      "database",
-                      directory->string(), error.message()));
-    }
-    // What is committed in it is on disk only if it is.
-    const int parent = ::open(directory->parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (parent >= 0) {
-      ::fsync(parent);
-      ::close(parent);
-    }
-  }
-}
+void create_directories_for(const std::string& path) { make_directory(directory_of(path), path); }
 
 void align_side_files(const std::string& path) {
   struct stat database {};

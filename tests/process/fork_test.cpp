@@ -8,6 +8,7 @@
 
 #include <dbcache/cache_manager.hpp>
 
+#include "calls_apart.hpp"
 #include "support/child_process.hpp"
 #include "support/errors.hpp"
 #include "support/scoped_variable.hpp"
@@ -43,15 +44,18 @@ class Fork : public ::testing::Test {
   }
   /// Increments in a child of a fork that happens now, with the manager made before it.
   void increment_in_child(int times) {
-    test::ChildProcess child([&] {
-      for (int i = 0; i < times; ++i) manager().increment_shared_cluster_usage("h");
-      return 0;
+    auto child = apart_.fork([&] {
+      return test::ChildProcess([&] {
+        for (int i = 0; i < times; ++i) manager().increment_shared_cluster_usage("h");
+        return 0;
+      });
     });
     EXPECT_EQ(child.wait(), 0);
   }
 
   test::BareEnvironment environment_;
   test::TemporaryDirectory directory_;
+  test::CallsApart apart_;
   std::unique_ptr<CacheManager> manager_ = std::make_unique<CacheManager>(options());
 };
 
@@ -151,9 +155,9 @@ TEST_F(Fork, EveryAcknowledgedCommitStandsWhileOtherThreadsUseTheManager) {
     running.emplace_back([&, i] {
       while (!done) {
         if (i == 0) {
-          static_cast<void>(manager().history({.subject = "h", .limit = 10}));
+          apart_.call([&] { static_cast<void>(manager().get_all_shared_clusters()); });
         } else {
-          manager().increment_shared_cluster_usage("h");
+          apart_.call([&] { manager().increment_shared_cluster_usage("h"); });
           ++acknowledged;
         }
       }
@@ -195,7 +199,7 @@ TEST_F(Fork, TwoThreadsMayForkAtOnce) {
     forking.emplace_back([&] {
       for (int n = 0; n < forks; ++n) {
         increment_in_child(2);
-        manager().increment_shared_cluster_usage("h");
+        apart_.call([&] { manager().increment_shared_cluster_usage("h"); });
       }
     });
   }
@@ -209,8 +213,10 @@ TEST_F(Fork, ManagersMayComeAndGoInOtherThreads) {
   std::atomic<int> acknowledged = 0;
   std::thread other([&] {
     while (!done) {
-      CacheManager own(options());
-      own.increment_shared_cluster_usage("h");
+      apart_.call([&] {
+        CacheManager own(options());
+        own.increment_shared_cluster_usage("h");
+      });
       ++acknowledged;
     }
   });

@@ -23,7 +23,7 @@ void fill_standard_descriptors() {
 }
 
 std::string_view environment(const char* name) {
-  const char* const value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): no thread yet.
+  const char* const value = std::getenv(name);  // no other thread yet
   return value != nullptr ? value : "";
 }
 

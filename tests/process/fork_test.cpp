@@ -1,4 +1,6 @@
+#include <barrier>
 #include <filesystem>
+#include <latch>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -150,9 +152,11 @@ TEST_F(Fork, EveryAcknowledgedCommitStandsWhileOtherThreadsUseTheManager) {
   constexpr int in_each_child = 5;
   std::atomic<bool> done = false;
   std::atomic<int> acknowledged = 0;
+  std::latch started(threads + 1);
   std::vector<std::thread> running;
   for (int i = 0; i < threads; ++i) {
     running.emplace_back([&, i] {
+      started.arrive_and_wait();
       while (!done) {
         if (i == 0) {
           apart_.call([&] { static_cast<void>(manager().get_all_shared_clusters()); });
@@ -164,6 +168,7 @@ TEST_F(Fork, EveryAcknowledgedCommitStandsWhileOtherThreadsUseTheManager) {
     });
   }
 
+  started.arrive_and_wait();
   for (int i = 0; i < forks; ++i) increment_in_child(in_each_child);
   done = true;
   for (std::thread& thread : running) thread.join();
@@ -193,14 +198,17 @@ TEST_F(Fork, ChildrenThatLiveOnBesideTheirParentLoseNothing) {
 
 TEST_F(Fork, TwoThreadsMayForkAtOnce) {
   constexpr int forks = 20;
+  std::barrier together(2);  // no thread begins or ends beside a fork: see CallsApart
   std::vector<std::thread> forking;
 
   for (int i = 0; i < 2; ++i) {
     forking.emplace_back([&] {
+      together.arrive_and_wait();
       for (int n = 0; n < forks; ++n) {
         increment_in_child(2);
         apart_.call([&] { manager().increment_shared_cluster_usage("h"); });
       }
+      together.arrive_and_wait();
     });
   }
   for (std::thread& thread : forking) thread.join();
@@ -211,7 +219,9 @@ TEST_F(Fork, TwoThreadsMayForkAtOnce) {
 TEST_F(Fork, ManagersMayComeAndGoInOtherThreads) {
   std::atomic<bool> done = false;
   std::atomic<int> acknowledged = 0;
+  std::latch started(2);
   std::thread other([&] {
+    started.arrive_and_wait();
     while (!done) {
       apart_.call([&] {
         CacheManager own(options());
@@ -222,6 +232,7 @@ TEST_F(Fork, ManagersMayComeAndGoInOtherThreads) {
   });
   constexpr int forks = 40;
 
+  started.arrive_and_wait();
   for (int i = 0; i < forks; ++i) increment_in_child(1);
   done = true;
   other.join();

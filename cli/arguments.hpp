@@ -21,6 +21,11 @@ class Arguments {
   explicit Arguments(CLI::App& parser) : parser_(parser) {}
 
   void required(const std::string& name, std::string& value, const std::string& help);
+  void required(const std::string& name, const std::string& placeholder, std::string& value,
+                const std::string& help);
+  void required(const std::string& name, std::int64_t& value, const std::string& help);
+  void required(const std::string& name, const std::string& placeholder, std::int64_t& value,
+                const std::string& help);
   void optional(const std::string& name, const std::string& placeholder,
                 std::optional<std::string>& value, const std::string& help);
   void optional(const std::string& name, const std::string& placeholder,
@@ -30,6 +35,8 @@ class Arguments {
   /// May be given several times, with one value each.
   void repeatable(const std::string& name, const std::string& placeholder,
                   std::vector<std::string>& values, const std::string& help);
+  /// At least one word, and all that follow; after `--` they are taken as they are.
+  void rest(const std::string& name, std::vector<std::string>& words, const std::string& help);
   void flag(const std::string& name, bool& value, const std::string& help);
   void one_of(const std::string& name, const std::vector<std::string>& words,
               const std::string& placeholder, std::string& value, const std::string& help);

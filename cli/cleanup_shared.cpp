@@ -22,39 +22,40 @@ class CleanupShared final : public Command {
   void declare(Arguments& arguments) override {
     arguments.optional("HASH", "", hash_, "The entry of this configuration only");
     arguments.flag("--yes", yes_, "Do not ask");
+    arguments.flag("--force", force_, force_help);
   }
 
   ExitCode run(Context& context) override {
     CacheManager& manager = context.manager();
-    Removal removal{.title = "Clean Up Shared Cluster Registry",
-                    .one = "entry",
-                    .many = "entries",
-                    .total = "Removed Entries",
-                    .what = {},
-                    .confirmed = yes_,
-                    .remove = {}};
+    PlannedRemoval planned{.title = "Clean Up Shared Cluster Registry",
+                           .one = "entry",
+                           .many = "entries",
+                           .total = "Removed Entries",
+                           .what = {},
+                           .confirmed = yes_,
+                           .remove = {}};
     if (hash_) {
       // An unknown entry is as good as a removed one, so that a teardown can run twice.
       const auto entry = manager.get_shared_cluster_info(*hash_);
-      if (entry) removal.what.push_back(in_a_line(*entry));
-      removal.remove = [&manager, this, known = entry.has_value()]() -> std::int64_t {
-        manager.cleanup_shared_cluster_registry(*hash_);
-        return known ? 1 : 0;
+      if (entry) planned.what.push_back(in_a_line(*entry));
+      planned.remove = [&manager, this] {
+        return manager.cleanup_shared_cluster_registry(*hash_, held_clusters(force_));
       };
     } else {
       for (const RegistryEntry& entry : manager.get_all_shared_clusters()) {
-        removal.what.push_back(in_a_line(entry));
+        planned.what.push_back(in_a_line(entry));
       }
-      removal.remove = [&manager] {
-        return static_cast<std::int64_t>(manager.clear_shared_cluster_registry());
+      planned.remove = [&manager, this] {
+        return manager.clear_shared_cluster_registry(held_clusters(force_));
       };
     }
-    return remove_as_asked(context, removal);
+    return remove_as_asked(context, planned);
   }
 
  private:
   std::optional<std::string> hash_;
   bool yes_ = false;
+  bool force_ = false;
 };
 
 }  // namespace

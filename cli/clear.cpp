@@ -19,27 +19,31 @@ class Clear final : public Command {
             "dbcache clear --yes"};
   }
 
-  void declare(Arguments& arguments) override { arguments.flag("--yes", yes_, "Do not ask"); }
+  void declare(Arguments& arguments) override {
+    arguments.flag("--yes", yes_, "Do not ask");
+    arguments.flag("--force", force_, force_help);
+  }
 
   ExitCode run(Context& context) override {
-    Removal removal{.title = "Clear Cluster Cache",
-                    .one = "cluster",
-                    .many = "clusters",
-                    .total = "Removed Clusters",
-                    .what = {},
-                    .confirmed = yes_,
-                    .remove = {}};
+    PlannedRemoval planned{.title = "Clear Cluster Cache",
+                           .one = "cluster",
+                           .many = "clusters",
+                           .total = "Removed Clusters",
+                           .what = {},
+                           .confirmed = yes_,
+                           .remove = {}};
     for (const CachedCluster& cluster : context.manager().get_all_clusters()) {
-      removal.what.push_back(in_a_line(cluster));
+      planned.what.push_back(in_a_line(cluster));
     }
-    removal.remove = [&context] {
-      return static_cast<std::int64_t>(context.manager().clear_cluster_cache());
+    planned.remove = [&context, this] {
+      return context.manager().clear_cluster_cache(held_clusters(force_));
     };
-    return remove_as_asked(context, removal);
+    return remove_as_asked(context, planned);
   }
 
  private:
   bool yes_ = false;
+  bool force_ = false;
 };
 
 }  // namespace

@@ -16,12 +16,23 @@
 
 namespace dbcache::cli {
 
+/// What a process exits with. `run` passes on what its command exited with, which may be any code.
 enum class ExitCode : int {
   done = 0,
   no = 1,      ///< The answer is no: drift found, no such cluster.
   usage = 2,   ///< Wrong usage.
   failed = 3,  ///< What was asked could not be done.
+  // Those of `run`, which must not be taken for its command's: env(1)'s and timeout(1)'s.
+  timed_out = 124,
+  run_failed = 125,
+  cannot_execute = 126,
+  not_found = 127,
 };
+
+/// As a shell has it for a program that died of a signal, or ended for one: 128 and its number.
+[[nodiscard]] constexpr ExitCode exit_code_of_signal(int signal) {
+  return static_cast<ExitCode>(128 + signal);
+}
 
 /// The options that every command takes.
 struct Globals {
@@ -64,13 +75,14 @@ class Context {
 };
 
 /// Where `dbcache --help` lists a command.
-enum class Group { cache, log, shells };
+enum class Group { cache, log, leases, shells };
 
 struct Description {
   std::string name;
   Group group = Group::cache;
   std::string summary;  ///< One line.
   std::string example;  ///< A command line that works.
+  std::string notes{};  ///< Lines for the end of its help.
 };
 
 /// A command: it declares what it takes, asks the library, and prints. It holds no rules.

@@ -21,13 +21,17 @@ class Dbinfo final : public Command {
     std::ostream& out = context.out();
     print_title(out, "Database");
     print_field(out, "Path", info.path);
+    if (!info.schema.empty()) print_field(out, "Schema", info.schema);
     print_field(out, "Exists", yes_no(info.exists));
     if (!info.exists) return ExitCode::done;
     print_field(out, "Database Size", bytes(info.database_size));
-    print_field(out, "WAL File", info.wal_exists ? bytes(info.wal_size) : "None");
-    print_field(out, "Shared Memory File", info.shm_exists ? bytes(info.shm_size) : "None");
+    if (info.schema.empty()) {
+      print_field(out, "WAL File", info.wal_exists ? bytes(info.wal_size) : "None");
+      print_field(out, "Shared Memory File", info.shm_exists ? bytes(info.shm_size) : "None");
+    }
     print_field(out, "Schema Version", info.schema_version);
     print_field(out, "Events", info.events);
+    if (info.closed) print_field(out, "Note", *info.closed);
     return ExitCode::done;
   }
 };

@@ -35,8 +35,10 @@ class Optimize final : public Command {
     print_title(context.out(), "Optimize Database");
     print_field(context.out(), "Database Size",
                 before_and_after(before.database_size, after.database_size));
-    print_field(context.out(), "WAL Size", before_and_after(before.wal_size, after.wal_size));
-    print_if_no_database(context);
+    if (after.schema.empty()) {
+      print_field(context.out(), "WAL Size", before_and_after(before.wal_size, after.wal_size));
+    }
+    print_state_of_database(context);
     return ExitCode::done;
   }
 

@@ -1,5 +1,6 @@
 #include "cli/parser.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <map>
@@ -18,6 +19,7 @@ namespace {
 
 constexpr std::size_t help_column = 28;
 constexpr double most_busy_seconds = 1e9;
+constexpr int most_words = CLI::detail::expected_max_vector_size;
 
 std::string group_title(Group group) {
   switch (group) {
@@ -25,6 +27,8 @@ std::string group_title(Group group) {
       return "The cache";
     case Group::log:
       return "What happened, from the log";
+    case Group::leases:
+      return "Leases: a shared cluster for as long as it is used";
     case Group::shells:
       return "For shell fixtures";
   }
@@ -56,6 +60,23 @@ Number read_number(const std::string& name, const std::string& text, const char*
   return number;
 }
 
+/// CLI11 takes a word such as `[a,b]` for a list where several may follow. What stands after `--`
+/// is nobody's to interpret, so it is marked by a byte that no word of a command line can have.
+constexpr char mark = '\0';
+
+std::vector<std::string> marked_after_dashes(std::vector<std::string> words) {
+  const auto dashes = std::find(words.begin(), words.end(), "--");
+  for (auto word = dashes; word != words.end(); ++word) {
+    if (word->starts_with('[')) *word += mark;
+  }
+  return words;
+}
+
+std::string unmarked(std::string word) {
+  if (!word.empty() && word.back() == mark) word.pop_back();
+  return word;
+}
+
 CLI::Option* add_option(CLI::App& parser, const std::string& name, const std::string& placeholder,
                         const std::string& help,
                         const std::function<void(const std::string&)>& take) {
@@ -63,7 +84,7 @@ CLI::Option* add_option(CLI::App& parser, const std::string& name, const std::st
       .add_option(
           name,
           [take](const CLI::results_t& results) {
-            take(results.at(0));
+            take(unmarked(results.at(0)));
             return true;
           },
           help)
@@ -73,12 +94,18 @@ CLI::Option* add_option(CLI::App& parser, const std::string& name, const std::st
 void declare_globals(CLI::App& app, Globals& globals) {
   app.set_help_flag("-h,--help", "Print this help, or that of a command, and exit");
   app.set_version_flag("--version", "dbcache " DBCACHE_VERSION, "Print the version and exit");
-  add_option(app, "--database", "PATH",
+  add_option(app, "--database", "PATH|URL",
              "Default: $DBCACHE_DATABASE, else Environment/Databricks/cluster_cache.db",
              [&globals](const std::string& path) {
                // An unset variable of a script must not end up as another database.
                if (path.empty()) throw CLI::ValidationError("--database", "the path is empty");
                globals.options.database = path;
+             });
+  add_option(app, "--schema", "NAME",
+             "In a PostgreSQL database; default: $DBCACHE_SCHEMA, else dbcache",
+             [&globals](const std::string& schema) {
+               if (schema.empty()) throw CLI::ValidationError("--schema", "the name is empty");
+               globals.options.schema = schema;
              });
   app.add_flag("--json", globals.json, "Print one JSON document instead of text");
   add_option(app, "--label", "TEXT",
@@ -113,10 +140,10 @@ Parsers declare_commands(CLI::App& app, const std::vector<CommandPointer>& comma
     const Description description = command->describe();
     CLI::App* const parser = app.add_subcommand(description.name, description.summary);
     parser->group(group_title(description.group));
-    parser->footer(
-        fmt::format("The options of every command, --database and --json among them, stand in "
-                    "dbcache --help.\n\nExample:\n  {}",
-                    description.example));
+    parser->footer(fmt::format(
+        "The options of every command, --database and --json among them, stand in "
+        "dbcache --help.\n\n{}Example:\n  {}",
+        description.notes.empty() ? "" : description.notes + "\n\n", description.example));
     Arguments arguments(*parser);
     command->declare(arguments);
     parsers.emplace(parser, command.get());
@@ -144,9 +171,42 @@ std::string usage_error(const CLI::App& app, const CLI::ParseError& error) {
 }  // namespace
 
 void Arguments::required(const std::string& name, std::string& value, const std::string& help) {
-  add_option(parser_, name, "", help, [&value](const std::string& text) {
+  required(name, "", value, help);
+}
+
+void Arguments::required(const std::string& name, const std::string& placeholder,
+                         std::string& value, const std::string& help) {
+  add_option(parser_, name, placeholder, help, [&value](const std::string& text) {
     value = text;
   })->required();
+}
+
+void Arguments::required(const std::string& name, std::int64_t& value, const std::string& help) {
+  required(name, "", value, help);
+}
+
+void Arguments::required(const std::string& name, const std::string& placeholder,
+                         std::int64_t& value, const std::string& help) {
+  add_option(parser_, name, placeholder, help, [&value, name](const std::string& text) {
+    value = read_number<std::int64_t>(name, text, "a whole number");
+  })->required();
+}
+
+void Arguments::rest(const std::string& name, std::vector<std::string>& words,
+                     const std::string& help) {
+  parser_
+      .add_option(
+          name,
+          [&words](const CLI::results_t& results) {
+            words.clear();
+            for (const std::string& result : results) words.push_back(unmarked(result));
+            return true;
+          },
+          help)
+      ->type_name("")
+      ->expected(1, most_words)
+      ->allow_extra_args()
+      ->required();
 }
 
 void Arguments::optional(const std::string& name, const std::string& placeholder,
@@ -209,7 +269,9 @@ Parsed parse(const std::vector<std::string>& arguments, const std::vector<Comman
       "Exit codes: 0 done, 1 the answer is no, 2 wrong usage, 3 failed.\n\n"
       "Example:\n  dbcache status");
   try {
-    app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
+    std::vector<std::string> words = marked_after_dashes(arguments);
+    std::reverse(words.begin(), words.end());  // as CLI11 wants them
+    app.parse(std::move(words));
   } catch (const CLI::CallForHelp&) {
     terminal.out << app.help();
     return {nullptr, ExitCode::done};

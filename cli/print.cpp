@@ -117,8 +117,9 @@ void print_entry(std::ostream& out, const RegistryEntry& entry) {
   if (entry.error_message) print_field(out, "Error Message", *entry.error_message);
 }
 
-void print_if_no_database(Context& context) {
+void print_state_of_database(Context& context) {
   const DatabaseInfo info = context.manager().get_database_info();
+  if (info.closed) context.out() << "  Note: " << escape(*info.closed) << '\n';
   if (info.exists) return;
   context.out() << "  There is no database yet at " << escape(info.path)
                 << ": the first cluster or entry makes it.\n";
@@ -126,7 +127,8 @@ void print_if_no_database(Context& context) {
 
 void complain(Terminal& terminal, std::string_view message) {
   terminal.out.flush();
-  terminal.err << "dbcache: " << escape(message) << '\n' << std::flush;
+  // In one piece: several processes may complain at once.
+  terminal.err << fmt::format("dbcache: {}\n", escape(message)) << std::flush;
 }
 
 std::string yes_no(bool value) { return value ? "Yes" : "No"; }

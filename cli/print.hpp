@@ -32,8 +32,9 @@ void print_field(std::ostream& out, std::string_view key, std::int64_t value);
 void print_cluster(Context& context, const CachedCluster& cluster);
 void print_entry(std::ostream& out, const RegistryEntry& entry);
 
-/// Says that there is no database, where there is none: what was just printed is empty for that.
-void print_if_no_database(Context& context);
+/// Says that there is no database, where there is none: what was just printed is empty for that. Or
+/// that it takes no changes any more: what was just printed may be out of date for that.
+void print_state_of_database(Context& context);
 
 /// `dbcache: message` on stderr, after what stdout got so far.
 void complain(Terminal& terminal, std::string_view message);

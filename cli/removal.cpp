@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <boost/json/array.hpp>
+
 #include "cli/print.hpp"
 
 namespace dbcache::cli {
@@ -9,37 +11,59 @@ namespace {
 
 constexpr std::size_t most_listed = 20;
 
-void print_plan(std::ostream& out, const Removal& removal) {
-  print_title(out, removal.title);
-  for (std::size_t at = 0; at < std::min(removal.what.size(), most_listed); ++at) {
-    out << "  " << escape(removal.what[at]) << '\n';
+void print_plan(std::ostream& out, const PlannedRemoval& planned) {
+  print_title(out, planned.title);
+  for (std::size_t at = 0; at < std::min(planned.what.size(), most_listed); ++at) {
+    out << "  " << escape(planned.what[at]) << '\n';
   }
-  if (removal.what.size() > most_listed) {
-    out << "  ... and " << removal.what.size() - most_listed << " more\n";
+  if (planned.what.size() > most_listed) {
+    out << "  ... and " << planned.what.size() - most_listed << " more\n";
   }
 }
 
-std::string question(const Removal& removal) {
-  const auto count = static_cast<std::int64_t>(removal.what.size());
-  return "Remove " + count_of(count, removal.one, removal.many) + "?";
+std::string question(const PlannedRemoval& planned) {
+  const auto count = static_cast<std::int64_t>(planned.what.size());
+  return "Remove " + count_of(count, planned.one, planned.many) + "?";
 }
 
 }  // namespace
 
-ExitCode remove_as_asked(Context& context, const Removal& removal) {
-  const bool asks = context.can_ask() && !removal.confirmed;
+HeldClusters held_clusters(bool force) {
+  return force ? HeldClusters::remove : HeldClusters::leave;
+}
+
+void print_removal(Context& context, const std::string& total, const Removal& removal) {
+  print_field(context.out(), total, static_cast<std::int64_t>(removal.removed));
+  for (const std::string& held : removal.held) {
+    context.out() << "  Left alone, since a live lease holds it: " << escape(held) << '\n';
+  }
+  if (!removal.held.empty()) {
+    context.out() << "  (dbcache leases shows who; --force removes it all the same)\n";
+  }
+}
+
+boost::json::object removal_document(const Removal& removal) {
+  boost::json::object document{{"removed", removal.removed}};
+  if (!removal.held.empty()) {
+    document["held"] = boost::json::array(removal.held.begin(), removal.held.end());
+  }
+  return document;
+}
+
+ExitCode remove_as_asked(Context& context, const PlannedRemoval& planned) {
+  const bool asks = context.can_ask() && !planned.confirmed;
   // With --json, stdout belongs to the document.
-  if (!context.json()) print_plan(context.out(), removal);
-  if (context.json() && asks) print_plan(context.terminal().err, removal);
+  if (!context.json()) print_plan(context.out(), planned);
+  if (context.json() && asks) print_plan(context.terminal().err, planned);
 
   // What nobody was shown is not removed either, where somebody could have been asked.
-  const bool nothing = asks && removal.what.empty();
-  const bool agreed = !asks || nothing || context.confirm(question(removal));
-  const std::int64_t removed = agreed && !nothing ? removal.remove() : 0;
+  const bool nothing = asks && planned.what.empty();
+  const bool agreed = !asks || nothing || context.confirm(question(planned));
+  const Removal removal = agreed && !nothing ? planned.remove() : Removal{};
   if (context.json()) {
-    context.print_json({{"removed", removed}});
+    context.print_json(removal_document(removal));
   } else {
-    print_field(context.out(), removal.total, removed);
+    print_removal(context, planned.total, removal);
   }
   return agreed ? ExitCode::done : ExitCode::no;
 }

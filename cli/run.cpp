@@ -3,10 +3,9 @@
 #include <exception>
 #include <functional>
 
-#include <fmt/format.h>
-
 #include <dbcache/errors.hpp>
 
+#include "cli/adoption.hpp"
 #include "cli/command.hpp"
 #include "cli/commands.hpp"
 #include "cli/log_to_terminal.hpp"
@@ -30,19 +29,6 @@ ExitCode guarded(Terminal& terminal, const std::function<ExitCode()>& action) {
     complain(terminal, error.what());
     return ExitCode::failed;
   }
-}
-
-/// Says what was taken over from a database of the Python system: it happens once, unasked.
-void report_adoption(Context& context) {
-  if (context.manager_if_made() == nullptr) return;
-  const auto report = context.manager().adoption();
-  if (!report) return;
-  complain(context.terminal(),
-           fmt::format("adopted {} and {} from {} (times without an offset read as {})",
-                       count_of(report->clusters, "cluster", "clusters"),
-                       count_of(report->registry_entries, "registry entry", "registry entries"),
-                       context.manager().get_database_info().path, report->timezone));
-  for (const std::string& note : report->notes) complain(context.terminal(), "  " + note);
 }
 
 ExitCode run_command(Command& command, const Globals& globals, Terminal& terminal) {

@@ -53,7 +53,7 @@ class Shared final : public Command {
     }
     if (entries.empty()) {
       context.out() << "  None\n";
-      print_if_no_database(context);
+      print_state_of_database(context);
     }
     return ExitCode::done;
   }

@@ -68,7 +68,7 @@ class Status final : public Command {
       return ExitCode::done;
     }
     print_statistics(context.out(), statistics);
-    print_if_no_database(context);
+    print_state_of_database(context);
     print_active_cluster(context.out(), active);
     return ExitCode::done;
   }

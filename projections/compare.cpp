@@ -56,8 +56,9 @@ std::optional<json::object> row_of(std::string_view stream, const TableReader& t
 
 std::vector<RowDifference> compare(const TableReader& expected, const TableReader& found) {
   std::vector<RowDifference> differences;
-  compare_rows(clusters_table, expected.raw_clusters(), found.raw_clusters(), differences);
-  compare_rows(registry_table, expected.raw_entries(), found.raw_entries(), differences);
+  for (const std::string_view table : projected_tables) {
+    compare_rows(table, expected.raw_rows(table), found.raw_rows(table), differences);
+  }
   return differences;
 }
 

@@ -18,8 +18,8 @@ std::vector<Row> newest_first(std::vector<Row> rows) {
   return rows;
 }
 
-template <class Rows>
-auto find(const Rows& rows, std::string_view key) {
+template <class Rows, class Key>
+auto find(const Rows& rows, const Key& key) {
   const auto found = rows.find(key);
   return found == rows.end() ? std::nullopt : std::optional(found->second);
 }
@@ -29,11 +29,29 @@ void erase(Rows& rows, std::string_view key) {
   if (const auto found = rows.find(key); found != rows.end()) rows.erase(found);
 }
 
+template <class Rows, class Change>
+void change_in_place(Rows& rows, std::string_view key, const Change& change) {
+  if (const auto found = rows.find(key); found != rows.end()) change(found->second);
+}
+
+template <class Rows>
+auto in_order(const Rows& rows) {
+  std::vector<typename Rows::mapped_type> all;
+  all.reserve(rows.size());
+  for (const auto& [key, row] : rows) all.push_back(row);
+  std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.key() < b.key(); });
+  return all;
+}
+
+std::string key_text(const std::string& key) { return key; }
+std::string key_text(std::int64_t key) { return std::to_string(key); }
+
 template <class Rows>
 std::vector<RawRow> raw(const Rows& rows) {
   std::vector<RawRow> all;
   all.reserve(rows.size());
-  for (const auto& [key, row] : rows) all.push_back({key, stored_columns(row)});
+  for (const auto& [key, row] : rows) all.push_back({key_text(key), stored_columns(row)});
+  std::sort(all.begin(), all.end(), [](const RawRow& a, const RawRow& b) { return a.key < b.key; });
   return all;
 }
 
@@ -77,8 +95,26 @@ std::vector<RegistryEntry> MemoryTables::entries() const {
   return newest_first(std::move(rows));
 }
 
-std::vector<RawRow> MemoryTables::raw_clusters() const { return raw(clusters_); }
-std::vector<RawRow> MemoryTables::raw_entries() const { return raw(entries_); }
+std::optional<Share> MemoryTables::share(std::string_view config_hash) const {
+  return find(shares_, config_hash);
+}
+std::optional<Lease> MemoryTables::lease(std::int64_t id) const { return find(leases_, id); }
+std::optional<Debt> MemoryTables::debt(std::string_view subject) const {
+  return find(debts_, subject);
+}
+std::vector<Share> MemoryTables::shares() const { return in_order(shares_); }
+std::vector<Lease> MemoryTables::leases() const { return in_order(leases_); }
+std::vector<Debt> MemoryTables::debts() const { return in_order(debts_); }
+std::vector<Participant> MemoryTables::participants() const { return in_order(participants_); }
+
+std::vector<RawRow> MemoryTables::raw_rows(std::string_view table) const {
+  if (table == clusters_table) return raw(clusters_);
+  if (table == registry_table) return raw(entries_);
+  if (table == Share::table) return raw(shares_);
+  if (table == Lease::table) return raw(leases_);
+  if (table == Debt::table) return raw(debts_);
+  return raw(participants_);
+}
 
 void MemoryTables::put(const CachedCluster& row) {
   clusters_.insert_or_assign(row.cluster_id, row);
@@ -89,9 +125,36 @@ void MemoryTables::put(const RegistryEntry& row) {
 void MemoryTables::erase_cluster(std::string_view cluster_id) { erase(clusters_, cluster_id); }
 void MemoryTables::erase_entry(std::string_view config_hash) { erase(entries_, config_hash); }
 
+void MemoryTables::put(const Share& row) { shares_.insert_or_assign(row.key(), row); }
+void MemoryTables::put(const Lease& row) { leases_.insert_or_assign(row.key(), row); }
+void MemoryTables::put(const Debt& row) { debts_.insert_or_assign(row.key(), row); }
+void MemoryTables::put(const Participant& row) { participants_.insert_or_assign(row.key(), row); }
+void MemoryTables::erase_share(std::string_view config_hash) { erase(shares_, config_hash); }
+void MemoryTables::erase_lease(std::int64_t id) { leases_.erase(id); }
+void MemoryTables::erase_debt(std::string_view subject) { erase(debts_, subject); }
+void MemoryTables::erase_participant(std::int64_t id) { participants_.erase(id); }
+
+void MemoryTables::change_cluster(std::string_view cluster_id,
+                                  const Change<CachedCluster>& change) {
+  change_in_place(clusters_, cluster_id, change);
+}
+void MemoryTables::change_entry(std::string_view config_hash, const Change<RegistryEntry>& change) {
+  change_in_place(entries_, config_hash, change);
+}
+void MemoryTables::change_share(std::string_view config_hash, const Change<Share>& change) {
+  change_in_place(shares_, config_hash, change);
+}
+void MemoryTables::change_debt(std::string_view subject, const Change<Debt>& change) {
+  change_in_place(debts_, subject, change);
+}
+
 void MemoryTables::clear() {
   clusters_.clear();
   entries_.clear();
+  shares_.clear();
+  leases_.clear();
+  debts_.clear();
+  participants_.clear();
 }
 
 void MemoryTables::copy_to(Tables& target) const {
@@ -100,6 +163,13 @@ void MemoryTables::copy_to(Tables& target) const {
     target.put(rows.back());
   }
   for (auto rows = entries(); !rows.empty(); rows.pop_back()) target.put(rows.back());
+  const auto copy = [&](const auto& rows) {
+    for (const auto& row : rows) target.put(row);
+  };
+  copy(shares());
+  copy(leases());
+  copy(debts());
+  copy(participants());
 }
 
 }  // namespace dbcache::projections

@@ -3,6 +3,8 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <string_view>
+#include <unordered_map>
 
 #include "projections/tables.hpp"
 
@@ -17,13 +19,31 @@ class MemoryTables final : public Tables {
   CacheStatistics statistics(Timestamp now) const override;
   std::optional<RegistryEntry> entry(std::string_view config_hash) const override;
   std::vector<RegistryEntry> entries() const override;
-  std::vector<RawRow> raw_clusters() const override;
-  std::vector<RawRow> raw_entries() const override;
+  std::optional<Share> share(std::string_view config_hash) const override;
+  std::optional<Lease> lease(std::int64_t id) const override;
+  std::optional<Debt> debt(std::string_view subject) const override;
+  std::vector<Share> shares() const override;
+  std::vector<Lease> leases() const override;
+  std::vector<Debt> debts() const override;
+  std::vector<Participant> participants() const override;
+  std::vector<RawRow> raw_rows(std::string_view table) const override;
 
   void put(const CachedCluster& row) override;
   void put(const RegistryEntry& row) override;
   void erase_cluster(std::string_view cluster_id) override;
   void erase_entry(std::string_view config_hash) override;
+  void put(const Share& row) override;
+  void put(const Lease& row) override;
+  void put(const Debt& row) override;
+  void put(const Participant& row) override;
+  void erase_share(std::string_view config_hash) override;
+  void erase_lease(std::int64_t id) override;
+  void erase_debt(std::string_view subject) override;
+  void erase_participant(std::int64_t id) override;
+  void change_cluster(std::string_view cluster_id, const Change<CachedCluster>& change) override;
+  void change_entry(std::string_view config_hash, const Change<RegistryEntry>& change) override;
+  void change_share(std::string_view config_hash, const Change<Share>& change) override;
+  void change_debt(std::string_view subject, const Change<Debt>& change) override;
   void clear() override;
 
   /// Puts every row into `target`.
@@ -33,8 +53,22 @@ class MemoryTables final : public Tables {
   [[nodiscard]] std::size_t entry_count() const { return entries_.size(); }
 
  private:
-  std::map<std::string, CachedCluster, std::less<>> clusters_;
-  std::map<std::string, RegistryEntry, std::less<>> entries_;
+  struct HashOfText {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const noexcept {
+      return std::hash<std::string_view>()(text);
+    }
+  };
+  // Replay looks rows up several times an event, and asks for them in order once.
+  template <class Row>
+  using RowsByText = std::unordered_map<std::string, Row, HashOfText, std::equal_to<>>;
+
+  RowsByText<CachedCluster> clusters_;
+  RowsByText<RegistryEntry> entries_;
+  RowsByText<Share> shares_;
+  std::map<std::int64_t, Lease> leases_;
+  RowsByText<Debt> debts_;
+  std::map<std::int64_t, Participant> participants_;
 };
 
 }  // namespace dbcache::projections

@@ -1,5 +1,6 @@
 #include "projections/project.hpp"
 
+#include <algorithm>
 #include <variant>
 
 namespace dbcache::projections {
@@ -13,22 +14,6 @@ void put_new(Row row, std::int64_t position, Tables& tables) {
   tables.put(row);
 }
 
-template <class Change>
-void change_cluster(std::string_view cluster_id, Tables& tables, Change change) {
-  if (auto row = tables.cluster(cluster_id)) {
-    change(*row);
-    tables.put(*row);
-  }
-}
-
-template <class Change>
-void change_entry(std::string_view config_hash, Tables& tables, Change change) {
-  if (auto row = tables.entry(config_hash)) {
-    change(*row);
-    tables.put(*row);
-  }
-}
-
 void apply(const ClusterCached& event, std::int64_t position, Tables& tables) {
   put_new(event.cluster, position, tables);
 }
@@ -38,11 +23,11 @@ void apply(const ClusterImported& event, std::int64_t position, Tables& tables) 
 }
 
 void apply(const ClusterDeactivated& event, std::int64_t, Tables& tables) {
-  change_cluster(event.cluster_id, tables, [](CachedCluster& row) { row.is_active = false; });
+  tables.change_cluster(event.cluster_id, [](CachedCluster& row) { row.is_active = false; });
 }
 
 void apply(const ClusterAccessed& event, std::int64_t, Tables& tables) {
-  change_cluster(event.cluster_id, tables, [&](CachedCluster& row) {
+  tables.change_cluster(event.cluster_id, [&](CachedCluster& row) {
     row.last_accessed = event.last_accessed;
     row.access_count = event.access_count;
   });
@@ -63,6 +48,11 @@ void apply(const CreationRegistered& event, std::int64_t position, Tables& table
   row.creation_time = event.creation_time;
   row.usage_count = 1;
   put_new(row, position, tables);
+
+  Share share;
+  share.config_hash = event.config_hash;
+  share.worker.emplace().process = event.worker;
+  tables.put(share);
 }
 
 void apply(const EntryImported& event, std::int64_t position, Tables& tables) {
@@ -70,7 +60,20 @@ void apply(const EntryImported& event, std::int64_t position, Tables& tables) {
 }
 
 void apply(const RegistryStatusChanged& event, std::int64_t, Tables& tables) {
-  change_entry(event.config_hash, tables, [&](RegistryEntry& row) {
+  // Not by a creator: somebody says so.
+  if (auto share = tables.share(event.config_hash);
+      share && share->origin == EntryOrigin::acquired && !share->creation) {
+    const auto entry = tables.entry(event.config_hash);
+    if (entry && entry->cluster_id != event.cluster_id) {
+      share->origin = EntryOrigin::documented;  // a cluster that `acquire` did not create
+      share->created = false;
+      share->idempotency_token.reset();
+    } else if (event.to == RegistryStatus::ready) {
+      share->created = true;
+    }
+    tables.put(*share);
+  }
+  tables.change_entry(event.config_hash, [&](RegistryEntry& row) {
     row.status = event.to;
     row.cluster_id = event.cluster_id;
     row.error_message = event.error_message;
@@ -78,17 +81,184 @@ void apply(const RegistryStatusChanged& event, std::int64_t, Tables& tables) {
 }
 
 void apply(const UsageIncremented& event, std::int64_t, Tables& tables) {
-  change_entry(event.config_hash, tables,
-               [&](RegistryEntry& row) { row.usage_count = event.usage_count; });
+  tables.change_entry(event.config_hash,
+                      [&](RegistryEntry& row) { row.usage_count = event.usage_count; });
 }
 
 void apply(const UsageDecremented& event, std::int64_t, Tables& tables) {
-  change_entry(event.config_hash, tables,
-               [&](RegistryEntry& row) { row.usage_count = event.usage_count; });
+  tables.change_entry(event.config_hash,
+                      [&](RegistryEntry& row) { row.usage_count = event.usage_count; });
 }
 
 void apply(const RegistryEntryRemoved& event, std::int64_t, Tables& tables) {
   tables.erase_entry(event.config_hash);
+  tables.erase_share(event.config_hash);
+}
+
+// ---- Leases
+
+void set_usage_count(std::string_view config_hash, std::int64_t count, Tables& tables) {
+  tables.change_entry(config_hash, [&](RegistryEntry& row) { row.usage_count = count; });
+}
+
+/// An entry of an adopted database has none.
+void make_share_if_missing(const std::string& config_hash, Tables& tables) {
+  if (tables.share(config_hash)) return;
+  Share share;
+  share.config_hash = config_hash;
+  tables.put(share);
+}
+
+void apply(const CreationStarted& event, std::int64_t position, Tables& tables) {
+  auto row = tables.entry(event.config_hash);
+  if (!row) {
+    row.emplace().id = position;
+    row->config_hash = event.config_hash;
+  }
+  row->cluster_id = event.cluster_id;
+  row->status = RegistryStatus::creating;
+  row->worker_pid = event.holder.process.pid;
+  row->creation_time = event.creation_time;
+  row->usage_count = event.usage_count;
+  row->error_message.reset();
+  tables.put(*row);
+
+  Share share;
+  share.config_hash = event.config_hash;
+  share.origin = EntryOrigin::acquired;
+  share.host = event.host;
+  share.worker = event.holder;
+  share.creation = position;
+  share.idempotency_token = event.idempotency_token;
+  tables.put(share);
+}
+
+void apply(const LeaseGranted& event, std::int64_t position, Tables& tables) {
+  if (!tables.entry(event.config_hash)) {
+    // A cluster that nobody created: DATABRICKS_CLUSTER_ID.
+    RegistryEntry row;
+    row.id = position;
+    row.config_hash = event.config_hash;
+    row.cluster_id = event.cluster_id;
+    row.status = RegistryStatus::ready;
+    row.creation_time = event.granted_at;
+    tables.put(row);
+    Share share;
+    share.config_hash = event.config_hash;
+    share.origin = EntryOrigin::environment;
+    share.host = event.host;
+    tables.put(share);
+  }
+  make_share_if_missing(event.config_hash, tables);
+  set_usage_count(event.config_hash, event.usage_count, tables);
+  tables.put(Lease{position, event.config_hash, event.cluster_id, event.holder, event.policy,
+                   event.run, event.granted_at, event.created_here});
+  tables.change_share(event.config_hash, [&](Share& share) {
+    if (event.creation && share.creation == event.creation) {
+      share.creation.reset();
+      share.worker.reset();
+      share.created = true;
+    }
+    if (event.run &&
+        std::find(share.runs.begin(), share.runs.end(), *event.run) == share.runs.end())
+      share.runs.push_back(*event.run);
+  });
+}
+
+template <class Ended>
+void end_lease(const Ended& event, Tables& tables) {
+  tables.erase_lease(event.lease);
+  set_usage_count(event.config_hash, event.usage_count, tables);
+  tables.change_share(event.config_hash, [&](Share& share) {
+    if (share.creation == event.lease) {
+      share.creation.reset();
+      share.worker.reset();
+    }
+    if (event.policy) share.policy = event.policy;
+  });
+}
+
+void apply(const LeaseReleased& event, std::int64_t, Tables& tables) { end_lease(event, tables); }
+void apply(const LeaseLost& event, std::int64_t, Tables& tables) { end_lease(event, tables); }
+
+void apply(const LeaseRenewed& event, std::int64_t, Tables& tables) {
+  if (auto lease = tables.lease(event.lease)) {
+    lease->holder.lock_file.clear();
+    lease->holder.lock = 0;
+    lease->holder.until = event.until;
+    tables.put(*lease);
+  }
+}
+
+// Who uses a cluster stands in the log alone.
+void apply(const ClusterUsed&, std::int64_t, Tables&) {}
+
+void apply(const CheckStarted& event, std::int64_t position, Tables& tables) {
+  make_share_if_missing(event.config_hash, tables);
+  tables.change_share(event.config_hash, [&](Share& share) {
+    share.check = position;
+    share.checker = event.holder;
+  });
+}
+
+void apply(const CheckAnswered& event, std::int64_t, Tables& tables) {
+  tables.change_share(event.config_hash, [&](Share& share) {
+    if (share.check != event.check) return;
+    share.check.reset();
+    share.checker.reset();
+  });
+}
+
+void apply(const TerminationOwed& event, std::int64_t, Tables& tables) {
+  Debt debt;
+  debt.subject = event.subject;
+  debt.cluster_id = event.cluster_id;
+  debt.idempotency_token = event.idempotency_token;
+  debt.config_hash = event.config_hash;
+  debt.host = event.host;
+  debt.reason = boost::describe::enum_to_string(event.reason, "unknown");
+  debt.owed_at = event.owed_at;
+  tables.put(debt);
+}
+
+void apply(const TerminationStarted& event, std::int64_t position, Tables& tables) {
+  const auto debt = tables.debt(event.subject);
+  tables.change_debt(event.subject, [&](Debt& row) {
+    row.attempts += 1;
+    row.termination = position;
+    row.terminator = event.holder;
+    row.error.reset();
+  });
+  // Whoever creates from now on asks for another cluster.
+  tables.change_share(event.config_hash, [&](Share& share) {
+    if (debt && share.idempotency_token == debt->idempotency_token) share.idempotency_token.reset();
+  });
+}
+
+void apply(const TerminationDone& event, std::int64_t, Tables& tables) {
+  tables.erase_debt(event.subject);
+}
+
+void apply(const TerminationFailed& event, std::int64_t, Tables& tables) {
+  tables.change_debt(event.subject, [&](Debt& row) {
+    if (row.termination != event.termination) return;
+    row.termination.reset();
+    row.terminator.reset();
+    row.error = event.error;
+  });
+}
+
+void apply(const TerminationCancelled& event, std::int64_t, Tables& tables) {
+  tables.erase_debt(event.subject);
+}
+
+void apply(const RunJoined& event, std::int64_t position, Tables& tables) {
+  tables.put(
+      Participant{position, event.run, event.kind, event.name, event.holder, event.joined_at});
+}
+
+void apply(const RunLeft& event, std::int64_t, Tables& tables) {
+  tables.erase_participant(event.participant);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "projections/rows.hpp"
 
 #include "events/fields.hpp"
+#include "text/json_text.hpp"
 
 namespace json = boost::json;
 
@@ -12,7 +13,12 @@ json::object columns_of(const Row& row) {
   json::object columns;
   events::write_fields(row, columns);
   for (auto& column : columns) {
-    if (column.value().is_bool()) column.value() = column.value().get_bool() ? 1 : 0;
+    json::value& value = column.value();
+    if (value.is_bool()) {
+      value = value.get_bool() ? 1 : 0;
+    } else if (value.is_structured()) {
+      value = json::string(text::json_text(value));
+    }
   }
   return columns;
 }
@@ -21,5 +27,9 @@ json::object columns_of(const Row& row) {
 
 json::object stored_columns(const CachedCluster& row) { return columns_of(row); }
 json::object stored_columns(const RegistryEntry& row) { return columns_of(row); }
+json::object stored_columns(const Share& row) { return columns_of(row); }
+json::object stored_columns(const Lease& row) { return columns_of(row); }
+json::object stored_columns(const Debt& row) { return columns_of(row); }
+json::object stored_columns(const Participant& row) { return columns_of(row); }
 
 }  // namespace dbcache::projections

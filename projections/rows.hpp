@@ -1,6 +1,8 @@
 #pragma once
 
+#include <array>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <vector>
 
@@ -9,6 +11,8 @@
 
 #include <dbcache/cluster.hpp>
 #include <dbcache/registry.hpp>
+
+#include "projections/lease_rows.hpp"
 
 // The documented columns, once, in their order. Everything that goes over the columns of a row
 // (payloads, comparisons, JSON, what an event changed) goes over these lists.
@@ -28,17 +32,26 @@ namespace dbcache::projections {
 template <class T>
 inline constexpr bool is_row = std::is_same_v<T, CachedCluster> || std::is_same_v<T, RegistryEntry>;
 
-/// The projected tables, by name.
+/// The documented tables, by name.
 inline constexpr std::string_view clusters_table = "clusters";
 inline constexpr std::string_view registry_table = "shared_cluster_registry";
 
-/// A row as a table stores it: columns in order, times in the stored form, booleans as 0 and 1.
+/// Every projected table, in the order in which they are compared.
+inline constexpr std::array<std::string_view, 6> projected_tables{
+    clusters_table, registry_table, Share::table, Lease::table, Debt::table, Participant::table};
+
+/// A row as a table stores it: columns in order, times in the stored form, booleans as 0 and 1,
+/// structs and lists as JSON text.
 boost::json::object stored_columns(const CachedCluster& row);
 boost::json::object stored_columns(const RegistryEntry& row);
+boost::json::object stored_columns(const Share& row);
+boost::json::object stored_columns(const Lease& row);
+boost::json::object stored_columns(const Debt& row);
+boost::json::object stored_columns(const Participant& row);
 
 /// Any row of a projected table, readable even where its columns hold what they should not.
 struct RawRow {
-  std::string key;  ///< cluster_id or config_hash.
+  std::string key;
   boost::json::object columns;
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string_view>
 #include <vector>
@@ -35,15 +36,24 @@ class TableReader {
   /// Newest first.
   [[nodiscard]] virtual std::vector<RegistryEntry> entries() const = 0;
 
-  /// Every row as it is stored, whatever it holds, in order of its key.
-  [[nodiscard]] virtual std::vector<RawRow> raw_clusters() const = 0;
-  [[nodiscard]] virtual std::vector<RawRow> raw_entries() const = 0;
+  [[nodiscard]] virtual std::optional<Share> share(std::string_view config_hash) const = 0;
+  [[nodiscard]] virtual std::optional<Lease> lease(std::int64_t id) const = 0;
+  [[nodiscard]] virtual std::optional<Debt> debt(std::string_view subject) const = 0;
+
+  /// In order of their keys.
+  [[nodiscard]] virtual std::vector<Share> shares() const = 0;
+  [[nodiscard]] virtual std::vector<Lease> leases() const = 0;
+  [[nodiscard]] virtual std::vector<Debt> debts() const = 0;
+  [[nodiscard]] virtual std::vector<Participant> participants() const = 0;
+
+  /// Every row of a projected table as it is stored, whatever it holds, in order of its key.
+  [[nodiscard]] virtual std::vector<RawRow> raw_rows(std::string_view table) const = 0;
 };
 
 /// The narrow interface through which `project` writes the tables; nothing else writes them.
 class Tables : public TableReader {
  public:
-  /// Puts a row in, in place of the one of the same cluster_id or config_hash.
+  /// Puts a row in, in place of the one of the same key.
   virtual void put(const CachedCluster& row) = 0;
   virtual void put(const RegistryEntry& row) = 0;
 
@@ -51,8 +61,42 @@ class Tables : public TableReader {
   virtual void erase_cluster(std::string_view cluster_id) = 0;
   virtual void erase_entry(std::string_view config_hash) = 0;
 
-  /// Empties both tables.
+  virtual void put(const Share& row) = 0;
+  virtual void put(const Lease& row) = 0;
+  virtual void put(const Debt& row) = 0;
+  virtual void put(const Participant& row) = 0;
+  virtual void erase_share(std::string_view config_hash) = 0;
+  virtual void erase_lease(std::int64_t id) = 0;
+  virtual void erase_debt(std::string_view subject) = 0;
+  virtual void erase_participant(std::int64_t id) = 0;
+
+  /// Changes a row, where there is one, but for its key. An engine need not write again what stays
+  /// the same.
+  template <class Row>
+  using Change = std::function<void(Row&)>;
+  virtual void change_cluster(std::string_view cluster_id, const Change<CachedCluster>& change) {
+    change_and_put(cluster(cluster_id), change);
+  }
+  virtual void change_entry(std::string_view config_hash, const Change<RegistryEntry>& change) {
+    change_and_put(entry(config_hash), change);
+  }
+  virtual void change_share(std::string_view config_hash, const Change<Share>& change) {
+    change_and_put(share(config_hash), change);
+  }
+  virtual void change_debt(std::string_view subject, const Change<Debt>& change) {
+    change_and_put(debt(subject), change);
+  }
+
+  /// Empties every table.
   virtual void clear() = 0;
+
+ private:
+  template <class Row>
+  void change_and_put(std::optional<Row> row, const Change<Row>& change) {
+    if (!row) return;
+    change(*row);
+    put(*row);
+  }
 };
 
 }  // namespace dbcache::projections

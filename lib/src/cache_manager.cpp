@@ -4,68 +4,92 @@
 
 #include <dbcache/cache_manager.hpp>
 
+#include "cache_manager_impl.hpp"
 #include "commands/clusters.hpp"
 #include "commands/input.hpp"
+#include "commands/leases.hpp"
 #include "commands/registry.hpp"
-#include "store/store.hpp"
+#include "coordination/waiter.hpp"
+#include "store/clusters_where.hpp"
 #include "system/environment.hpp"
 #include "system/process.hpp"
 
 namespace dbcache {
 
-class CacheManager::Impl {
- public:
-  explicit Impl(Options options)
-      : default_expiry(options.default_expiry), store(std::move(options)) {
-    commands::require_expiry(default_expiry);
-  }
+CacheManager::Impl::Impl(Options options)
+    : default_expiry(options.default_expiry),
+      store(std::make_shared<store::Store>(std::move(options))) {
+  commands::require_expiry(default_expiry);
+}
 
-  /// Decides in one transaction and commits what the decision comes to.
-  template <class Command>
-  auto execute(const Command& command) {
-    using Outcome = decltype(commands::decide(
-        command, std::declval<const projections::TableReader&>(), Timestamp{}));
-    if constexpr (std::is_same_v<Outcome, commands::Events>) {
-      store.transact([&](const projections::TableReader& rows, Timestamp now) {
-        return commands::decide(command, rows, now);
-      });
-    } else {
-      decltype(Outcome::result) result{};
-      store.transact([&](const projections::TableReader& rows, Timestamp now) {
-        Outcome decision = commands::decide(command, rows, now);
-        result = decision.result;
-        return std::move(decision.events);
-      });
-      return result;
-    }
-  }
+namespace {
 
-  /// What `query` makes of the tables; a missing database reads as empty ones.
-  template <class Result, class Query>
-  Result ask(Query query) const {
-    Result result{};
-    store.read(
-        [&](const store::ReadSession& session) { result = query(session.tables, session.now); });
+/// Decides in one transaction and commits what the decision comes to.
+template <class Command>
+auto execute(store::Store& store, const Command& command) {
+  using Outcome = decltype(commands::decide(
+      command, std::declval<const projections::TableReader&>(), Timestamp{}));
+  if constexpr (std::is_same_v<Outcome, commands::Events>) {
+    store.transact([&](const projections::TableReader& rows, Timestamp now) {
+      return commands::decide(command, rows, now);
+    });
+  } else {
+    decltype(Outcome::result) result{};
+    store.transact([&](const projections::TableReader& rows, Timestamp now) {
+      Outcome decision = commands::decide(command, rows, now);
+      result = decision.result;
+      return std::move(decision.events);
+    });
     return result;
   }
+}
 
-  /// DATABRICKS_CLUSTER_ID as a cluster, where it is set.
-  [[nodiscard]] std::optional<CachedCluster> cluster_from_environment() const {
-    const auto environment = system::Environment::read();
-    if (environment.databricks_cluster_id.empty()) return std::nullopt;
-    CachedCluster cluster;
-    cluster.cluster_id =
-        commands::require_id(environment.databricks_cluster_id, "DATABRICKS_CLUSTER_ID");
-    if (!environment.databricks_host.empty()) cluster.host = environment.databricks_host;
-    cluster.created_at = cluster.last_accessed = store.now();
-    cluster.expiry_time = cluster.created_at + default_expiry;
-    cluster.access_count = 0;
-    return cluster;
-  }
+/// The same where it matters what live leases hold: the dead are reaped first, and what nobody
+/// needs after it is handed back.
+template <class Command>
+auto execute_among_leases(store::Store& store, const Command& command) {
+  if (!store.engine().exists()) return execute(store, command);
+  using Outcome = decltype(commands::decide(
+      command, std::declval<const projections::TableReader&>(), Timestamp{}));
+  Outcome outcome;
+  store.transact_in_steps([&](store::Store::Transaction& transaction) {
+    transaction.append(commands::reap(transaction.present()));
+    outcome = commands::decide(command, transaction.rows(), transaction.present().now);
+    if constexpr (std::is_same_v<Outcome, commands::Events>) {
+      transaction.append(outcome);
+    } else {
+      transaction.append(outcome.events);
+    }
+    transaction.append(commands::hand_back(transaction.present()));
+  });
+  if constexpr (!std::is_same_v<Outcome, commands::Events>) return std::move(outcome.result);
+}
 
-  const std::chrono::microseconds default_expiry;
-  store::Store store;
-};
+/// What `query` makes of the tables; a missing database reads as empty ones.
+template <class Result, class Query>
+Result ask(const store::Store& store, Query query) {
+  Result result{};
+  store.read(
+      [&](const store::ReadSession& session) { result = query(session.tables, session.now); });
+  return result;
+}
+
+/// DATABRICKS_CLUSTER_ID as a cluster, where it is set.
+std::optional<CachedCluster> cluster_from_environment(Timestamp now,
+                                                      std::chrono::microseconds expiry) {
+  const auto environment = system::Environment::read();
+  if (environment.databricks_cluster_id.empty()) return std::nullopt;
+  CachedCluster cluster;
+  cluster.cluster_id =
+      commands::require_id(environment.databricks_cluster_id, "DATABRICKS_CLUSTER_ID");
+  if (!environment.databricks_host.empty()) cluster.host = environment.databricks_host;
+  cluster.created_at = cluster.last_accessed = now;
+  cluster.expiry_time = now + expiry;
+  cluster.access_count = 0;
+  return cluster;
+}
+
+}  // namespace
 
 CacheManager::CacheManager(Options options) : impl_(std::make_unique<Impl>(std::move(options))) {}
 CacheManager::~CacheManager() = default;
@@ -75,16 +99,28 @@ CacheManager& CacheManager::operator=(CacheManager&&) noexcept = default;
 // ---- The cached clusters
 
 std::optional<CachedCluster> CacheManager::load_cluster_cache() const {
-  auto cluster = impl_->ask<std::optional<CachedCluster>>(commands::active_cluster);
-  return cluster ? cluster : impl_->cluster_from_environment();
+  const Timestamp now = impl_->store->now();
+  const auto state = impl_->store->engine().state();
+  if (state) {
+    if (auto kept = impl_->memo.active_cluster(*state, now)) return kept;
+  }
+  auto cluster = ask<std::optional<CachedCluster>>(
+      *impl_->store, [&](const projections::TableReader& rows, Timestamp) {
+        return commands::active_cluster(rows, now);
+      });
+  // Nothing was committed while it was read.
+  if (cluster && state && impl_->store->engine().state() == state) {
+    impl_->memo.keep_active_cluster(*state, now, *cluster);
+  }
+  return cluster ? cluster : cluster_from_environment(now, impl_->default_expiry);
 }
 
 std::optional<CachedClusterInfo> CacheManager::get_cached_cluster_info() const {
-  auto cluster = impl_->ask<std::optional<CachedCluster>>(commands::latest_active_cluster);
-  const Timestamp now = impl_->store.now();
+  auto cluster = ask<std::optional<CachedCluster>>(*impl_->store, commands::latest_active_cluster);
+  const Timestamp now = impl_->store->now();
   CachedClusterInfo info;
   if (!cluster || !commands::is_valid(*cluster, now)) {
-    if (auto stand_in = impl_->cluster_from_environment()) {
+    if (auto stand_in = cluster_from_environment(impl_->store->now(), impl_->default_expiry)) {
       cluster = std::move(stand_in);
       info.from_environment = true;
     }
@@ -97,49 +133,74 @@ std::optional<CachedClusterInfo> CacheManager::get_cached_cluster_info() const {
 }
 
 bool CacheManager::is_cluster_cache_valid(const CachedCluster& cluster) const {
-  return commands::is_valid(cluster, impl_->store.now());
+  return commands::is_valid(cluster, impl_->store->now());
 }
 
 void CacheManager::cache_new_cluster(std::string_view cluster_id, const ClusterConfig& config) {
-  impl_->execute(commands::CacheCluster{
-      commands::read_cluster_input(cluster_id, config, system::Environment::read()),
-      impl_->default_expiry});
+  execute(*impl_->store,
+          commands::CacheCluster{
+              commands::read_cluster_input(cluster_id, config, system::Environment::read()),
+              impl_->default_expiry});
 }
 
 void CacheManager::save_cluster_cache(const CachedCluster& cluster) {
   const commands::Redactor redactor(system::Environment::read().databricks_token);
-  impl_->execute(
-      commands::SaveCluster{commands::clean_cluster(cluster, redactor), impl_->default_expiry});
+  execute(*impl_->store,
+          commands::SaveCluster{commands::clean_cluster(cluster, redactor), impl_->default_expiry});
+}
+
+void CacheManager::save_cluster_cache(const ClusterConfig& columns) {
+  const commands::Redactor redactor(system::Environment::read().databricks_token);
+  const auto& given = columns.values();
+  execute(*impl_->store,
+          commands::SaveCluster{commands::clean_cluster(commands::read_columns(given), redactor),
+                                impl_->default_expiry,
+                                commands::read_more_than_columns(given, redactor)});
 }
 
 bool CacheManager::update_cluster_access(std::string_view cluster_id) {
-  return impl_->execute(commands::AccessCluster{commands::require_id(cluster_id, "cluster id")});
+  return execute(*impl_->store,
+                 commands::AccessCluster{commands::require_id(cluster_id, "cluster id")});
 }
 
 std::vector<CachedCluster> CacheManager::get_all_clusters(const ClusterFilter& filter) const {
-  return impl_->ask<std::vector<CachedCluster>>(
-      [&](const projections::TableReader& rows, Timestamp now) {
-        return rows.clusters(filter, now);
-      });
+  return ask<std::vector<CachedCluster>>(*impl_->store,
+                                         [&](const projections::TableReader& rows, Timestamp now) {
+                                           return rows.clusters(filter, now);
+                                         });
+}
+
+std::vector<CachedCluster> CacheManager::get_clusters_where(std::string_view condition) const {
+  return store::clusters_where(get_all_clusters(), condition);
 }
 
 CacheStatistics CacheManager::get_cache_statistics() const {
-  auto statistics = impl_->ask<CacheStatistics>(
+  auto statistics = ask<CacheStatistics>(
+      *impl_->store,
       [](const projections::TableReader& rows, Timestamp now) { return rows.statistics(now); });
-  statistics.cache_file_size = impl_->store.engine().info().database_size;
+  statistics.cache_file_size = impl_->store->engine().info().database_size;
   return statistics;
 }
 
 std::size_t CacheManager::cleanup_expired_clusters() {
-  return impl_->execute(commands::CleanUpExpired{});
+  return cleanup_expired_clusters(HeldClusters::leave).removed;
+}
+
+Removal CacheManager::cleanup_expired_clusters(HeldClusters held) {
+  return execute_among_leases(*impl_->store, commands::CleanUpExpired{held});
 }
 
 bool CacheManager::remove_terminated_cluster(std::string_view cluster_id) {
-  return impl_->execute(commands::RemoveTerminated{commands::require_id(cluster_id, "cluster id")});
+  return execute(*impl_->store,
+                 commands::RemoveTerminated{commands::require_id(cluster_id, "cluster id")});
 }
 
 std::size_t CacheManager::clear_cluster_cache() {
-  return impl_->execute(commands::ClearClusters{});
+  return clear_cluster_cache(HeldClusters::leave).removed;
+}
+
+Removal CacheManager::clear_cluster_cache(HeldClusters held) {
+  return execute_among_leases(*impl_->store, commands::ClearClusters{held});
 }
 
 // ---- The shared clusters
@@ -155,7 +216,7 @@ Registration CacheManager::register_or_join_shared_cluster(std::string_view conf
   const commands::RegisterCreation command{commands::require_id(config_hash, "config hash"),
                                            system::identify_process(worker_pid)};
   Registration registration;
-  impl_->store.transact(
+  impl_->store->transact(
       [&](const projections::TableReader& rows, Timestamp now) {
         auto decision = commands::decide(command, rows, now);
         registration.created = decision.result.created;
@@ -176,68 +237,120 @@ bool CacheManager::can_join_shared_cluster_creation(std::string_view config_hash
 void CacheManager::update_shared_cluster_status(std::string_view config_hash, RegistryStatus status,
                                                 const StatusDetails& details) {
   const commands::Redactor redactor(system::Environment::read().databricks_token);
-  impl_->execute(commands::ChangeStatus{commands::require_id(config_hash, "config hash"), status,
-                                        commands::clean_details(details, redactor)});
+  execute_among_leases(*impl_->store,
+                       commands::ChangeStatus{commands::require_id(config_hash, "config hash"),
+                                              status, commands::clean_details(details, redactor)});
 }
 
 std::optional<RegistryEntry> CacheManager::get_shared_cluster_info(
     std::string_view config_hash) const {
   const std::string hash = commands::require_id(config_hash, "config hash");
-  return impl_->ask<std::optional<RegistryEntry>>(
+  const auto state = impl_->store->engine().state();
+  if (state) {
+    if (auto kept = impl_->memo.entry(*state, hash)) return std::move(*kept);
+  }
+  auto entry = ask<std::optional<RegistryEntry>>(
+      *impl_->store,
       [&](const projections::TableReader& rows, Timestamp) { return rows.entry(hash); });
+  // Nothing was committed while it was read.
+  if (state && impl_->store->engine().state() == state) {
+    impl_->memo.keep_entry(*state, hash, entry);
+  }
+  return entry;
 }
 
 std::int64_t CacheManager::increment_shared_cluster_usage(std::string_view config_hash) {
-  return impl_->execute(commands::IncrementUsage{commands::require_id(config_hash, "config hash")});
+  return execute(*impl_->store,
+                 commands::IncrementUsage{commands::require_id(config_hash, "config hash")});
 }
 
 std::int64_t CacheManager::decrement_shared_cluster_usage(std::string_view config_hash) {
-  return impl_->execute(commands::DecrementUsage{commands::require_id(config_hash, "config hash")});
+  return execute_among_leases(
+      *impl_->store, commands::DecrementUsage{commands::require_id(config_hash, "config hash")});
 }
 
 bool CacheManager::cleanup_shared_cluster_registry(std::string_view config_hash) {
-  impl_->execute(commands::CleanUpEntry{commands::require_id(config_hash, "config hash")});
-  return true;
+  return cleanup_shared_cluster_registry(config_hash, HeldClusters::leave).held.empty();
+}
+
+Removal CacheManager::cleanup_shared_cluster_registry(std::string_view config_hash,
+                                                      HeldClusters held) {
+  return execute_among_leases(
+      *impl_->store,
+      commands::CleanUpEntry{commands::require_id(config_hash, "config hash"), held});
 }
 
 std::size_t CacheManager::clear_shared_cluster_registry() {
-  return impl_->execute(commands::ClearRegistry{});
+  return clear_shared_cluster_registry(HeldClusters::leave).removed;
+}
+
+Removal CacheManager::clear_shared_cluster_registry(HeldClusters held) {
+  return execute_among_leases(*impl_->store, commands::ClearRegistry{held});
 }
 
 std::vector<RegistryEntry> CacheManager::get_all_shared_clusters() const {
-  return impl_->ask<std::vector<RegistryEntry>>(
-      [](const projections::TableReader& rows, Timestamp) { return rows.entries(); });
+  return ask<std::vector<RegistryEntry>>(*impl_->store, [](const projections::TableReader& rows,
+                                                           Timestamp) { return rows.entries(); });
 }
 
 // ---- The log
 
 std::vector<RecordedEvent> CacheManager::history(const HistoryQuery& query) const {
-  return store::history(impl_->store, query);
+  return store::history(*impl_->store, query);
+}
+
+std::vector<RecordedEvent> CacheManager::wait_for_events(std::int64_t from_position,
+                                                         const WatchOptions& options) const {
+  if (from_position < 1) throw InvalidArgument("positions in the log are 1 or more");
+  if (options.limit == 0) throw InvalidArgument("a limit of 0 events leaves nothing to wait for");
+  using Waiter = coordination::Waiter;
+  constexpr std::chrono::milliseconds longest = std::chrono::years{100};
+  const auto deadline =
+      std::chrono::steady_clock::now() + std::min(options.timeout.value_or(longest), longest);
+  for (Waiter waiter(impl_->store->engine(), options.stop);;) {
+    if (options.stop.stop_requested()) throw Cancelled("the wait for events was cancelled");
+    auto events = store::events_from(*impl_->store, from_position, options.limit);
+    if (!events.empty() || std::chrono::steady_clock::now() >= deadline) return events;
+    waiter.sleep(deadline);
+  }
 }
 
 ReplayReport CacheManager::replay(const ReplayOptions& options) {
-  return store::replay(impl_->store, options);
+  return store::replay(*impl_->store, options);
 }
 
 VerifyReport CacheManager::verify(const VerifyOptions& options) const {
-  return store::verify(impl_->store, options);
+  return store::verify(*impl_->store, options);
 }
 
 // ---- The database
 
-void CacheManager::optimize_database(Vacuum vacuum) { impl_->store.engine().optimize(vacuum); }
+void CacheManager::create_database() {
+  impl_->store->transact_in_steps([](store::Store::Transaction&) {});
+}
+
+void CacheManager::optimize_database(Vacuum vacuum) { impl_->store->engine().optimize(vacuum); }
 
 DatabaseInfo CacheManager::get_database_info() const {
   // The files first: reading makes a WAL where there was none.
-  DatabaseInfo info = impl_->store.engine().info();
-  const bool exists = impl_->store.read(
-      [&](const store::ReadSession& session) { info.events = session.log.last_position(); });
-  if (exists) info.schema_version = impl_->store.engine().schema_version();
+  DatabaseInfo info = impl_->store->engine().info();
+  const bool exists = impl_->store->read([&](const store::ReadSession& session) {
+    info.last_position = session.log.last_position();
+    info.events = session.log.size();
+    const auto closure = session.log.closure();
+    info.closed =
+        closure ? std::optional(refusal(*closure, impl_->store->engine().name())) : std::nullopt;
+  });
+  if (exists) info.schema_version = impl_->store->engine().schema_version();
   return info;
 }
 
+DatabaseLocation CacheManager::database_location() const {
+  return impl_->store->engine().location();
+}
+
 std::optional<AdoptionReport> CacheManager::adoption() const {
-  return impl_->store.engine().adoption();
+  return impl_->store->engine().adoption();
 }
 
 }  // namespace dbcache

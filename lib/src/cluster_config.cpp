@@ -54,6 +54,14 @@ std::string normalised_host(std::string host) {
 
 }  // namespace
 
+std::optional<std::string> commands::workspace_host(const json::object& configuration,
+                                                    const system::Environment& environment) {
+  const json::value* host = configuration.if_contains("host");
+  const bool given = host != nullptr && host->is_string() && !host->get_string().empty();
+  const std::string text = given ? std::string(host->get_string()) : environment.databricks_host;
+  return text.empty() ? std::nullopt : std::optional(normalised_host(text));
+}
+
 ClusterConfig ClusterConfig::parse(std::string_view json_text) {
   if (json_text.size() > ClusterConfig::max_bytes) {
     throw InvalidArgument(
@@ -75,14 +83,10 @@ std::string config_hash(const ClusterConfig& config, const HashOptions& options)
   for (const std::string_view key : never_hashed) hashed.erase(key);
 
   const json::value* host = hashed.if_contains("host");
-  const bool missing =
-      host == nullptr || host->is_null() || (host->is_string() && host->get_string().empty());
-  if (missing) hashed.erase("host");
-  if (missing && !environment.databricks_host.empty()) {
-    hashed["host"] = json::string(environment.databricks_host);
-  }
-  if (json::value* given = hashed.if_contains("host"); given != nullptr && given->is_string()) {
-    *given = json::string(normalised_host(std::string(given->get_string())));
+  if (host == nullptr || host->is_null() || host->is_string()) {
+    const auto normalised = commands::workspace_host(hashed, environment);
+    hashed.erase("host");
+    if (normalised) hashed["host"] = json::string(*normalised);
   }
   for (const std::string& key : options.leave_out) hashed.erase(key);
   return text::to_hex(text::Sha256().update(text::canonical_json(clean)).digest());

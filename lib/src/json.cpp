@@ -1,5 +1,6 @@
 #include <dbcache/json.hpp>
 
+#include "commands/input.hpp"
 #include "events/fields.hpp"
 #include "text/json_text.hpp"
 #include "text/utf8.hpp"
@@ -12,11 +13,39 @@ BOOST_DESCRIBE_STRUCT(CacheStatistics, (),
                       (total_clusters, active_clusters, expired_clusters, total_accesses,
                        shared_clusters, cache_file_size))
 BOOST_DESCRIBE_STRUCT(DatabaseInfo, (),
-                      (path, exists, database_size, wal_exists, wal_size, shm_exists, shm_size,
-                       schema_version, events))
+                      (path, schema, exists, database_size, wal_exists, wal_size, shm_exists,
+                       shm_size, schema_version, events, last_position, closed))
 BOOST_DESCRIBE_STRUCT(AdoptionReport, (), (clusters, registry_entries, timezone, notes))
 BOOST_DESCRIBE_STRUCT(LogHead, (), (events, hash))
 BOOST_DESCRIBE_STRUCT(LogProblem, (), (position, stream, version, what))
+
+/// For `write_field`.
+static std::string_view to_string(LeaseInfo::Kind kind) {
+  switch (kind) {
+    case LeaseInfo::Kind::lease:
+      return "lease";
+    case LeaseInfo::Kind::creation:
+      return "creation";
+    case LeaseInfo::Kind::check:
+      return "check";
+  }
+  return "unknown";
+}
+
+BOOST_DESCRIBE_STRUCT(Removal, (), (removed, held))
+BOOST_DESCRIBE_STRUCT(ReleaseReport, (),
+                      (of_surrounding_run, was_held, was_last, usage_count, owed, settled, error))
+BOOST_DESCRIBE_STRUCT(HolderInfo, (), (host, pid, label, until, alive))
+BOOST_DESCRIBE_STRUCT(LeaseInfo, (),
+                      (lease, kind, config_hash, cluster_id, holder, since, policy, run))
+BOOST_DESCRIBE_STRUCT(DocumentedUses, (), (config_hash, cluster_id, count))
+BOOST_DESCRIBE_STRUCT(ParticipantInfo, (), (id, run, kind, name, holder, since))
+BOOST_DESCRIBE_STRUCT(LeaseReport, (), (leases, documented_uses, participants))
+BOOST_DESCRIBE_STRUCT(OwedTermination, (),
+                      (subject, cluster_id, idempotency_token, config_hash, host, reason, owed_at,
+                       attempts, error, terminator))
+BOOST_DESCRIBE_STRUCT(SettleReport::Failure, (), (subject, error))
+BOOST_DESCRIBE_STRUCT(SettleReport, (), (settled, failed, left))
 
 namespace {
 
@@ -74,6 +103,8 @@ json::value time_or_number(Timestamp time) {
   }
 }
 
+std::string head_text(const LogHead& head) { return fmt::format("{}:{}", head.events, head.hash); }
+
 template <class Items>
 json::array list(const Items& items) {
   json::array array;
@@ -90,9 +121,18 @@ json::object to_json(const LogHead& head) { return describe(head); }
 json::object to_json(const DatabaseInfo& info) {
   json::object object = describe(info);
   object["path"] = clean(info.path);  // which need not be UTF-8
+  if (info.closed) object["closed"] = clean(*info.closed);
   return object;
 }
 json::object to_json(const AdoptionReport& report) { return describe(report); }
+
+json::object to_json(const Removal& removal) { return describe(removal); }
+json::object to_json(const ReleaseReport& report) { return describe(report); }
+json::object to_json(const LeaseInfo& lease) { return describe(lease); }
+json::object to_json(const ParticipantInfo& participant) { return describe(participant); }
+json::object to_json(const LeaseReport& report) { return describe(report); }
+json::object to_json(const OwedTermination& owed) { return describe(owed); }
+json::object to_json(const SettleReport& report) { return describe(report); }
 
 json::object to_json(const CachedClusterInfo& info) {
   json::object object = to_json(info.cluster);
@@ -142,10 +182,20 @@ json::object to_json(const ReplayReport& report) {
   return object;
 }
 
+json::object to_json(const MoveReport& report) {
+  json::object object;
+  object["from"] = report.from;
+  object["to"] = report.to;
+  object["head"] = head_text(report.head);
+  object["copied"] = report.copied;
+  object["was_moved_before"] = report.was_moved_before;
+  return object;
+}
+
 json::object to_json(const VerifyReport& report) {
   json::object object;
   object["ok"] = report.ok();
-  object["head"] = fmt::format("{}:{}", report.head.events, report.head.hash);
+  object["head"] = head_text(report.head);
   object["streams"] = report.streams;
   json::array& problems = object["problems"].emplace_array();
   for (const LogProblem& problem : report.problems) {
@@ -153,6 +203,10 @@ json::object to_json(const VerifyReport& report) {
     object_of_problem["stream"] = clean(problem.stream);
   }
   return object;
+}
+
+CachedCluster read_cached_cluster(const json::object& columns) {
+  return commands::read_columns(columns);
 }
 
 std::string write_json(const json::value& value) { return text::json_text(value); }

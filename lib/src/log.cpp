@@ -3,10 +3,29 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <dbcache/errors.hpp>
+
+#include "store/fork_gate.hpp"
+
 namespace dbcache {
 
+namespace {
+
+/// No fork comes in between, of which a child would find the registry's mutex locked. Where one
+/// came that waited for nobody, the child leaves it alone.
+std::shared_ptr<spdlog::logger> registered_logger() {
+  try {
+    const store::ForkGate::Pass pass;
+    return spdlog::get("dbcache");
+  } catch (const StorageFailure&) {
+    return nullptr;
+  }
+}
+
+}  // namespace
+
 std::shared_ptr<spdlog::logger> logger() {
-  if (auto registered = spdlog::get("dbcache")) return registered;
+  if (auto registered = registered_logger()) return registered;
   static const auto own = [] {
     auto logger = std::make_shared<spdlog::logger>(
         "dbcache", std::make_shared<spdlog::sinks::stderr_sink_mt>());

@@ -1,6 +1,7 @@
 #include <cstdint>
 #include <optional>
 
+#include <fmt/compile.h>
 #include <fmt/format.h>
 
 #include <dbcache/errors.hpp>
@@ -97,21 +98,25 @@ std::optional<std::chrono::minutes> read_offset(Reader& reader) {
   return west ? -offset : offset;
 }
 
-std::string format(Timestamp time, bool with_fraction) {
+void require_year_of_four_digits(Timestamp time) {
   using std::chrono::sys_days;
   using namespace std::chrono_literals;
   // Compared as a time: a year_month_day wraps around far outside of these years.
   if (time < sys_days(1y / 1 / 1) || time >= sys_days(10000y / 1 / 1)) {
     throw InvalidArgument("a time lies outside the years 1 to 9999; give one inside them");
   }
+}
+
+std::string format(Timestamp time, bool with_fraction) {
+  require_year_of_four_digits(time);
   const auto days = std::chrono::floor<std::chrono::days>(time);
   const std::chrono::year_month_day date(days);
   const std::chrono::hh_mm_ss<microseconds> clock(time - days);
   std::string text =
-      fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", static_cast<int>(date.year()),
+      fmt::format(FMT_COMPILE("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}"), static_cast<int>(date.year()),
                   static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
                   clock.hours().count(), clock.minutes().count(), clock.seconds().count());
-  if (with_fraction) text += fmt::format(".{:06}", clock.subseconds().count());
+  if (with_fraction) text += fmt::format(FMT_COMPILE(".{:06}"), clock.subseconds().count());
   return text;
 }
 
@@ -151,7 +156,7 @@ Timestamp parse_timestamp(std::string_view text) {
   }
   const Timestamp time{civil->local.time_since_epoch() -
                        civil->offset.value_or(std::chrono::minutes(0))};
-  static_cast<void>(format(time, false));  // refuses what an offset moved out of the years
+  require_year_of_four_digits(time);  // an offset may have moved it out of them
   return time;
 }
 

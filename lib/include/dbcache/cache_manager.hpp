@@ -23,7 +23,7 @@ namespace dbcache {
 /// Thread-safe: all members may be called from several threads at once. Safe over fork(): parent
 /// and child may both go on using a manager made before it. A call that cannot do its work throws
 /// an Error and changes nothing; beside those named, any call may throw Busy, CorruptDatabase,
-/// NewerSchema and StorageFailure.
+/// NewerSchema and StorageFailure, and any that may change something DatabaseMoved.
 ///
 /// An id or hash is 1 to 255 bytes of UTF-8 without NUL; InvalidArgument otherwise. Reading never
 /// creates a database: a missing one reads as empty. Calls read environment variables, and so may
@@ -62,22 +62,38 @@ class DBCACHE_EXPORT CacheManager {
   /// is active.
   void save_cluster_cache(const CachedCluster& cluster);
 
+  /// The same with the columns as JSON (`read_cached_cluster`). What is given beside them is kept
+  /// in the log, as the configuration of cache_new_cluster is, and throws as that does.
+  void save_cluster_cache(const ClusterConfig& columns);
+
   /// Counts an access to an active cluster. False, and no event, for any other.
   bool update_cluster_access(std::string_view cluster_id);
 
   /// The rows of `clusters`, newest first.
   [[nodiscard]] std::vector<CachedCluster> get_all_clusters(const ClusterFilter& filter = {}) const;
 
+  /// The rows for which an SQL condition over the columns holds (`num_workers > 1 AND
+  /// cluster_name LIKE 'test%'`), newest first. On every engine it is SQLite's SQL, over a copy
+  /// that holds nothing else; 'now' in its functions is this machine's. Times compare as moments,
+  /// whether a space or a `T` stands in them. Throws InvalidArgument for what is not one
+  /// expression, reads other tables, calls what does more than compute, or takes too long.
+  [[nodiscard]] std::vector<CachedCluster> get_clusters_where(std::string_view condition) const;
+
   [[nodiscard]] CacheStatistics get_cache_statistics() const;
 
-  /// Removes the rows past their expiry. Returns how many.
+  /// Removes the rows past their expiry, but those that a live lease holds. Returns how many. A
+  /// cluster that `acquire` created takes its entry along, and is owed (SharedClusters::owed).
   std::size_t cleanup_expired_clusters();
+  Removal cleanup_expired_clusters(HeldClusters held);
 
-  /// Removes the row of a cluster that was terminated. False when it is not cached.
+  /// Removes the row of a cluster that was terminated; what `acquire` knew of it goes along, and
+  /// nothing is owed for it. False when it is neither cached nor owed.
   bool remove_terminated_cluster(std::string_view cluster_id);
 
-  /// Removes every row of `clusters`; the registry and the log stay. Returns how many.
+  /// Removes every row of `clusters`, but those that a live lease holds; the registry and the log
+  /// stay. Returns how many. Clusters that `acquire` created go as in `cleanup_expired_clusters`.
   std::size_t clear_cluster_cache();
+  Removal clear_cluster_cache(HeldClusters held);
 
   // ---- The shared clusters
 
@@ -92,8 +108,8 @@ class DBCACHE_EXPORT CacheManager {
   /// Whether there is an entry that is creating or ready.
   [[nodiscard]] bool can_join_shared_cluster_creation(std::string_view config_hash) const;
 
-  /// Changes an entry's status. Throws NotFound for an unknown hash, and InvalidArgument for
-  /// `ready` with no cluster id given or known.
+  /// Changes an entry's status. Throws NotFound for an unknown hash, InvalidArgument for `ready`
+  /// with no cluster id given or known, and Busy while a live lease or creator holds the entry.
   void update_shared_cluster_status(std::string_view config_hash, RegistryStatus status,
                                     const StatusDetails& details = {});
 
@@ -103,14 +119,19 @@ class DBCACHE_EXPORT CacheManager {
   /// Returns the new count; 0, and no event, for an unknown hash.
   std::int64_t increment_shared_cluster_usage(std::string_view config_hash);
 
-  /// Returns the new count, never below 0; 0, and no event, for an unknown hash or a count of 0.
+  /// Returns the new count; no event for an unknown hash (0), and where no documented use is left:
+  /// leases end by their holders.
   std::int64_t decrement_shared_cluster_usage(std::string_view config_hash);
 
-  /// Removes the entry. True also when there was none, so that teardown can run twice.
+  /// Removes the entry. True also when there was none, so that teardown can run twice; false when a
+  /// live lease or creator holds it. A cluster that `acquire` created goes along, and is owed.
   bool cleanup_shared_cluster_registry(std::string_view config_hash);
+  Removal cleanup_shared_cluster_registry(std::string_view config_hash, HeldClusters held);
 
-  /// Removes every entry, in one transaction. Returns how many.
+  /// Removes every entry, but those that a live lease or creator holds, in one transaction. Returns
+  /// how many.
   std::size_t clear_shared_cluster_registry();
+  Removal clear_shared_cluster_registry(HeldClusters held);
 
   /// The entries, newest first.
   [[nodiscard]] std::vector<RegistryEntry> get_all_shared_clusters() const;
@@ -121,6 +142,14 @@ class DBCACHE_EXPORT CacheManager {
   /// is not an event's.
   [[nodiscard]] std::vector<RecordedEvent> history(const HistoryQuery& query = {}) const;
 
+  /// The events at `from_position` and after it, as soon as there is one: those to come are waited
+  /// for, asleep. Ask for the last one's position + 1 next. They tell what happened, not what it
+  /// changed
+  /// (`effect` and `changes` are history's). Empty past the timeout; throws Cancelled when stopped,
+  /// and InvalidArgument for a position below 1 or a limit of 0.
+  [[nodiscard]] std::vector<RecordedEvent> wait_for_events(std::int64_t from_position,
+                                                           const WatchOptions& options = {}) const;
+
   /// Rebuilds the projected tables from the log in one transaction, or compares them with it. The
   /// hashes are checked on the way: a log that does not verify is refused with CorruptDatabase.
   ReplayReport replay(const ReplayOptions& options = {});
@@ -130,15 +159,23 @@ class DBCACHE_EXPORT CacheManager {
 
   // ---- The database
 
+  /// Makes the database, or brings it to this version's schema. Every call that writes does so too:
+  /// this is for whoever owns a server's schema, where those who write may not make one.
+  void create_database();
+
   /// Moves the WAL into the database, truncates it, and refreshes the planner's statistics.
   void optimize_database(Vacuum vacuum = Vacuum::no);
 
   [[nodiscard]] DatabaseInfo get_database_info() const;
 
+  /// Where the database is, or would be. Looks at nothing, and stays what it was at construction.
+  [[nodiscard]] DatabaseLocation database_location() const;
+
   /// What this manager adopted when it opened a database of the Python system; otherwise nothing.
   [[nodiscard]] std::optional<AdoptionReport> adoption() const;
 
  private:
+  friend class SharedClusters;
   class Impl;
   std::unique_ptr<Impl> impl_;
 };

@@ -49,6 +49,18 @@ struct ClusterFilter {
   std::optional<bool> is_expired{};  ///< Expiry at or before the present.
 };
 
+/// What removing does with what a live lease, or a live creator, holds.
+enum class HeldClusters {
+  leave,   ///< It is left alone, and named in the answer.
+  remove,  ///< It goes, and the leases on it are lost.
+};
+
+/// What was removed, and what was left alone since it is held: cluster ids, or config hashes.
+struct Removal {
+  std::size_t removed = 0;
+  std::vector<std::string> held{};
+};
+
 /// Figures over the table `clusters`.
 struct CacheStatistics {
   std::int64_t total_clusters = 0;

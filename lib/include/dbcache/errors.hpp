@@ -27,14 +27,46 @@ class DBCACHE_EXPORT NotFound : public Error {
   using Error::Error;
 };
 
-/// The database stayed locked by others for the whole of `Options::busy_timeout`.
+/// The database stayed locked by others for the whole of `Options::busy_timeout`; or what the call
+/// names is held by others: a live lease or creator, or a termination under way.
 class DBCACHE_EXPORT Busy : public Error {
+ public:
+  using Error::Error;
+};
+
+/// Waiting took longer than the caller allowed.
+class DBCACHE_EXPORT Timeout : public Error {
+ public:
+  using Error::Error;
+};
+
+/// The caller asked for the call to end.
+class DBCACHE_EXPORT Cancelled : public Error {
+ public:
+  using Error::Error;
+};
+
+/// The lease, or the creation, has ended: the cluster was found dead, or another took over.
+class DBCACHE_EXPORT LeaseLost : public Error {
+ public:
+  using Error::Error;
+};
+
+/// The worker that created the cluster failed; the message is its own.
+class DBCACHE_EXPORT CreationFailed : public Error {
  public:
   using Error::Error;
 };
 
 /// The database, or one of its rows, is not what dbcache wrote: damaged, or not a database at all.
 class DBCACHE_EXPORT CorruptDatabase : public Error {
+ public:
+  using Error::Error;
+};
+
+/// The database takes no changes: its log was moved to another, or is being moved
+/// (<dbcache/move.hpp>). The message says where it is, and what to do. Reading still works.
+class DBCACHE_EXPORT DatabaseMoved : public Error {
  public:
   using Error::Error;
 };

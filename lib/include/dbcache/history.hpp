@@ -1,8 +1,10 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -25,7 +27,7 @@ enum class RowEffect { none, made, changed, removed };
 /// An event as the log holds it, and what it changed.
 struct RecordedEvent {
   std::int64_t position = 0;  ///< In the whole log, from 1.
-  std::string stream;         ///< `cluster-<cluster_id>` or `registry-<config_hash>`.
+  std::string stream;         ///< `cluster-<cluster_id>`, `registry-<config_hash>` or `run-<name>`.
   std::int64_t version = 0;   ///< In its stream, from 1.
   std::string type;
   std::string payload;   ///< JSON, byte for byte as stored.
@@ -37,13 +39,20 @@ struct RecordedEvent {
   std::vector<ColumnChange> changes;  ///< Empty where the row stayed as it was.
 };
 
+/// How `wait_for_events` waits.
+struct WatchOptions {
+  std::optional<std::chrono::milliseconds> timeout{};  ///< Nothing: for ever.
+  std::stop_token stop{};                              ///< Ends the wait with Cancelled.
+  std::size_t limit = 1000;                            ///< At most so many events at once.
+};
+
 /// Which way `history` goes through the log.
 enum class HistoryOrder { oldest_first, newest_first };
 
 /// Which events `history` returns.
 struct HistoryQuery {
-  /// A cluster id or a config hash. For a cluster: its own events, and those of the registry
-  /// entries that named it, for as long as they did. Empty: the whole log.
+  /// A cluster id, a config hash or the name of a run. For a cluster: its own events, and those of
+  /// the registry entries that named it, for as long as they did. Empty: the whole log.
   std::string subject{};
   std::vector<std::string> types{};  ///< Event types; empty means every type.
   std::optional<Timestamp> since{};  ///< Recorded at or after.

@@ -7,6 +7,8 @@
 #include <dbcache/cluster.hpp>
 #include <dbcache/export.hpp>
 #include <dbcache/history.hpp>
+#include <dbcache/lease.hpp>
+#include <dbcache/move.hpp>
 #include <dbcache/options.hpp>
 #include <dbcache/registry.hpp>
 #include <dbcache/replay.hpp>
@@ -25,10 +27,24 @@ namespace dbcache {
 [[nodiscard]] DBCACHE_EXPORT boost::json::object to_json(const RowDifference& difference);
 [[nodiscard]] DBCACHE_EXPORT boost::json::object to_json(const ReplayReport& report);
 [[nodiscard]] DBCACHE_EXPORT boost::json::object to_json(const LogHead& head);
-/// Its head as one text, `N:HASH`, as `dbcache verify --head` takes it.
+/// The heads of these two are one text, `N:HASH`, as `dbcache verify --head` takes it.
 [[nodiscard]] DBCACHE_EXPORT boost::json::object to_json(const VerifyReport& report);
+[[nodiscard]] DBCACHE_EXPORT boost::json::object to_json(const MoveReport& report);
 [[nodiscard]] DBCACHE_EXPORT boost::json::object to_json(const DatabaseInfo& info);
 [[nodiscard]] DBCACHE_EXPORT boost::json::object to_json(const AdoptionReport& report);
+[[nodiscard]] DBCACHE_EXPORT boost::json::object to_json(const Removal& removal);
+[[nodiscard]] DBCACHE_EXPORT boost::json::object to_json(const ReleaseReport& report);
+[[nodiscard]] DBCACHE_EXPORT boost::json::object to_json(const LeaseInfo& lease);
+[[nodiscard]] DBCACHE_EXPORT boost::json::object to_json(const ParticipantInfo& participant);
+[[nodiscard]] DBCACHE_EXPORT boost::json::object to_json(const LeaseReport& report);
+[[nodiscard]] DBCACHE_EXPORT boost::json::object to_json(const OwedTermination& owed);
+[[nodiscard]] DBCACHE_EXPORT boost::json::object to_json(const SettleReport& report);
+
+/// The row that an object has under the columns' names: as `to_json` writes it, or as a user gives
+/// it. Flags may be 0 and 1, times as `parse_timestamp` takes them; `id` is not read. What is
+/// missing or null is as in a new CachedCluster. Throws InvalidArgument for a column of the wrong
+/// kind. Thread-safe.
+[[nodiscard]] DBCACHE_EXPORT CachedCluster read_cached_cluster(const boost::json::object& columns);
 
 /// JSON text with keys in their order and numbers as ECMAScript writes them, on one line. Throws
 /// InvalidArgument for numbers that are not finite, for text that is not UTF-8, and for nesting

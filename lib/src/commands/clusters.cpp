@@ -1,7 +1,9 @@
 #include "commands/clusters.hpp"
 
-#include <algorithm>
-#include <iterator>
+#include <boost/range/adaptor/reversed.hpp>
+
+#include "commands/leases.hpp"
+#include "commands/terminations.hpp"
 
 namespace dbcache::commands {
 namespace {
@@ -18,12 +20,40 @@ void deactivate_others(const std::string& cluster_id, const TableReader& rows, T
   }
 }
 
+/// The entries whose cluster `acquire` created.
+std::vector<RegistryEntry> acquired_entries(const std::string& cluster_id,
+                                            const TableReader& rows) {
+  std::vector<RegistryEntry> found;
+  for (const RegistryEntry& entry : rows.entries()) {
+    const auto share = rows.share(entry.config_hash);
+    if (entry.cluster_id == cluster_id && share &&
+        share->origin == projections::EntryOrigin::acquired &&
+        (share->created || entry.status == RegistryStatus::ready)) {
+      found.push_back(entry);
+    }
+  }
+  return found;
+}
+
+/// Removes rows, oldest first: a history reads in the order in which they came. A cluster that
+/// `acquire` created takes its entry along, and is owed.
 template <class Describe>
-Decision<std::size_t> remove_each(const std::vector<CachedCluster>& clusters, Describe describe) {
-  Decision<std::size_t> decision;
-  // Oldest first: a history reads in the order in which the rows came.
-  std::transform(clusters.rbegin(), clusters.rend(), std::back_inserter(decision.events), describe);
-  decision.result = clusters.size();
+Decision<Removal> remove_each(const std::vector<CachedCluster>& clusters, HeldClusters held,
+                              events::EntryRemovalReason removal, events::OwedReason owed,
+                              const TableReader& rows, Timestamp now, Describe describe) {
+  Decision<Removal> decision;
+  for (const CachedCluster& row : boost::adaptors::reverse(clusters)) {
+    if (held == HeldClusters::leave && is_cluster_held(row.cluster_id, rows)) {
+      decision.result.held.push_back(row.cluster_id);
+      continue;
+    }
+    ++decision.result.removed;
+    const auto entries = acquired_entries(row.cluster_id, rows);
+    for (const RegistryEntry& entry : entries) {
+      drop_entry(entry, removal, owed, rows, now, decision.events);
+    }
+    if (entries.empty()) decision.events.emplace_back(describe(row));
+  }
   return decision;
 }
 
@@ -41,9 +71,11 @@ Events decide(const CacheCluster& command, const TableReader& rows, Timestamp no
   row.expiry_time = now + command.default_expiry;
   row.last_accessed = now;
   row.is_shared = input.is_shared;
+  row.is_active = command.is_active;
 
   Events events;
-  deactivate_others(row.cluster_id, rows, now, events);
+  reclaim(row.cluster_id, rows, events);
+  if (row.is_active) deactivate_others(row.cluster_id, rows, now, events);
   events.emplace_back(events::ClusterCached{row, input.configuration});
   return events;
 }
@@ -56,8 +88,9 @@ Events decide(const SaveCluster& command, const TableReader& rows, Timestamp now
   if (row.expiry_time == Timestamp{}) row.expiry_time = now + command.default_expiry;
 
   Events events;
+  reclaim(row.cluster_id, rows, events);
   if (row.is_active) deactivate_others(row.cluster_id, rows, now, events);
-  events.emplace_back(events::ClusterCached{row, {}});
+  events.emplace_back(events::ClusterCached{row, command.more});
   return events;
 }
 
@@ -67,22 +100,39 @@ Decision<bool> decide(const AccessCluster& command, const TableReader& rows, Tim
   return {{events::ClusterAccessed{row->cluster_id, now, one_more(row->access_count)}}, true};
 }
 
-Decision<std::size_t> decide(const CleanUpExpired&, const TableReader& rows, Timestamp now) {
-  return remove_each(rows.clusters({.is_expired = true}, now), [](const CachedCluster& row) {
-    return events::ClusterExpired{row.cluster_id, row.expiry_time};
-  });
+Decision<Removal> decide(const CleanUpExpired& command, const TableReader& rows, Timestamp now) {
+  return remove_each(rows.clusters({.is_expired = true}, now), command.held,
+                     events::EntryRemovalReason::expired, events::OwedReason::expired, rows, now,
+                     [](const CachedCluster& row) {
+                       return events::ClusterExpired{row.cluster_id, row.expiry_time};
+                     });
 }
 
 Decision<bool> decide(const RemoveTerminated& command, const TableReader& rows, Timestamp) {
-  if (!rows.cluster(command.cluster_id)) return {};
-  return {{events::ClusterRemoved{command.cluster_id, events::ClusterRemovalReason::terminated}},
-          true};
+  Decision<bool> decision;
+  for (const RegistryEntry& entry : acquired_entries(command.cluster_id, rows)) {
+    lose_leases(entry, events::LeaseLossReason::cluster_lost, rows, decision.events);
+    decision.events.emplace_back(
+        events::RegistryEntryRemoved{entry.config_hash, events::EntryRemovalReason::terminated});
+  }
+  if (rows.debt(command.cluster_id)) {
+    decision.events.emplace_back(
+        events::TerminationCancelled{command.cluster_id, events::CancelReason::terminated});
+  }
+  if (rows.cluster(command.cluster_id)) {
+    decision.events.emplace_back(
+        events::ClusterRemoved{command.cluster_id, events::ClusterRemovalReason::terminated});
+  }
+  decision.result = !decision.events.empty();
+  return decision;
 }
 
-Decision<std::size_t> decide(const ClearClusters&, const TableReader& rows, Timestamp now) {
-  return remove_each(rows.clusters({}, now), [](const CachedCluster& row) {
-    return events::ClusterRemoved{row.cluster_id, events::ClusterRemovalReason::cleared};
-  });
+Decision<Removal> decide(const ClearClusters& command, const TableReader& rows, Timestamp now) {
+  return remove_each(
+      rows.clusters({}, now), command.held, events::EntryRemovalReason::cleared,
+      events::OwedReason::cleared, rows, now, [](const CachedCluster& row) {
+        return events::ClusterRemoved{row.cluster_id, events::ClusterRemovalReason::cleared};
+      });
 }
 
 std::optional<CachedCluster> active_cluster(const TableReader& rows, Timestamp now) {

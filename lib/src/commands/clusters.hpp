@@ -13,10 +13,11 @@
 // The rules of the table `clusters`: (command, rows, present) -> events. Pure.
 namespace dbcache::commands {
 
-/// Caches a cluster as the active one, with the default expiry.
+/// Caches a cluster, as the active one unless told otherwise, with the default expiry.
 struct CacheCluster {
   ClusterInput input;
   std::chrono::microseconds default_expiry{};
+  bool is_active = true;
 };
 Events decide(const CacheCluster& command, const projections::TableReader& rows, Timestamp now);
 
@@ -24,6 +25,7 @@ Events decide(const CacheCluster& command, const projections::TableReader& rows,
 struct SaveCluster {
   CachedCluster cluster;
   std::chrono::microseconds default_expiry{};
+  boost::json::object more{};  ///< What was given beside the columns.
 };
 Events decide(const SaveCluster& command, const projections::TableReader& rows, Timestamp now);
 
@@ -33,9 +35,11 @@ struct AccessCluster {
 Decision<bool> decide(const AccessCluster& command, const projections::TableReader& rows,
                       Timestamp now);
 
-struct CleanUpExpired {};
-Decision<std::size_t> decide(const CleanUpExpired& command, const projections::TableReader& rows,
-                             Timestamp now);
+struct CleanUpExpired {
+  HeldClusters held = HeldClusters::leave;
+};
+Decision<Removal> decide(const CleanUpExpired& command, const projections::TableReader& rows,
+                         Timestamp now);
 
 struct RemoveTerminated {
   std::string cluster_id;
@@ -43,9 +47,11 @@ struct RemoveTerminated {
 Decision<bool> decide(const RemoveTerminated& command, const projections::TableReader& rows,
                       Timestamp now);
 
-struct ClearClusters {};
-Decision<std::size_t> decide(const ClearClusters& command, const projections::TableReader& rows,
-                             Timestamp now);
+struct ClearClusters {
+  HeldClusters held = HeldClusters::leave;
+};
+Decision<Removal> decide(const ClearClusters& command, const projections::TableReader& rows,
+                         Timestamp now);
 
 /// The newest active row that has not expired.
 std::optional<CachedCluster> active_cluster(const projections::TableReader& rows, Timestamp now);

@@ -4,6 +4,7 @@
 
 #include <dbcache/errors.hpp>
 
+#include "events/fields.hpp"
 #include "text/json_text.hpp"
 #include "text/utf8.hpp"
 
@@ -46,11 +47,29 @@ std::optional<std::int64_t> read_count(const json::object& config, std::string_v
   return count;
 }
 
-bool read_flag(const json::object& config, std::string_view key) {
+/// SQLite has no booleans: who passes on a row that it read there gives 0 or 1.
+bool read_flag(const json::object& config, std::string_view key, bool otherwise = false) {
   const json::value* value = given(config, key);
-  if (value == nullptr) return false;
-  if (!value->is_bool()) refuse(key, "true or false");
-  return value->get_bool();
+  if (value == nullptr) return otherwise;
+  if (value->is_bool()) return value->get_bool();
+  json::error_code error;
+  const auto number = value->is_number() ? value->to_number<std::int64_t>(error) : -1;
+  if (error || (number != 0 && number != 1)) refuse(key, "true or false");
+  return number == 1;
+}
+
+std::optional<Timestamp> read_time(const json::object& config, std::string_view key) {
+  const auto text = read_text(config, key);
+  return text ? std::optional(parse_timestamp(*text)) : std::nullopt;
+}
+
+void require_size(const json::object& configuration) {
+  if (const std::size_t size = text::json_text(configuration).size();
+      size > ClusterConfig::max_bytes) {
+    throw InvalidArgument(
+        fmt::format("the configuration has {} bytes as JSON; at most {} are taken", size,
+                    ClusterConfig::max_bytes));
+  }
 }
 
 }  // namespace
@@ -96,12 +115,7 @@ ClusterInput read_cluster_input(std::string_view cluster_id, const ClusterConfig
   input.cluster_id = require_id(cluster_id, "cluster id");
   const Redactor redactor(environment.databricks_token);
   input.configuration = redactor.json(config.values());
-  if (const std::size_t size = text::json_text(input.configuration).size();
-      size > ClusterConfig::max_bytes) {
-    throw InvalidArgument(
-        fmt::format("the configuration has {} bytes as JSON; at most {} are taken", size,
-                    ClusterConfig::max_bytes));
-  }
+  require_size(input.configuration);
   input.cluster_name = read_text(input.configuration, "cluster_name");
   input.host = read_text(input.configuration, "host");
   if (!input.host && !environment.databricks_host.empty()) {
@@ -110,11 +124,39 @@ ClusterInput read_cluster_input(std::string_view cluster_id, const ClusterConfig
   }
   input.num_workers = read_count(input.configuration, "num_workers");
   if (auto status = read_text(input.configuration, "status")) input.status = std::move(*status);
-  if (const auto created_at = read_text(input.configuration, "created_at")) {
-    input.created_at = parse_timestamp(*created_at);
-  }
+  input.created_at = read_time(input.configuration, "created_at");
   input.is_shared = read_flag(input.configuration, "is_shared");
   return input;
+}
+
+CachedCluster read_columns(const json::object& columns) {
+  CachedCluster row;
+  row.cluster_id = read_text(columns, "cluster_id").value_or("");
+  row.cluster_name = read_text(columns, "cluster_name");
+  row.host = read_text(columns, "host");
+  row.num_workers = read_count(columns, "num_workers");
+  row.status = read_text(columns, "status").value_or(row.status);
+  row.created_at = read_time(columns, "created_at").value_or(row.created_at);
+  row.expiry_time = read_time(columns, "expiry_time").value_or(row.expiry_time);
+  row.last_accessed = read_time(columns, "last_accessed").value_or(row.last_accessed);
+  row.access_count = read_count(columns, "access_count").value_or(row.access_count);
+  row.is_active = read_flag(columns, "is_active", row.is_active);
+  row.is_shared = read_flag(columns, "is_shared", row.is_shared);
+  return row;
+}
+
+json::object read_more_than_columns(const json::object& given, const Redactor& redactor) {
+  json::object more = given;
+  events::for_each_member<CachedCluster>([&](auto column) { more.stable_erase(column.name); });
+  more = redactor.json(more);
+  require_size(more);
+  return more;
+}
+
+std::string clean_any_message(std::string_view message, const Redactor& redactor) {
+  std::string text = text::to_valid_utf8(message);
+  std::erase(text, '\0');
+  return clean_error_message(text, redactor);
 }
 
 CachedCluster clean_cluster(const CachedCluster& cluster, const Redactor& redactor) {

@@ -52,6 +52,23 @@ struct ClusterInput {
 ClusterInput read_cluster_input(std::string_view cluster_id, const ClusterConfig& config,
                                 const system::Environment& environment);
 
+/// The columns of `clusters` that an object has under their names; what is missing is as in a new
+/// CachedCluster. InvalidArgument for one of the wrong kind.
+CachedCluster read_columns(const boost::json::object& columns);
+
+/// What an object has beside the columns of `clusters`, secrets apart. InvalidArgument where that
+/// is more than a configuration may hold.
+boost::json::object read_more_than_columns(const boost::json::object& given,
+                                           const Redactor& redactor);
+
+/// The workspace of a configuration: https://, without a trailing slash, scheme and host in lower
+/// case; DATABRICKS_HOST where it names none; nothing where there is neither.
+std::optional<std::string> workspace_host(const boost::json::object& configuration,
+                                          const system::Environment& environment);
+
+/// Any text as one that can be kept: valid UTF-8 without NUL, without secrets, not too long.
+std::string clean_any_message(std::string_view message, const Redactor& redactor);
+
 /// A row given whole: ids and texts checked, secrets taken out of its texts.
 CachedCluster clean_cluster(const CachedCluster& cluster, const Redactor& redactor);
 

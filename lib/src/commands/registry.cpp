@@ -1,15 +1,38 @@
 #include "commands/registry.hpp"
 
 #include <algorithm>
-#include <iterator>
 
+#include <boost/range/adaptor/reversed.hpp>
 #include <fmt/format.h>
 
 #include <dbcache/errors.hpp>
 
+#include "commands/leases.hpp"
+#include "commands/terminations.hpp"
+
 namespace dbcache::commands {
 
 using projections::TableReader;
+
+namespace {
+
+/// Oldest first, as for clusters.
+Decision<Removal> remove_entries(const std::vector<RegistryEntry>& entries, HeldClusters held,
+                                 const TableReader& rows, Timestamp now) {
+  Decision<Removal> decision;
+  for (const RegistryEntry& entry : boost::adaptors::reverse(entries)) {
+    if (held == HeldClusters::leave && is_held(entry.config_hash, rows)) {
+      decision.result.held.push_back(entry.config_hash);
+      continue;
+    }
+    ++decision.result.removed;
+    drop_entry(entry, events::EntryRemovalReason::cleaned_up, events::OwedReason::cleaned_up, rows,
+               now, decision.events);
+  }
+  return decision;
+}
+
+}  // namespace
 
 Decision<Registered> decide(const RegisterCreation& command, const TableReader& rows,
                             Timestamp now) {
@@ -20,7 +43,7 @@ Decision<Registered> decide(const RegisterCreation& command, const TableReader& 
           {.created = true, .joinable = true}};
 }
 
-Events decide(const ChangeStatus& command, const TableReader& rows, Timestamp) {
+Events decide(const ChangeStatus& command, const TableReader& rows, Timestamp now) {
   const auto entry = rows.entry(command.config_hash);
   if (!entry) {
     throw NotFound(fmt::format("there is no entry '{}'; register it first", command.config_hash));
@@ -32,8 +55,30 @@ Events decide(const ChangeStatus& command, const TableReader& rows, Timestamp) {
         fmt::format("the entry '{}' cannot be ready without a cluster; give its cluster id",
                     command.config_hash));
   }
-  return {events::RegistryStatusChanged{command.config_hash, entry->status, command.status,
-                                        cluster_id, command.details.error_message}};
+  if (is_held(command.config_hash, rows)) {
+    throw Busy(
+        fmt::format("the entry '{}' is held by a live lease or creator, which sets its status "
+                    "itself; `dbcache leases` tells whose",
+                    command.config_hash));
+  }
+  Events events;
+  if (command.status == RegistryStatus::ready) reclaim(*cluster_id, rows, events);
+  const auto share = rows.share(command.config_hash);
+  if (share && share->origin == projections::EntryOrigin::acquired && share->created &&
+      entry->cluster_id != cluster_id) {
+    // It becomes an entry of another cluster, which `acquire` did not create.
+    owe_unless_others_name({entry->cluster_id, share->idempotency_token, entry->config_hash,
+                            share->host, events::OwedReason::superseded},
+                           rows, now, events);
+    if (entry->cluster_id && rows.cluster(*entry->cluster_id)) {
+      events.emplace_back(
+          events::ClusterRemoved{*entry->cluster_id, events::ClusterRemovalReason::handed_back});
+    }
+  }
+  events.emplace_back(events::RegistryStatusChanged{command.config_hash, entry->status,
+                                                    command.status, cluster_id,
+                                                    command.details.error_message});
+  return events;
 }
 
 Decision<std::int64_t> decide(const IncrementUsage& command, const TableReader& rows, Timestamp) {
@@ -45,28 +90,21 @@ Decision<std::int64_t> decide(const IncrementUsage& command, const TableReader& 
 
 Decision<std::int64_t> decide(const DecrementUsage& command, const TableReader& rows, Timestamp) {
   const auto entry = rows.entry(command.config_hash);
-  if (!entry || entry->usage_count <= 0) return {};
+  if (!entry) return {};
+  if (usage_of(*entry, rows).documented == 0)
+    return {{}, std::max<std::int64_t>(entry->usage_count, 0)};
   const std::int64_t count = entry->usage_count - 1;
   return {{events::UsageDecremented{command.config_hash, count}}, count};
 }
 
-Events decide(const CleanUpEntry& command, const TableReader& rows, Timestamp) {
-  if (!rows.entry(command.config_hash)) return {};
-  return {
-      events::RegistryEntryRemoved{command.config_hash, events::EntryRemovalReason::cleaned_up}};
+Decision<Removal> decide(const CleanUpEntry& command, const TableReader& rows, Timestamp now) {
+  const auto entry = rows.entry(command.config_hash);
+  if (!entry) return {};
+  return remove_entries({*entry}, command.held, rows, now);
 }
 
-Decision<std::size_t> decide(const ClearRegistry&, const TableReader& rows, Timestamp) {
-  Decision<std::size_t> decision;
-  const auto entries = rows.entries();
-  // Oldest first, as for clusters.
-  std::transform(entries.rbegin(), entries.rend(), std::back_inserter(decision.events),
-                 [](const RegistryEntry& entry) {
-                   return events::RegistryEntryRemoved{entry.config_hash,
-                                                       events::EntryRemovalReason::cleaned_up};
-                 });
-  decision.result = entries.size();
-  return decision;
+Decision<Removal> decide(const ClearRegistry& command, const TableReader& rows, Timestamp now) {
+  return remove_entries(rows.entries(), command.held, rows, now);
 }
 
 bool is_joinable(const RegistryEntry& entry) { return entry.status != RegistryStatus::failed; }

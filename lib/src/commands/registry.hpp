@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include <dbcache/cluster.hpp>
 #include <dbcache/registry.hpp>
 
 #include "commands/decision.hpp"
@@ -47,12 +48,16 @@ Decision<std::int64_t> decide(const DecrementUsage& command, const projections::
 
 struct CleanUpEntry {
   std::string config_hash;
+  HeldClusters held = HeldClusters::leave;
 };
-Events decide(const CleanUpEntry& command, const projections::TableReader& rows, Timestamp now);
+Decision<Removal> decide(const CleanUpEntry& command, const projections::TableReader& rows,
+                         Timestamp now);
 
-struct ClearRegistry {};
-Decision<std::size_t> decide(const ClearRegistry& command, const projections::TableReader& rows,
-                             Timestamp now);
+struct ClearRegistry {
+  HeldClusters held = HeldClusters::leave;
+};
+Decision<Removal> decide(const ClearRegistry& command, const projections::TableReader& rows,
+                         Timestamp now);
 
 /// Whether a worker may wait for the entry's cluster, or use it: creating or ready.
 bool is_joinable(const RegistryEntry& entry);

@@ -4,6 +4,7 @@
 #include <exception>
 #include <utility>
 
+#include <boost/json/monotonic_resource.hpp>
 #include <boost/mp11/algorithm.hpp>
 #include <fmt/format.h>
 
@@ -23,12 +24,6 @@ static void from_string(std::string_view word, RegistryStatus& status) {
 
 }  // namespace dbcache
 
-namespace dbcache::system {
-
-BOOST_DESCRIBE_STRUCT(ProcessIdentity, (), (pid, start_time, boot_id, pid_namespace))
-
-}  // namespace dbcache::system
-
 namespace dbcache::events {
 
 BOOST_DESCRIBE_STRUCT(ClusterCached, (), (cluster, configuration))
@@ -43,34 +38,31 @@ BOOST_DESCRIBE_STRUCT(RegistryStatusChanged, (), (config_hash, from, to, cluster
 BOOST_DESCRIBE_STRUCT(UsageIncremented, (), (config_hash, usage_count))
 BOOST_DESCRIBE_STRUCT(UsageDecremented, (), (config_hash, usage_count))
 BOOST_DESCRIBE_STRUCT(RegistryEntryRemoved, (), (config_hash, reason))
+BOOST_DESCRIBE_STRUCT(CreationStarted, (),
+                      (config_hash, holder, idempotency_token, cluster_id, host, creation_time,
+                       usage_count))
+BOOST_DESCRIBE_STRUCT(LeaseGranted, (),
+                      (config_hash, cluster_id, holder, policy, run, granted_at, created_here, host,
+                       creation, usage_count))
+BOOST_DESCRIBE_STRUCT(LeaseReleased, (), (config_hash, lease, cluster_id, policy, usage_count))
+BOOST_DESCRIBE_STRUCT(LeaseLost, (), (config_hash, lease, cluster_id, policy, reason, usage_count))
+BOOST_DESCRIBE_STRUCT(LeaseRenewed, (), (config_hash, lease, until))
+BOOST_DESCRIBE_STRUCT(ClusterUsed, (), (cluster_id, lease, by))
+BOOST_DESCRIBE_STRUCT(CheckStarted, (), (config_hash, cluster_id, holder))
+BOOST_DESCRIBE_STRUCT(CheckAnswered, (), (config_hash, cluster_id, check, answer, error))
+BOOST_DESCRIBE_STRUCT(TerminationOwed, (),
+                      (subject, cluster_id, idempotency_token, config_hash, host, reason, owed_at))
+BOOST_DESCRIBE_STRUCT(TerminationStarted, (), (subject, config_hash, holder))
+BOOST_DESCRIBE_STRUCT(TerminationDone, (), (subject, termination))
+BOOST_DESCRIBE_STRUCT(TerminationFailed, (), (subject, termination, error))
+BOOST_DESCRIBE_STRUCT(TerminationCancelled, (), (subject, reason))
+BOOST_DESCRIBE_STRUCT(RunJoined, (), (run, kind, name, holder, joined_at))
+BOOST_DESCRIBE_STRUCT(RunLeft, (), (run, participant, reason))
 
 namespace {
 
-template <class Enum, std::size_t Count>
-using Words = std::array<std::pair<Enum, std::string_view>, Count>;
-
-constexpr Words<ClusterRemovalReason, 3> cluster_removal_words{
-    {{ClusterRemovalReason::cleared, "cleared"},
-     {ClusterRemovalReason::terminated, "terminated"},
-     {ClusterRemovalReason::lost, "lost"}}};
-constexpr Words<EntryRemovalReason, 1> entry_removal_words{
-    {{EntryRemovalReason::cleaned_up, "cleaned_up"}}};
-
-template <class Enum, std::size_t Count>
-std::string_view word_of(const Words<Enum, Count>& words, Enum value) {
-  for (const auto& [key, word] : words) {
-    if (key == value) return word;
-  }
-  return "unknown";
-}
-
-template <class Enum, std::size_t Count>
-Enum value_of(const Words<Enum, Count>& words, std::string_view word) {
-  for (const auto& [key, name] : words) {
-    if (name == word) return key;
-  }
-  throw InvalidArgument(fmt::format("'{}' is not a reason", word));
-}
+/// Most payloads fit in here, as Boost.JSON holds them; what does not goes to the heap.
+constexpr std::size_t document_bytes = 4096;
 
 /// Brings a payload of an older schema to the present one. There is one schema of each type so far;
 /// the first change adds its case here.
@@ -110,8 +102,12 @@ std::string stream_of_payload(const EntryImported& event) {
 }
 template <class Payload>
 std::string stream_of_payload(const Payload& event) {
-  if constexpr (requires { event.config_hash; }) {
+  if constexpr (requires { event.subject; }) {
+    return cluster_stream(event.subject);
+  } else if constexpr (requires { event.config_hash; }) {
     return registry_stream(event.config_hash);
+  } else if constexpr (requires { event.run; }) {
+    return run_stream(event.run);
   } else {
     return cluster_stream(event.cluster_id);
   }
@@ -119,25 +115,13 @@ std::string stream_of_payload(const Payload& event) {
 
 }  // namespace
 
-std::string_view to_string(ClusterRemovalReason reason) noexcept {
-  return word_of(cluster_removal_words, reason);
-}
-void from_string(std::string_view word, ClusterRemovalReason& reason) {
-  reason = value_of(cluster_removal_words, word);
-}
-std::string_view to_string(EntryRemovalReason reason) noexcept {
-  return word_of(entry_removal_words, reason);
-}
-void from_string(std::string_view word, EntryRemovalReason& reason) {
-  reason = value_of(entry_removal_words, word);
-}
-
 std::string cluster_stream(std::string_view cluster_id) {
-  return fmt::format("{}{}", cluster_stream_prefix, cluster_id);
+  return std::string(cluster_stream_prefix).append(cluster_id);
 }
 std::string registry_stream(std::string_view config_hash) {
-  return fmt::format("{}{}", registry_stream_prefix, config_hash);
+  return std::string(registry_stream_prefix).append(config_hash);
 }
+std::string run_stream(std::string_view run) { return std::string(run_stream_prefix).append(run); }
 
 std::string stream_of(const Event& event) {
   return std::visit([](const auto& payload) { return stream_of_payload(payload); }, event);
@@ -151,7 +135,9 @@ std::string_view type_of(const Event& event) {
 std::string payload_of(const Event& event) {
   return std::visit(
       [](const auto& payload) {
-        json::object object;
+        std::array<unsigned char, document_bytes> buffer{};
+        json::monotonic_resource memory(buffer.data(), buffer.size());
+        json::object object(&memory);
         object["schema"] = std::remove_cvref_t<decltype(payload)>::schema;
         write_fields(payload, object);
         return text::json_text(object);
@@ -165,11 +151,14 @@ bool is_known_type(std::string_view type) {
 
 Event parse_event(std::string_view type, std::string_view payload) {
   Event event;
+  std::array<unsigned char, document_bytes> buffer{};
+  json::monotonic_resource memory(buffer.data(), buffer.size());
   try {
     const bool known = with_type(type, [&](auto identity) {
       using Payload = typename decltype(identity)::type;
       json::object object =
-          text::parse_json(payload, "the payload", text::max_stored_json_depth).as_object();
+          std::move(text::parse_json(payload, "the payload", text::max_stored_json_depth, &memory)
+                        .as_object());
       const int schema = object.at("schema").to_number<int>();
       object = upcast(type, schema, Payload::schema, std::move(object));
       read_fields(object, event.emplace<Payload>());

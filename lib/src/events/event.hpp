@@ -7,12 +7,14 @@
 #include <variant>
 #include <vector>
 
+#include <boost/describe.hpp>
 #include <boost/json/object.hpp>
 
 #include <dbcache/cluster.hpp>
 #include <dbcache/registry.hpp>
 #include <dbcache/time.hpp>
 
+#include "projections/lease_rows.hpp"
 #include "system/process.hpp"
 
 // The events. Each payload holds everything its projection needs, times included. To add one: a
@@ -22,6 +24,8 @@
 // A payload's form is kept for good: to change one, raise its `schema` and teach `upcast`
 // (event.cpp) to read the older forms.
 namespace dbcache::events {
+
+using projections::Holder;
 
 /// A cluster was cached; its row begins, or begins anew.
 struct ClusterCached {
@@ -64,9 +68,7 @@ struct ClusterExpired {
   Timestamp expiry_time;
 };
 
-enum class ClusterRemovalReason { cleared, terminated, lost };
-std::string_view to_string(ClusterRemovalReason reason) noexcept;
-void from_string(std::string_view word, ClusterRemovalReason& reason);
+enum class ClusterRemovalReason { cleared, terminated, lost, handed_back };
 
 /// A cluster's row goes.
 struct ClusterRemoved {
@@ -119,9 +121,15 @@ struct UsageDecremented {
   std::int64_t usage_count = 0;  ///< After it.
 };
 
-enum class EntryRemovalReason { cleaned_up };
-std::string_view to_string(EntryRemovalReason reason) noexcept;
-void from_string(std::string_view word, EntryRemovalReason& reason);
+enum class EntryRemovalReason {
+  cleaned_up,
+  lost,
+  handed_back,
+  expired,
+  cleared,
+  terminated,
+  released
+};
 
 /// An entry goes.
 struct RegistryEntryRemoved {
@@ -131,15 +139,220 @@ struct RegistryEntryRemoved {
   EntryRemovalReason reason = EntryRemovalReason::cleaned_up;
 };
 
+// ---- Leases. `lease`, `creation`, `check`, `termination` and `participant` are the positions of
+// the events that began what they name.
+
+/// A worker begins to create the cluster of a configuration, or takes over from one that died or
+/// failed. Its position is the creation's fencing token.
+struct CreationStarted {
+  static constexpr std::string_view type = "CreationStarted";
+  static constexpr int schema = 1;
+  std::string config_hash;
+  Holder holder;
+  std::string idempotency_token;
+  std::optional<std::string> cluster_id;  ///< That an earlier creator had started.
+  std::optional<std::string> host;
+  Timestamp creation_time;
+  std::int64_t usage_count = 0;  ///< After it.
+};
+
+/// Its position is the lease's number and fencing token.
+struct LeaseGranted {
+  static constexpr std::string_view type = "LeaseGranted";
+  static constexpr int schema = 1;
+  std::string config_hash;
+  std::string cluster_id;
+  Holder holder;
+  HandBackPolicy policy = HandBackPolicy::keep;
+  std::optional<std::string> run;
+  Timestamp granted_at;
+  bool created_here = false;
+  std::optional<std::string> host;
+  std::optional<std::int64_t> creation;  ///< That ends with it.
+  std::int64_t usage_count = 0;          ///< After it.
+};
+
+/// A lease ended by its holder's will, or a creation that failed.
+struct LeaseReleased {
+  static constexpr std::string_view type = "LeaseReleased";
+  static constexpr int schema = 1;
+  std::string config_hash;
+  std::int64_t lease = 0;  ///< Or the creation.
+  std::optional<std::string> cluster_id;
+  std::optional<HandBackPolicy> policy;  ///< Nothing for a creation.
+  std::int64_t usage_count = 0;          ///< After it.
+};
+
+enum class LeaseLossReason {
+  died,          ///< Its holder is no more.
+  deadline,      ///< It held by a deadline, which passed.
+  cluster_lost,  ///< The cluster was found dead.
+  forced,        ///< Someone removed what it held.
+};
+
+/// A lease, or a creation, ended otherwise.
+struct LeaseLost {
+  static constexpr std::string_view type = "LeaseLost";
+  static constexpr int schema = 1;
+  std::string config_hash;
+  std::int64_t lease = 0;
+  std::optional<std::string> cluster_id;
+  std::optional<HandBackPolicy> policy;
+  LeaseLossReason reason = LeaseLossReason::died;
+  std::int64_t usage_count = 0;
+};
+
+/// A lease holds by a deadline from now on, or by a later one.
+struct LeaseRenewed {
+  static constexpr std::string_view type = "LeaseRenewed";
+  static constexpr int schema = 1;
+  std::string config_hash;
+  std::int64_t lease = 0;
+  Timestamp until;
+};
+
+/// Somebody under a lease uses the cluster: a test, say.
+struct ClusterUsed {
+  static constexpr std::string_view type = "ClusterUsed";
+  static constexpr int schema = 1;
+  std::string cluster_id;
+  std::int64_t lease = 0;
+  std::string by;
+};
+
+/// Whether an entry's cluster still runs is being asked.
+struct CheckStarted {
+  static constexpr std::string_view type = "CheckStarted";
+  static constexpr int schema = 1;
+  std::string config_hash;
+  std::string cluster_id;
+  Holder holder;
+};
+
+enum class CheckAnswer {
+  alive,
+  dead,
+  failed,  ///< The check threw.
+  died,    ///< The process that checked is no more.
+};
+
+struct CheckAnswered {
+  static constexpr std::string_view type = "CheckAnswered";
+  static constexpr int schema = 1;
+  std::string config_hash;
+  std::string cluster_id;
+  std::int64_t check = 0;
+  CheckAnswer answer = CheckAnswer::alive;
+  std::optional<std::string> error;
+};
+
+enum class OwedReason {
+  handed_back,
+  expired,
+  cleared,
+  cleaned_up,
+  creation_failed,
+  creator_died,
+  superseded,     ///< A creation came to another cluster, or too late.
+  reported_dead,  ///< By a holder, with nobody to check.
+};
+
+/// A cluster must be terminated, or whatever a creation left, known by its token alone.
+struct TerminationOwed {
+  static constexpr std::string_view type = "TerminationOwed";
+  static constexpr int schema = 1;
+  std::string subject;  ///< The cluster id, else the token.
+  std::optional<std::string> cluster_id;
+  std::optional<std::string> idempotency_token;
+  std::string config_hash;
+  std::optional<std::string> host;
+  OwedReason reason = OwedReason::handed_back;
+  Timestamp owed_at;
+};
+
+/// Its position names the attempt.
+struct TerminationStarted {
+  static constexpr std::string_view type = "TerminationStarted";
+  static constexpr int schema = 1;
+  std::string subject;
+  std::string config_hash;
+  Holder holder;
+};
+
+struct TerminationDone {
+  static constexpr std::string_view type = "TerminationDone";
+  static constexpr int schema = 1;
+  std::string subject;
+  std::int64_t termination = 0;
+};
+
+struct TerminationFailed {
+  static constexpr std::string_view type = "TerminationFailed";
+  static constexpr int schema = 1;
+  std::string subject;
+  std::int64_t termination = 0;
+  std::string error;
+};
+
+enum class CancelReason {
+  taken_over,  ///< Another creator goes on with the creation.
+  in_use,      ///< The cluster is cached, started, made ready or leased again.
+  terminated,  ///< Someone said that it was terminated.
+};
+
+struct TerminationCancelled {
+  static constexpr std::string_view type = "TerminationCancelled";
+  static constexpr int schema = 1;
+  std::string subject;
+  CancelReason reason = CancelReason::in_use;
+};
+
+/// Its position names the participant.
+struct RunJoined {
+  static constexpr std::string_view type = "RunJoined";
+  static constexpr int schema = 1;
+  std::string run;
+  std::string kind;
+  std::optional<std::string> name;
+  Holder holder;
+  Timestamp joined_at;
+};
+
+enum class RunLeftReason { left, died };
+
+struct RunLeft {
+  static constexpr std::string_view type = "RunLeft";
+  static constexpr int schema = 1;
+  std::string run;
+  std::int64_t participant = 0;
+  RunLeftReason reason = RunLeftReason::left;
+};
+
+// Stored as their words.
+BOOST_DESCRIBE_ENUM(ClusterRemovalReason, cleared, terminated, lost, handed_back)
+BOOST_DESCRIBE_ENUM(EntryRemovalReason, cleaned_up, lost, handed_back, expired, cleared, terminated,
+                    released)
+BOOST_DESCRIBE_ENUM(LeaseLossReason, died, deadline, cluster_lost, forced)
+BOOST_DESCRIBE_ENUM(CheckAnswer, alive, dead, failed, died)
+BOOST_DESCRIBE_ENUM(OwedReason, handed_back, expired, cleared, cleaned_up, creation_failed,
+                    creator_died, superseded, reported_dead)
+BOOST_DESCRIBE_ENUM(CancelReason, taken_over, in_use, terminated)
+BOOST_DESCRIBE_ENUM(RunLeftReason, left, died)
+
 using Event =
     std::variant<ClusterCached, ClusterImported, ClusterDeactivated, ClusterAccessed,
                  ClusterExpired, ClusterRemoved, CreationRegistered, EntryImported,
-                 RegistryStatusChanged, UsageIncremented, UsageDecremented, RegistryEntryRemoved>;
+                 RegistryStatusChanged, UsageIncremented, UsageDecremented, RegistryEntryRemoved,
+                 CreationStarted, LeaseGranted, LeaseReleased, LeaseLost, LeaseRenewed, ClusterUsed,
+                 CheckStarted, CheckAnswered, TerminationOwed, TerminationStarted, TerminationDone,
+                 TerminationFailed, TerminationCancelled, RunJoined, RunLeft>;
 
 inline constexpr std::string_view cluster_stream_prefix = "cluster-";
 inline constexpr std::string_view registry_stream_prefix = "registry-";
 std::string cluster_stream(std::string_view cluster_id);
+inline constexpr std::string_view run_stream_prefix = "run-";
 std::string registry_stream(std::string_view config_hash);
+std::string run_stream(std::string_view run);
 
 /// The stream that an event belongs to.
 std::string stream_of(const Event& event);

@@ -33,40 +33,53 @@ struct IsOptional : std::false_type {};
 template <class T>
 struct IsOptional<std::optional<T>> : std::true_type {};
 
+template <class T>
+struct IsList : std::false_type {};
+template <class T>
+struct IsList<std::vector<T>> : std::true_type {};
+
 template <class Struct>
 void write_fields(const Struct& from, boost::json::object& to);
 
+/// The value lives in `storage`, so that it is moved, not copied, into what lives there too.
 template <class T>
-boost::json::value write_field(const T& field) {
+boost::json::value write_field(const T& field, const boost::json::storage_ptr& storage) {
   if constexpr (IsOptional<T>::value) {
     if (!field) return nullptr;
-    return write_field(*field);
+    return write_field(*field, storage);
   } else if constexpr (std::is_same_v<T, Timestamp>) {
-    return boost::json::string(format_timestamp(field));
+    return boost::json::string(format_timestamp(field), storage);
+  } else if constexpr (boost::describe::has_describe_enumerators<T>::value) {
+    return boost::json::string(boost::describe::enum_to_string(field, "unknown"), storage);
   } else if constexpr (std::is_enum_v<T>) {
-    return boost::json::string(to_string(field));
+    return boost::json::string(to_string(field), storage);
   } else if constexpr (std::is_same_v<T, std::string>) {
-    return boost::json::string(field);
-  } else if constexpr (std::is_same_v<T, std::vector<std::string>>) {
-    return boost::json::array(field.begin(), field.end());
+    return boost::json::string(field, storage);
+  } else if constexpr (IsList<T>::value) {
+    boost::json::array array(storage);
+    array.reserve(field.size());
+    for (const auto& element : field) array.push_back(write_field(element, storage));
+    return array;
   } else if constexpr (boost::describe::has_describe_members<T>::value) {
-    boost::json::object object;
+    boost::json::object object(storage);
     write_fields(field, object);
     return object;
   } else {
-    return boost::json::value(field);
+    return boost::json::value(field, storage);
   }
 }
 
 template <class Struct>
 void write_fields(const Struct& from, boost::json::object& to) {
+  using Members = boost::describe::describe_members<Struct, boost::describe::mod_public>;
+  to.reserve(to.size() + boost::mp11::mp_size<Members>::value);
   for_each_member<Struct>([&](auto member) {
     const auto& field = from.*member.pointer;
     if constexpr (projections::is_row<std::remove_cvref_t<decltype(field)>>) {
       write_fields(field, to);
       to.stable_erase("id");
     } else {
-      to[member.name] = write_field(field);
+      to.insert_or_assign(member.name, write_field(field, to.storage()));
     }
   });
 }
@@ -84,6 +97,11 @@ void read_field(const boost::json::value& from, T& field) {
     }
   } else if constexpr (std::is_same_v<T, Timestamp>) {
     field = parse_timestamp(from.as_string());
+  } else if constexpr (boost::describe::has_describe_enumerators<T>::value) {
+    const std::string word(from.as_string());
+    if (!boost::describe::enum_from_string(word.c_str(), field)) {
+      throw InvalidArgument(fmt::format("'{}' is not a word that is known here", word));
+    }
   } else if constexpr (std::is_enum_v<T>) {
     from_string(from.as_string(), field);
   } else if constexpr (std::is_same_v<T, std::string>) {
@@ -109,10 +127,14 @@ void read_fields(const boost::json::object& from, Struct& to) {
   for_each_member<Struct>([&](auto member) {
     auto& field = to.*member.pointer;
     if constexpr (projections::is_row<std::remove_cvref_t<decltype(field)>>) {
-      boost::json::object columns = from;
-      columns["id"] = 0;
-      read_fields(columns, field);
+      read_fields(from, field);
     } else {
+      if constexpr (projections::is_row<Struct>) {
+        if (std::string_view(member.name) == "id") {
+          to.id = 0;
+          return;
+        }
+      }
       read_field(from.at(member.name), field);
     }
   });

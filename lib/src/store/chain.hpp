@@ -1,9 +1,9 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
-#include <map>
 #include <string>
+#include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include <dbcache/replay.hpp>
@@ -18,10 +18,23 @@ namespace dbcache::store {
 /// `record.hash` is not looked at.
 std::string chain_hash(const EventRecord& record, std::string_view previous_hash);
 
+/// The same for many events.
+class ChainHasher {
+ public:
+  text::Digest hash(const EventRecord& record, std::string_view previous_hash);
+
+ private:
+  std::string bytes_;
+  text::Sha256 hash_;
+};
+
 /// Goes over a log in order of position and tells the first thing wrong in each stream, gaps, and
 /// the head. Memory grows with the number of streams, not of events.
 class ChainChecker {
  public:
+  /// `gaps_until`: no gap that ends at this position or before it is told.
+  explicit ChainChecker(std::int64_t gaps_until = 0) : gaps_until_(gaps_until) {}
+
   /// What is wrong with this event, unless its stream was found broken before; and gaps before it.
   std::vector<LogProblem> check(const EventRecord& record);
 
@@ -36,7 +49,9 @@ class ChainChecker {
     std::string hash;
     bool broken = false;
   };
-  std::map<std::string, Stream, std::less<>> streams_;
+  std::int64_t gaps_until_;
+  std::unordered_map<std::string, Stream> streams_;
+  ChainHasher hasher_;
   std::int64_t events_ = 0;
   std::int64_t last_position_ = 0;
   text::Sha256 head_;

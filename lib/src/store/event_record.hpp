@@ -16,6 +16,8 @@ struct EventRecord {
   std::int64_t recorded_at = 0;  ///< Microseconds since 1970, UTC.
   std::string command_id;        ///< 16 bytes.
   std::string hash;              ///< 32 bytes.
+
+  bool operator==(const EventRecord&) const = default;
 };
 
 }  // namespace dbcache::store

@@ -56,9 +56,10 @@ ForkGate::Pass::~Pass() {
   state.changed.notify_all();
 }
 
-void ForkGate::enroll(ForkAware& member) {
+void ForkGate::enroll(ForkAware& member, Member as) {
   const std::lock_guard lock(state_->mutex);
-  state_->members.push_back(&member);
+  auto& members = state_->members;
+  members.insert(as == Member::inner ? members.end() : members.begin(), &member);
 }
 
 void ForkGate::withdraw(ForkAware& member) {

@@ -47,7 +47,10 @@ class ForkGate {
     Pass& operator=(const Pass&) = delete;
   };
 
-  void enroll(ForkAware& member);
+  /// Mutexes are locked in the order in which members use them: those of inner ones, which others
+  /// use while they have their own locked, come last.
+  enum class Member { outer, inner };
+  void enroll(ForkAware& member, Member as = Member::outer);
   void withdraw(ForkAware& member);
 
   /// How long a fork waits for the users of connections: 5 seconds, but for tests. Set it while no

@@ -18,8 +18,8 @@ namespace {
 
 using projections::MemoryTables;
 
-/// The event as users see it, and its row in `tables` brought to where it leaves it.
-RecordedEvent follow(const EventRecord& record, MemoryTables& tables) {
+/// The event as users see it, but for what it changed.
+RecordedEvent describe(const EventRecord& record) {
   RecordedEvent event;
   event.position = record.position;
   event.stream = record.stream;
@@ -30,6 +30,12 @@ RecordedEvent follow(const EventRecord& record, MemoryTables& tables) {
   event.recorded_at = Timestamp(std::chrono::microseconds(record.recorded_at));
   event.command_id = text::to_hex(record.command_id);
   event.hash = text::to_hex(record.hash);
+  return event;
+}
+
+/// The event, and its row in `tables` brought to where it leaves it.
+RecordedEvent follow(const EventRecord& record, MemoryTables& tables) {
+  RecordedEvent event = describe(record);
   try {
     auto effect = projections::project_and_compare(events::parse_event(record.type, record.payload),
                                                    record.position, tables);
@@ -73,6 +79,7 @@ class Collector {
     } else {
       add_stream(events::cluster_stream(query_.subject));
       add_stream(events::registry_stream(query_.subject));
+      add_stream(events::run_stream(query_.subject));
       add_entries_naming(query_.subject);
     }
     std::sort(found_.begin(), found_.end(),
@@ -147,6 +154,18 @@ class Collector {
 };
 
 }  // namespace
+
+std::vector<RecordedEvent> events_from(const Store& store, std::int64_t position, std::size_t limit,
+                                       Extent extent) {
+  std::vector<RecordedEvent> found;
+  store.read([&](const ReadSession& session) {
+    found.clear();
+    for (const EventRecord& record : session.log.read(position - 1, limit, extent)) {
+      found.push_back(describe(record));
+    }
+  });
+  return found;
+}
 
 std::vector<RecordedEvent> history(const Store& store, const HistoryQuery& query) {
   if (!query.subject.empty()) commands::require_id(query.subject, "cluster id or config hash");

@@ -14,5 +14,6 @@ struct Migration {
 
 /// In order of their numbers, which are 1, 2, 3, ...
 const std::vector<Migration>& sqlite_migrations();
+const std::vector<Migration>& postgres_migrations();
 
 }  // namespace dbcache::store

@@ -1,10 +1,14 @@
 #include <filesystem>
 
+#include <boost/algorithm/string/predicate.hpp>
 #include <fmt/format.h>
 
 #include <dbcache/errors.hpp>
 
 #include "store/engine.hpp"
+#ifdef DBCACHE_POSTGRES
+#include "store/postgres/postgres_engine.hpp"
+#endif
 #include "store/sqlite/sqlite_engine.hpp"
 #include "system/environment.hpp"
 
@@ -13,13 +17,41 @@ namespace {
 
 constexpr std::string_view documented_location = "Environment/Databricks/cluster_cache.db";
 
-std::string resolve(std::string database) {
-  if (database.empty()) database = system::environment_variable("DBCACHE_DATABASE");
-  if (database.empty()) database = documented_location;
-  if (database.starts_with("postgresql://") || database.starts_with("postgres://")) {
+bool is_url(std::string_view database) {
+  if (database.starts_with("postgresql://") || database.starts_with("postgres://")) return true;
+  // Not a file's name, with a password in it.
+  if (database.find("://") != std::string_view::npos ||
+      boost::algorithm::istarts_with(database, "postgres:") ||
+      boost::algorithm::istarts_with(database, "postgresql:")) {
     throw InvalidArgument(
-        "this dbcache has no PostgreSQL engine; give the path of a SQLite database");
+        "the database looks like a URL, and does not begin with postgresql:// or postgres://; give "
+        "one that does, or a path");
   }
+  return false;
+}
+
+std::string named_database(const Options& options) {
+  if (!options.database.empty()) return options.database;
+  const std::string database = system::environment_variable("DBCACHE_DATABASE");
+  return database.empty() ? std::string(documented_location) : database;
+}
+
+std::string schema_of(const Options& options) {
+  std::string schema = options.schema;
+  if (schema.empty()) schema = system::environment_variable("DBCACHE_SCHEMA");
+  if (schema.empty()) schema = "dbcache";
+  // PostgreSQL cuts longer names, and two teams would share what they meant to have apart.
+  constexpr std::size_t most = 63;
+  if (schema.size() > most || schema.find('\0') != std::string::npos) {
+    throw InvalidArgument(fmt::format(
+        "the schema's name has {} bytes, or a NUL character; at most {} bytes are taken",
+        schema.size(), most));
+  }
+  return schema;
+}
+
+/// The absolute path of a database in a file.
+std::string resolve(const std::string& database) {
   if (database == ":memory:" || database.starts_with("file:")) {
     throw InvalidArgument(
         fmt::format("'{}' is not a path; give a file that every process can open", database));
@@ -47,8 +79,19 @@ std::unique_ptr<Engine> open_engine(const Options& options, AdoptRows adopt) {
   if (options.busy_timeout < std::chrono::milliseconds{0}) {
     throw InvalidArgument("the busy timeout is negative; give 0 or more");
   }
-  return std::make_unique<sqlite::SqliteEngine>(EngineOptions{
-      resolve(options.database), options.durability, options.busy_timeout, std::move(adopt)});
+  EngineOptions given{named_database(options), schema_of(options), options.durability,
+                      options.busy_timeout, std::move(adopt)};
+  if (is_url(given.database)) {
+#ifdef DBCACHE_POSTGRES
+    return std::make_unique<postgres::PostgresEngine>(std::move(given));
+#else
+    throw InvalidArgument(
+        "this dbcache was built without its PostgreSQL engine (-DDBCACHE_POSTGRES=OFF); give the "
+        "path of a SQLite database");
+#endif
+  }
+  given.database = resolve(given.database);
+  return std::make_unique<sqlite::SqliteEngine>(std::move(given));
 }
 
 }  // namespace dbcache::store

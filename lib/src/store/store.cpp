@@ -6,6 +6,8 @@
 #include <unistd.h>
 #include <utility>
 
+#include <boost/mp11/algorithm.hpp>
+
 #include <dbcache/errors.hpp>
 
 #include "commands/input.hpp"
@@ -13,6 +15,7 @@
 #include "projections/memory_tables.hpp"
 #include "projections/project.hpp"
 #include "store/chain.hpp"
+#include "store/fork_gate.hpp"
 #include "store/migration.hpp"
 #include "system/environment.hpp"
 #include "system/process.hpp"
@@ -40,24 +43,37 @@ std::string new_command_id() {
   return {bits.begin(), bits.end()};
 }
 
-/// A creation that was acknowledged must not be lost with the power even where the last accesses
-/// may: somebody pays for the cluster.
+/// What somebody pays for, or waits for, must not be lost with the power even where the last
+/// accesses may.
 bool must_be_synced(const events::Event& event) {
-  return std::holds_alternative<events::CreationRegistered>(event) ||
-         std::holds_alternative<events::RegistryStatusChanged>(event);
+  return std::visit(
+      []<class Payload>(const Payload&) {
+        using namespace events;
+        using boost::mp11::mp_contains;
+        using boost::mp11::mp_list;
+        using Spared =
+            mp_list<ClusterCached, ClusterImported, ClusterDeactivated, ClusterAccessed,
+                    ClusterExpired, ClusterRemoved, EntryImported, UsageIncremented,
+                    UsageDecremented, RegistryEntryRemoved, ClusterUsed, RunJoined, RunLeft>;
+        return !mp_contains<Spared, Payload>::value;
+      },
+      event);
 }
 
 }  // namespace
 
 Store::Store(Options options)
+    : Store(std::move(options),
+            [this](WriteSession& session, const commands::DocumentedRows& rows) {
+              return adopt(session, rows);
+            }) {}
+
+Store::Store(Options options, AdoptRows adopt_rows)
     : origin_{text::to_valid_utf8(system::host_name()), text::to_valid_utf8(system::user_name()),
               text::to_valid_utf8(system::program_name()), std::move(options.label)},
       clock_(std::move(options.clock)) {
   if (!options.adoption_timezone.empty()) adoption_zone_.emplace(options.adoption_timezone);
-  engine_ =
-      open_engine(options, [this](WriteSession& session, const commands::DocumentedRows& rows) {
-        return adopt(session, rows);
-      });
+  engine_ = open_engine(options, std::move(adopt_rows));
 }
 
 void Store::transact(const Decide& decide, const Observe& observe) {
@@ -65,21 +81,55 @@ void Store::transact(const Decide& decide, const Observe& observe) {
   // would go unnoticed.
   if (!engine_->exists() && decide(projections::MemoryTables(), now()).empty()) return;
 
+  transact_in_steps(
+      [&](Transaction& transaction) {
+        transaction.append(decide(transaction.rows(), transaction.present().now));
+        if (observe) observe(transaction.rows());
+      },
+      Engine::Reach::streams);
+}
+
+void Store::transact_in_steps(const std::function<void(Transaction&)>& steps, Engine::Reach reach) {
   const std::string command_id = new_command_id();
   const std::string metadata = this->metadata();
   std::size_t appended = 0;
-  engine_->write(given_now(), [&](WriteSession& session) {
-    const commands::Events events = decide(session.tables, session.now);
-    append(session, events, metadata, command_id);
-    if (observe) observe(session.tables);
-    appended = events.size();
-    return std::any_of(events.begin(), events.end(), must_be_synced) ? Sync::always
-                                                                     : Sync::as_configured;
-  });
-  logger()->debug("committed {} events of command {}", appended, text::to_hex(command_id));
+  engine_->write(
+      given_now(),
+      [&](WriteSession& session) {
+        Transaction transaction(*this, session, metadata, command_id);
+        steps(transaction);
+        appended = transaction.appended_;
+        // What comes to nothing must not look as if it was done where nothing can be.
+        if (appended == 0 && !transaction.closed_) require_open(session.log);
+        return transaction.sync_;
+      },
+      Engine::Company::others, reach);
+  if (logger()->should_log(spdlog::level::debug)) {
+    logger()->debug("committed {} events of command {}", appended, text::to_hex(command_id));
+  }
 }
 
-bool Store::read(const ReadWork& work) const { return engine_->read(given_now(), work); }
+std::int64_t Store::Transaction::append(const commands::Events& events) {
+  appended_ += events.size();
+  if (std::any_of(events.begin(), events.end(), must_be_synced)) sync_ = Sync::always;
+  return store_.append(session_, events, metadata_, command_id_);
+}
+
+void Store::Transaction::close_log(const Closure& closure) {
+  session_.log.close(closure);
+  closed_ = true;
+  sync_ = Sync::always;
+}
+
+void Store::require_open(const EventLogReader& log) const {
+  if (const auto closure = log.closure()) {
+    throw DatabaseMoved(refusal(*closure, engine_->name()));
+  }
+}
+
+bool Store::read(const ReadWork& work, Engine::Patience patience) const {
+  return engine_->read(given_now(), work, patience);
+}
 
 Timestamp Store::now() const { return clock_ ? clock_() : engine_->now(); }
 
@@ -88,33 +138,62 @@ std::optional<Timestamp> Store::given_now() const {
   return clock_ ? std::optional(clock_()) : std::nullopt;
 }
 
-std::string Store::metadata() const {
+std::optional<std::string> Store::label() const {
   const auto environment = system::Environment::read();
   const commands::Redactor redactor(environment.databricks_token);
-  const std::string label =
+  std::string label =
       commands::clean_label(origin_.label.empty() ? environment.label : origin_.label, redactor);
+  return label.empty() ? std::nullopt : std::optional(std::move(label));
+}
+
+std::string Store::metadata() const {
+  const auto environment = system::Environment::read();
+  const pid_t pid = ::getpid();
+  // No fork comes in between, of which a child would find the mutex locked.
+  const ForkGate::Pass pass;
+  const std::lock_guard lock(metadata_mutex_);
+  if (metadata_.text.empty() || metadata_.pid != pid ||
+      metadata_.token != environment.databricks_token || metadata_.label != environment.label) {
+    metadata_ = {pid, environment.databricks_token, environment.label, new_metadata()};
+  }
+  return metadata_.text;
+}
+
+std::string Store::new_metadata() const {
+  const commands::Redactor redactor(system::Environment::read().databricks_token);
+  const auto label = this->label();
   json::object metadata;
   metadata["host"] = origin_.host;
   metadata["pid"] = ::getpid();
   metadata["user"] = origin_.user;
   metadata["program"] = redactor.text(origin_.program);
-  metadata["label"] = label.empty() ? json::value() : json::value(label);
+  metadata["label"] = label ? json::value(*label) : json::value();
   return text::json_text(metadata);
 }
 
-void Store::append(WriteSession& session, const commands::Events& events,
-                   const std::string& metadata, const std::string& command_id) const {
-  std::int64_t position = session.log.last_position();
-  if (position > std::numeric_limits<std::int64_t>::max() - std::ssize(events)) {
+std::int64_t Store::append(WriteSession& session, const commands::Events& events,
+                           const std::string& metadata, const std::string& command_id) const {
+  if (events.empty()) return 0;
+  std::vector<std::string> streams;  // of a few events
+  for (const events::Event& event : events) {
+    std::string stream = events::stream_of(event);
+    if (std::find(streams.begin(), streams.end(), stream) == streams.end()) {
+      streams.push_back(std::move(stream));
+    }
+  }
+  AppendPoint point = session.log.begin_append(streams, events.size());
+  if (point.position > std::numeric_limits<std::int64_t>::max() - std::ssize(events)) {
     throw CorruptDatabase(
         "the log's last position was altered, and leaves no room for more events; `dbcache verify` "
         "lists what is wrong");
   }
+  std::int64_t position = point.position - 1;
   for (const events::Event& event : events) {
     EventRecord record;
     record.position = ++position;
     record.stream = events::stream_of(event);
-    const StreamEnd end = session.log.end_of(record.stream);
+    const auto at = std::find(streams.begin(), streams.end(), record.stream) - streams.begin();
+    StreamEnd& end = point.ends[static_cast<std::size_t>(at)];
     record.version = end.version + 1;
     record.type = events::type_of(event);
     record.payload = events::payload_of(event);
@@ -124,7 +203,9 @@ void Store::append(WriteSession& session, const commands::Events& events,
     record.hash = chain_hash(record, end.hash);
     session.log.append(record);
     projections::project(event, record.position, session.tables);
+    end = {record.version, std::move(record.hash)};
   }
+  return point.position;
 }
 
 AdoptionReport Store::adopt(WriteSession& session, const commands::DocumentedRows& rows) const {
@@ -132,7 +213,7 @@ AdoptionReport Store::adopt(WriteSession& session, const commands::DocumentedRow
   const commands::Zone zone = adoption_zone_ ? *adoption_zone_ : commands::Zone("");
   commands::Adoption adoption = commands::adopt(rows, zone, redactor, session.now);
   session.tables.clear();
-  append(session, adoption.events, metadata(), new_command_id());
+  append(session, adoption.events, new_metadata(), new_command_id());
   return std::move(adoption.report);
 }
 

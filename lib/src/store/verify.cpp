@@ -1,4 +1,6 @@
-#include <limits>
+#include <optional>
+#include <utility>
+#include <vector>
 
 #include <boost/algorithm/string/case_conv.hpp>
 #include <fmt/format.h>
@@ -6,6 +8,7 @@
 #include <dbcache/errors.hpp>
 
 #include "store/chain.hpp"
+#include "store/log_pass.hpp"
 #include "store/store.hpp"
 
 namespace dbcache::store {
@@ -36,8 +39,9 @@ VerifyReport verify(const Store& store, const VerifyOptions& options) {
     throw InvalidArgument("the kept head is of fewer than 0 events; give it as verify printed it");
   }
   VerifyReport report;
-  ChainChecker checker;
-  LogProgress progress;
+  std::int64_t gaps_until = 0;
+  store.read([&](const ReadSession& session) { gaps_until = session.log.gaps_until(); });
+  ChainChecker checker(gaps_until);
   std::optional<LogHead> at_kept;
   const auto keep_head = [&] {
     if (options.kept_head && checker.events() == options.kept_head->events) {
@@ -45,25 +49,15 @@ VerifyReport verify(const Store& store, const VerifyOptions& options) {
     }
   };
   keep_head();
-  // From below zero, so that a row that was put before the first event is seen.
-  std::int64_t after = std::numeric_limits<std::int64_t>::min();
-  for (bool more = true; more;) {
-    std::vector<EventRecord> page;
-    store.read([&](const ReadSession& session) {
-      if (progress.events_total == 0) progress.events_total = session.log.last_position();
-      page = session.log.read(after, page_size);
-    });
+  LogPass pass([&](const std::vector<EventRecord>& page) {
     for (const EventRecord& record : page) {
       for (LogProblem& problem : checker.check(record)) {
         report.problems.push_back(std::move(problem));
       }
       keep_head();
-      after = record.position;
     }
-    more = page.size() == page_size;  // else it would run after a busy writer for ever
-    progress.events_done = checker.events();
-    if (!page.empty() && options.on_progress) options.on_progress(progress);
-  }
+  });
+  pass.run(store, options.on_progress);
   report.head = checker.head();
   report.streams = checker.streams();
   if (options.kept_head) {

@@ -30,11 +30,24 @@ std::string link_target(const std::string& path) {
   return size < 0 ? "" : std::string(target.data(), static_cast<std::size_t>(size));
 }
 
-std::optional<std::int64_t> start_time_of(std::int64_t pid) {
-  const std::string stat = first_line(fmt::format("/proc/{}/stat", pid));
+/// Where /proc has a process of this PID namespace; nothing where it shows another namespace's
+/// (unshare(1) without --mount-proc), whose pids are other processes.
+std::optional<std::string> folder_of(std::int64_t pid) {
+  if (pid == ::getpid()) return "/proc/self";
+  if (!proc_shows_own_pid_namespace()) return std::nullopt;
+  return fmt::format("/proc/{}", pid);
+}
+
+std::optional<std::int64_t> start_time_in(const std::string& folder) {
+  const std::string stat = first_line(folder + "/stat");
   // The second field is the program's name in parentheses, and may itself hold blanks and
   // parentheses: fields are counted from the last of them.
   std::size_t at = stat.rfind(')');
+  // A process that has ended, and whose parent has not asked yet, is as good as gone.
+  if (at != std::string::npos && at + 2 < stat.size() &&
+      (stat[at + 2] == 'Z' || stat[at + 2] == 'X')) {
+    return std::nullopt;
+  }
   for (int field = 2; field < 22 && at != std::string::npos; ++field) at = stat.find(' ', at + 1);
   if (at == std::string::npos) return std::nullopt;
   std::int64_t ticks = 0;
@@ -46,9 +59,21 @@ std::optional<std::int64_t> start_time_of(std::int64_t pid) {
 }  // namespace
 
 ProcessIdentity identify_process(std::int64_t pid) {
-  return {pid, start_time_of(pid), first_line("/proc/sys/kernel/random/boot_id"),
-          link_target(fmt::format("/proc/{}/ns/pid", pid))};
+  ProcessIdentity identity{pid, std::nullopt, boot_id(), ""};
+  if (const auto folder = folder_of(pid)) {
+    identity.start_time = start_time_in(*folder);
+    identity.pid_namespace = link_target(*folder + "/ns/pid");
+  }
+  return identity;
 }
+
+std::string boot_id() { return first_line("/proc/sys/kernel/random/boot_id"); }
+
+bool proc_shows_own_pid_namespace() {
+  return link_target("/proc/self") == std::to_string(::getpid());
+}
+
+std::string own_pid_namespace() { return link_target("/proc/self/ns/pid"); }
 
 std::string host_name() {
   std::array<char, HOST_NAME_MAX + 1> name{};

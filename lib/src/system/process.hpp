@@ -13,12 +13,23 @@ struct ProcessIdentity {
   /// In clock ticks since boot (field 22 of /proc/PID/stat, proc(5)); nothing where it is not
   /// known.
   std::optional<std::int64_t> start_time;
-  std::string boot_id;        ///< /proc/sys/kernel/random/boot_id.
+  std::string boot_id;        ///< As `system::boot_id` has it.
   std::string pid_namespace;  ///< The link /proc/PID/ns/pid, as `pid:[4026531836]`.
+
+  bool operator==(const ProcessIdentity&) const = default;
 };
 
 /// What is known of the process `pid` of this PID namespace.
 ProcessIdentity identify_process(std::int64_t pid);
+
+/// Whether /proc is of the PID namespace of this process: else it tells of no process but this one.
+bool proc_shows_own_pid_namespace();
+
+/// Of this process, as ProcessIdentity has it.
+std::string own_pid_namespace();
+
+/// Of the kernel that runs now: another after each boot. Empty where it is not told.
+std::string boot_id();
 
 std::string host_name();
 std::string user_name();

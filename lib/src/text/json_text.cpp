@@ -46,9 +46,18 @@ bool is_exact_double(std::int64_t number) {
 }
 bool is_exact_double(std::uint64_t number) { return number <= (std::uint64_t{1} << 53); }
 
+/// Whether a string stands in JSON as it is: printable ASCII but for the quotation mark and the
+/// backslash.
+bool is_plain(std::string_view string) {
+  return std::all_of(string.begin(), string.end(),
+                     [](char c) { return c >= 0x20 && c < 0x7F && c != '"' && c != '\\'; });
+}
+
 class Writer {
  public:
-  Writer(KeyOrder order, bool doubles_only) : order_(order), doubles_only_(doubles_only) {}
+  Writer(KeyOrder order, bool doubles_only) : order_(order), doubles_only_(doubles_only) {
+    text_.reserve(256);  // what most events take
+  }
 
   void write(const json::value& value, int depth) {
     if (depth > max_stored_json_depth) {
@@ -93,7 +102,9 @@ class Writer {
           "{} has no canonical form: an IEEE 754 double cannot hold it; give it as a string",
           number));
     }
-    text_ += std::to_string(number);
+    std::array<char, 20> digits{};
+    const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr;
+    text_.append(digits.data(), end);
   }
 
   void write_double(double number) {
@@ -103,11 +114,17 @@ class Writer {
     text_ += ecmascript_number(number);
   }
 
-  void write_string(const json::string_view string) {
+  void write_string(const std::string_view string) {
+    if (is_plain(string)) {
+      text_ += '"';
+      text_ += string;
+      text_ += '"';
+      return;
+    }
     if (!is_utf8(string)) throw InvalidArgument("a JSON string is not valid UTF-8");
     // Boost.JSON escapes exactly as RFC 8785 has it: the short escapes, \u00xx in lower case for
     // other controls, everything else as it is.
-    text_ += json::serialize(string);
+    text_ += json::serialize(json::string_view(string));
   }
 
   void write_array(const json::array& array, int depth) {
@@ -121,22 +138,25 @@ class Writer {
   }
 
   void write_object(const json::object& object, int depth) {
-    std::vector<const json::key_value_pair*> members;
-    members.reserve(object.size());
-    for (const json::key_value_pair& member : object) members.push_back(&member);
-    if (order_ == KeyOrder::canonical) {
+    text_ += '{';
+    const std::size_t begin = text_.size();
+    const auto write_member = [&](const json::key_value_pair& member) {
+      if (text_.size() > begin) text_ += ',';
+      write_string(member.key());
+      text_ += ':';
+      write(member.value(), depth + 1);
+    };
+    if (order_ == KeyOrder::as_given) {
+      std::for_each(object.begin(), object.end(), write_member);
+    } else {
+      std::vector<const json::key_value_pair*> members;
+      members.reserve(object.size());
+      for (const json::key_value_pair& member : object) members.push_back(&member);
       std::sort(members.begin(), members.end(),
                 [](const auto* a, const auto* b) { return utf16_less(a->key(), b->key()); });
+      for (const json::key_value_pair* member : members) write_member(*member);
     }
-    char separator = '{';
-    for (const json::key_value_pair* member : members) {
-      text_ += separator;
-      write_string(member->key());
-      text_ += ':';
-      write(member->value(), depth + 1);
-      separator = ',';
-    }
-    text_ += members.empty() ? "{}" : "}";
+    text_ += '}';
   }
 
   KeyOrder order_;
@@ -153,7 +173,10 @@ class DocumentBuilder {
   static constexpr std::size_t max_key_size = json::string::max_size();
   static constexpr std::size_t max_string_size = json::string::max_size();
 
-  DocumentBuilder() { stack_.reset(); }
+  explicit DocumentBuilder(json::storage_ptr storage)
+      : stack_({}, scratch_.data(), scratch_.size()) {
+    stack_.reset(std::move(storage));
+  }
   json::value release() { return stack_.release(); }
 
   bool on_document_begin(json::error_code&) { return true; }
@@ -206,6 +229,7 @@ class DocumentBuilder {
   bool on_comment(json::string_view, json::error_code&) { return true; }
 
  private:
+  std::array<unsigned char, 1024> scratch_{};  // Enough for what most documents need.
   json::value_stack stack_;
   std::string number_;
 };
@@ -259,9 +283,10 @@ std::string ecmascript_number(double number) {
   return text;
 }
 
-json::value parse_json(std::string_view json_text, std::string_view what, int max_depth) {
+json::value parse_json(std::string_view json_text, std::string_view what, int max_depth,
+                       json::storage_ptr storage) {
   json::basic_parser<DocumentBuilder> parser(
-      json::parse_options{.max_depth = static_cast<std::size_t>(max_depth)});
+      json::parse_options{.max_depth = static_cast<std::size_t>(max_depth)}, std::move(storage));
   json::error_code error;
   const std::size_t read =
       parser.write_some(/*more=*/false, json_text.data(), json_text.size(), error);

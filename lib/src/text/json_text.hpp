@@ -3,6 +3,7 @@
 #include <string>
 #include <string_view>
 
+#include <boost/json/storage_ptr.hpp>
 #include <boost/json/value.hpp>
 
 namespace dbcache::text {
@@ -31,8 +32,10 @@ std::string canonical_json(const boost::json::value& value);
 /// A double as ECMAScript's Number::toString writes it (ECMA-262, 6.1.6.1.20). `number` is finite.
 std::string ecmascript_number(double number);
 
-/// Parses JSON text; throws InvalidArgument that names `what` and says where it went wrong.
+/// Parses JSON text; throws InvalidArgument that names `what` and says where it went wrong. The
+/// value lives in `storage`.
 boost::json::value parse_json(std::string_view json, std::string_view what,
-                              int max_depth = max_json_depth);
+                              int max_depth = max_json_depth,
+                              boost::json::storage_ptr storage = {});
 
 }  // namespace dbcache::text

@@ -27,15 +27,32 @@ void require(int result) {
     throw Error("OpenSSL cannot compute SHA-256 on this system; check its configuration");
 }
 
+/// Looked up once: OpenSSL would search its providers at each new digest. Never freed, since
+/// destructors of the program's statics may still hash.
+const EVP_MD* algorithm() {
+  static const EVP_MD* const fetched = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+  return fetched;
+}
+
+void begin(EVP_MD_CTX* context) {
+  require(algorithm() == nullptr ? 0 : EVP_DigestInit_ex(context, algorithm(), nullptr));
+}
+
 }  // namespace
+
+Digest sha256_of(std::string_view bytes) {
+  Digest digest;
+  require(algorithm() == nullptr ? 0
+                                 : EVP_Digest(bytes.data(), bytes.size(), digest.data(), nullptr,
+                                              algorithm(), nullptr));
+  return digest;
+}
 
 struct Sha256::Context {
   ContextPointer evp = new_context();
 };
 
-Sha256::Sha256() : context_(std::make_unique<Context>()) {
-  require(EVP_DigestInit_ex(context_->evp.get(), EVP_sha256(), nullptr));
-}
+Sha256::Sha256() : context_(std::make_unique<Context>()) { begin(context_->evp.get()); }
 Sha256::~Sha256() = default;
 Sha256::Sha256(Sha256&&) noexcept = default;
 Sha256& Sha256::operator=(Sha256&&) noexcept = default;
@@ -50,6 +67,13 @@ Digest Sha256::digest() const {
   require(EVP_MD_CTX_copy_ex(copy.get(), context_->evp.get()));
   Digest digest;
   require(EVP_DigestFinal_ex(copy.get(), digest.data(), nullptr));
+  return digest;
+}
+
+Digest Sha256::finish() {
+  Digest digest;
+  require(EVP_DigestFinal_ex(context_->evp.get(), digest.data(), nullptr));
+  begin(context_->evp.get());
   return digest;
 }
 

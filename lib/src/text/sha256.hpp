@@ -8,6 +8,9 @@ namespace dbcache::text {
 
 using Digest = std::array<unsigned char, 32>;
 
+/// The SHA-256 of one piece.
+Digest sha256_of(std::string_view bytes);
+
 /// SHA-256, fed in pieces.
 class Sha256 {
  public:
@@ -20,6 +23,9 @@ class Sha256 {
 
   /// The digest of all that was fed so far; more may be fed afterwards.
   [[nodiscard]] Digest digest() const;
+
+  /// The digest of all that was fed; what is fed afterwards begins anew.
+  Digest finish();
 
  private:
   struct Context;

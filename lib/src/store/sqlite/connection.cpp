@@ -2,6 +2,7 @@
 
 #include <new>
 #include <sqlite3.h>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -61,6 +62,49 @@ void throw_typed(const SQLite::Exception& error, const std::string& path, bool c
   }
 }
 
+Statement::Statement(sqlite3* database, const char* sql) : database_(database) {
+  require(sqlite3_prepare_v3(database_, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement_, nullptr));
+}
+
+void Statement::bind(int at, std::int64_t number) {
+  require(sqlite3_bind_int64(statement_, at, number));
+}
+void Statement::bind(int at, std::string_view text) {
+  require(
+      sqlite3_bind_text64(statement_, at, text.data(), text.size(), SQLITE_TRANSIENT, SQLITE_UTF8));
+}
+void Statement::bind(int at, std::nullopt_t) { require(sqlite3_bind_null(statement_, at)); }
+void Statement::lend(int at, std::string_view text) {
+  require(
+      sqlite3_bind_text64(statement_, at, text.data(), text.size(), SQLITE_STATIC, SQLITE_UTF8));
+}
+void Statement::lend_blob(int at, std::string_view bytes) {
+  require(sqlite3_bind_blob64(statement_, at, bytes.data(), bytes.size(), SQLITE_STATIC));
+}
+
+bool Statement::step() {
+  const int result = sqlite3_step(statement_);
+  if (result != SQLITE_ROW && result != SQLITE_DONE) require(result);
+  return result == SQLITE_ROW;
+}
+
+std::string_view Statement::bytes(int at) const {
+  // A blob first: asking for text would change what a blob is
+  // (https://www.sqlite.org/c3ref/column_blob.html).
+  const void* const bytes = sqlite3_column_blob(statement_, at);
+  return {static_cast<const char*>(bytes),
+          static_cast<std::size_t>(sqlite3_column_bytes(statement_, at))};
+}
+
+void Statement::reset() noexcept {
+  sqlite3_reset(statement_);
+  sqlite3_clear_bindings(statement_);
+}
+
+void Statement::require(int result) const {
+  if (result != SQLITE_OK) throw SQLite::Exception(database_, result);
+}
+
 Connection::Connection(const std::string& path, Mode mode)
     : database_(path, SQLite::OPEN_READWRITE | SQLite::OPEN_NOMUTEX |
                           (mode == Mode::create ? SQLite::OPEN_CREATE : 0)) {
@@ -69,20 +113,54 @@ Connection::Connection(const std::string& path, Mode mode)
   sqlite3_extended_result_codes(database_.getHandle(), 1);
   // As in the documented system: an entry may name a cluster that is not cached.
   database_.exec("PRAGMA foreign_keys = OFF");
+  // The append-only triggers make SQLite keep what an INSERT changes until it is done, in 64 KiB
+  // taken from the heap and given back each time; in memory without a limit it takes what it needs
+  // (https://www.sqlite.org/c3ref/c_config_covering_index_scan.html, SQLITE_CONFIG_STMTJRNL_SPILL).
+  database_.exec("PRAGMA temp_store = MEMORY");
+  // What a long reader made of the WAL's file is given back once it is begun anew.
+  database_.exec("PRAGMA journal_size_limit = 20971520");
+  // In place of SQLite's own checkpoints, which are such a hook
+  // (https://www.sqlite.org/c3ref/wal_hook.html).
+  sqlite3_wal_hook(
+      database_.getHandle(),
+      [](void* self, sqlite3*, const char*, int frames) {
+        static_cast<Connection*>(self)->wal_frames_ = static_cast<std::uint32_t>(frames);
+        return SQLITE_OK;
+      },
+      this);
+}
+
+Connection::Transaction::Transaction(Connection& connection, Kind kind) : connection_(connection) {
+  connection.run(kind == Kind::writing ? "BEGIN IMMEDIATE" : "BEGIN");
+}
+
+Connection::Transaction::~Transaction() {
+  if (!is_open()) return;
+  try {
+    connection_.run("ROLLBACK");
+  } catch (const std::exception&) {
+    // It failed because SQLite has rolled it back already, or closing does.
+  }
+}
+
+void Connection::Transaction::commit() { connection_.run("COMMIT"); }
+
+bool Connection::Transaction::is_open() const {
+  return sqlite3_get_autocommit(connection_.database_.getHandle()) == 0;
 }
 
 Connection::Query Connection::prepare(const char* sql) {
   auto found = statements_.find(sql);
   if (found == statements_.end()) {
-    found = statements_.try_emplace(sql, database_, sql).first;
+    found = statements_.try_emplace(sql, database_.getHandle(), sql).first;
   }
   return Query(found->second);
 }
 
 std::int64_t Connection::integer(const char* sql) {
   Query query = prepare(sql);
-  query->executeStep();
-  return query->getColumn(0).getInt64();
+  query->step();
+  return query->integer(0);
 }
 
 void Connection::sync_wal(const std::string& path) {
@@ -99,9 +177,58 @@ void Connection::sync_wal(const std::string& path) {
   }
 }
 
+std::optional<Connection::WalIndexHeader> Connection::wal_index_header() {
+  if (wal_index_ == nullptr) {
+    constexpr int region_size = 32768;  // of the WAL-index, the first of which has the header
+    sqlite3_file* file = nullptr;
+    volatile void* region = nullptr;
+    if (sqlite3_file_control(database_.getHandle(), "main", SQLITE_FCNTL_FILE_POINTER, &file) !=
+            SQLITE_OK ||
+        file == nullptr || file->pMethods == nullptr || file->pMethods->iVersion < 2 ||
+        file->pMethods->xShmMap(file, 0, region_size, 0, &region) != SQLITE_OK) {
+      return std::nullopt;
+    }
+    wal_index_ = static_cast<const volatile std::uint32_t*>(region);
+    if (wal_index_ == nullptr) return std::nullopt;
+  }
+  // It is written twice, the second copy first: where both are the same, neither is half written.
+  WalIndexHeader first;
+  WalIndexHeader second;
+  const auto load = [this](std::size_t at) {
+    return __atomic_load_n(wal_index_ + at, __ATOMIC_ACQUIRE);
+  };
+  for (std::size_t at = 0; at < first.size(); ++at) first[at] = load(at);
+  for (std::size_t at = 0; at < first.size(); ++at) second[at] = load(first.size() + at);
+  return first == second ? std::optional(first) : std::nullopt;
+}
+
+int Connection::checkpoint(int mode, int* moved) {
+  return sqlite3_wal_checkpoint_v2(database_.getHandle(), "main", mode, nullptr, moved);
+}
+
+int Connection::restart_wal(std::chrono::milliseconds patience) {
+  // SQLite's own busy timeout looks ever less often.
+  int looks = static_cast<int>(patience.count());
+  sqlite3_busy_handler(
+      database_.getHandle(),
+      [](void* left, int) {
+        std::this_thread::sleep_for(std::chrono::milliseconds{1});
+        return --*static_cast<int*>(left) > 0 ? 1 : 0;
+      },
+      &looks);
+  const int result = checkpoint(SQLITE_CHECKPOINT_RESTART);
+  database_.setBusyTimeout(0);
+  return result;
+}
+
 bool Connection::empty_wal() {
   // One row: whether it was blocked, ... (https://www.sqlite.org/pragma.html#pragma_wal_checkpoint)
   return integer("PRAGMA wal_checkpoint(TRUNCATE)") == 0;
+}
+
+bool Connection::is_whole() {
+  Query query = prepare("PRAGMA quick_check(1)");
+  return query->step() && query->bytes(0) == "ok";
 }
 
 bool Connection::has_moved() {

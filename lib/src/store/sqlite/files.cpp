@@ -154,7 +154,7 @@ void align_side_files(const std::string& path) {
   if (::stat(path.c_str(), &database) != 0) return;
   // By path, never by descriptor: closing any descriptor of a file drops all POSIX locks that the
   // process holds on it, SQLite's too (https://www.sqlite.org/howtocorrupt.html, 2.2).
-  for (const std::string_view suffix : {"-wal", "-shm", "-turn"}) {
+  for (const std::string_view suffix : {"-wal", "-shm", "-turn", "-sync", "-locks", "-signal"}) {
     const std::string side = fmt::format("{}{}", path, suffix);
     struct stat status {};
     if (::lstat(side.c_str(), &status) != 0 || !S_ISREG(status.st_mode) ||
@@ -191,6 +191,25 @@ int open_side_file(const std::string& path, const std::string& suffix) {
     }
   }
   return descriptor;
+}
+
+bool is_not_ours(int opened) { return opened == -ELOOP || opened == -EISDIR; }
+
+void throw_not_ours(const std::string& path, std::string_view suffix) {
+  throw StorageFailure(
+      fmt::format("{}{} is not the file that dbcache keeps there; remove what stands in its place",
+                  path, suffix));
+}
+
+int open_side_file_or_throw(const std::string& path, std::string_view suffix) {
+  const int opened = open_side_file(path, std::string(suffix));
+  if (is_not_ours(opened)) throw_not_ours(path, suffix);
+  if (opened < 0) {
+    throw StorageFailure(
+        fmt::format("{}{} cannot be opened: {}; check the permissions beside the database", path,
+                    suffix, reason(-opened)));
+  }
+  return opened;
 }
 
 }  // namespace dbcache::store::sqlite

@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include <sys/types.h>
 
@@ -47,5 +48,12 @@ void align_side_files(const std::string& path);
 /// Opens a file beside the database for reading and writing, making it with the database's mode and
 /// group where it is missing. Follows no link. Returns the descriptor, or -errno.
 int open_side_file(const std::string& path, const std::string& suffix);
+
+/// Whether what it returned means that something else stands in the file's place; and saying so.
+bool is_not_ours(int opened);
+[[noreturn]] void throw_not_ours(const std::string& path, std::string_view suffix);
+
+/// The descriptor; StorageFailure where there is none to be had.
+int open_side_file_or_throw(const std::string& path, std::string_view suffix);
 
 }  // namespace dbcache::store::sqlite

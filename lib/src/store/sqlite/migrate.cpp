@@ -22,15 +22,15 @@ constexpr int log_migration = 2;
 bool has_table(Connection& connection, const char* name) {
   auto query = connection.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1");
   query->bind(1, name);
-  return query->executeStep();
+  return query->step();
 }
 
 /// The tables of a database without a log may be another program's of the same names.
 void require_documented_columns(Connection& connection, const std::string& path) {
   const SqliteTables tables(connection);
   try {
-    static_cast<void>(tables.raw_clusters());
-    static_cast<void>(tables.raw_entries());
+    static_cast<void>(tables.raw_rows(projections::clusters_table));
+    static_cast<void>(tables.raw_rows(projections::registry_table));
   } catch (const SQLite::Exception& error) {
     if (error.getErrorCode() != SQLITE_ERROR) throw;
     throw CorruptDatabase(fmt::format(
@@ -40,12 +40,13 @@ void require_documented_columns(Connection& connection, const std::string& path)
 }
 
 std::optional<AdoptionReport> adopt_rows(Connection& connection, Timestamp now,
-                                         const AdoptRows& adopt) {
+                                         const AdoptRows& adopt,
+                                         const commands::Liveness& liveness) {
   SqliteTables tables(connection);
   SqliteEventLog log(connection);
   const commands::DocumentedRows rows = tables.documented_rows();
   if (rows.clusters.empty() && rows.entries.empty()) return std::nullopt;
-  WriteSession session{tables, log, now};
+  WriteSession session{tables, log, liveness, now};
   return adopt(session, rows);
 }
 
@@ -80,24 +81,23 @@ Content look_into(Connection& connection, const std::string& path) {
       fmt::format("{} is a SQLite database of another program; give another path", path));
 }
 
-std::optional<AdoptionReport> migrate(Connection& connection, Timestamp now,
-                                      const AdoptRows& adopt) {
+std::optional<AdoptionReport> migrate(Connection& connection, Timestamp now, const AdoptRows& adopt,
+                                      const commands::Liveness& liveness) {
   std::optional<AdoptionReport> report;
+  SQLite::Transaction transaction(connection.database(), SQLite::TransactionBehavior::IMMEDIATE);
+  // Another process may have migrated it while this one waited for the lock.
+  const std::int64_t found = connection.integer("PRAGMA user_version");
   for (const Migration& migration : sqlite_migrations()) {
-    if (connection.integer("PRAGMA user_version") >= migration.number) continue;
-    SQLite::Transaction transaction(connection.database(), SQLite::TransactionBehavior::IMMEDIATE);
-    // Another process may have applied it while this one waited for the lock.
-    if (connection.integer("PRAGMA user_version") < migration.number) {
-      connection.execute(migration.sql);
-      if (migration.number == log_migration) {
-        report = adopt_rows(connection, now, adopt);
-      }
-      connection.execute(fmt::format("PRAGMA user_version = {}; PRAGMA application_id = {}",
-                                     migration.number, application_id)
-                             .c_str());
-    }
-    transaction.commit();
+    if (migration.number > found) connection.execute(migration.sql);
   }
+  // Only now: projecting the rows takes every table.
+  if (found < log_migration) report = adopt_rows(connection, now, adopt, liveness);
+  if (found < newest_schema()) {
+    connection.execute(fmt::format("PRAGMA user_version = {}; PRAGMA application_id = {}",
+                                   newest_schema(), application_id)
+                           .c_str());
+  }
+  transaction.commit();
   return report;
 }
 

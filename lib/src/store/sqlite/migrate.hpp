@@ -22,8 +22,8 @@ Content look_into(Connection& connection, const std::string& path);
 /// Applies the migrations that are missing, one transaction each; another process may do so at the
 /// same time. Returns what was adopted, if rows were found that no log tells of. Throws
 /// DatabaseLocked while others are at it.
-std::optional<AdoptionReport> migrate(Connection& connection, Timestamp now,
-                                      const AdoptRows& adopt);
+std::optional<AdoptionReport> migrate(Connection& connection, Timestamp now, const AdoptRows& adopt,
+                                      const commands::Liveness& liveness);
 
 /// The newest schema that this dbcache knows.
 int newest_schema();

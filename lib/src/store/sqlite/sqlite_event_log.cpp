@@ -1,18 +1,37 @@
 #include "store/sqlite/sqlite_event_log.hpp"
 
+#include <limits>
+
+#include <boost/algorithm/string/replace.hpp>
+#include <boost/describe/enum_from_string.hpp>
+#include <boost/describe/enum_to_string.hpp>
+#include <fmt/format.h>
+
+#include <dbcache/errors.hpp>
+
 namespace dbcache::store::sqlite {
 namespace {
 
-std::vector<EventRecord> read_records(SQLite::Statement& statement) {
-  std::vector<EventRecord> records;
-  while (statement.executeStep()) {
-    records.push_back({statement.getColumn(0).getInt64(), statement.getColumn(1).getString(),
-                       statement.getColumn(2).getInt64(), statement.getColumn(3).getString(),
-                       statement.getColumn(4).getString(), statement.getColumn(5).getString(),
-                       statement.getColumn(6).getInt64(), statement.getColumn(7).getString(),
-                       statement.getColumn(8).getString()});
+void read_record(const Statement& statement, EventRecord& record) {
+  record.position = statement.integer(0);
+  record.stream = statement.bytes(1);
+  record.version = statement.integer(2);
+  record.type = statement.bytes(3);
+  record.payload = statement.bytes(4);
+  record.metadata = statement.bytes(5);
+  record.recorded_at = statement.integer(6);
+  record.command_id = statement.bytes(7);
+  record.hash = statement.bytes(8);
+}
+
+void read_records(Statement& statement, std::vector<EventRecord>& records) {
+  std::size_t count = 0;
+  while (statement.step()) {
+    if (count == records.size()) records.emplace_back();
+    read_record(statement, records[count]);
+    ++count;
   }
-  return records;
+  records.resize(count);
 }
 
 }  // namespace
@@ -21,22 +40,28 @@ std::int64_t SqliteEventLog::last_position() const {
   return connection_.integer("SELECT coalesce(max(position), 0) FROM events");
 }
 
+std::int64_t SqliteEventLog::size() const {
+  // Counting goes over the whole log.
+  return gaps_until() == 0 ? last_position() : connection_.integer("SELECT count(*) FROM events");
+}
+
 StreamEnd SqliteEventLog::end_of(std::string_view stream) const {
   auto query = connection_.prepare(
       "SELECT version, hash FROM events WHERE stream = ?1 ORDER BY version DESC LIMIT 1");
-  query->bind(1, std::string(stream));
-  if (!query->executeStep()) return {};
-  return {query->getColumn(0).getInt64(), query->getColumn(1).getString()};
+  query->lend(1, stream);
+  if (!query->step()) return {};
+  return {query->integer(0), std::string(query->bytes(1))};
 }
 
-std::vector<EventRecord> SqliteEventLog::read(std::int64_t after_position,
-                                              std::size_t limit) const {
+// One transaction writes at a time: what is visible is settled.
+void SqliteEventLog::read_into(std::vector<EventRecord>& events, std::int64_t after_position,
+                               std::size_t limit, Extent) const {
   auto query = connection_.prepare(
       "SELECT position, stream, version, type, payload, metadata, recorded_at, command_id, hash "
       "FROM events WHERE position > ?1 ORDER BY position LIMIT ?2");
   query->bind(1, after_position);
   query->bind(2, static_cast<std::int64_t>(limit));
-  return read_records(*query);
+  read_records(*query, events);
 }
 
 std::vector<EventRecord> SqliteEventLog::read_stream(std::string_view stream,
@@ -45,22 +70,52 @@ std::vector<EventRecord> SqliteEventLog::read_stream(std::string_view stream,
   auto query = connection_.prepare(
       "SELECT position, stream, version, type, payload, metadata, recorded_at, command_id, hash "
       "FROM events WHERE stream = ?1 AND version > ?2 ORDER BY version LIMIT ?3");
-  query->bind(1, std::string(stream));
+  query->lend(1, stream);
   query->bind(2, after_version);
   query->bind(3, static_cast<std::int64_t>(limit));
-  return read_records(*query);
+  std::vector<EventRecord> events;
+  read_records(*query, events);
+  return events;
+}
+
+std::int64_t SqliteEventLog::gaps_until() const {
+  return connection_.integer("SELECT gaps_until FROM log_state");
+}
+
+std::optional<Closure> SqliteEventLog::closure() const {
+  auto query = connection_.prepare("SELECT closed, other FROM log_state WHERE closed IS NOT NULL");
+  if (!query->step()) return std::nullopt;
+  Closure closure;
+  const std::string word(query->bytes(0));
+  if (!boost::describe::enum_from_string(word.c_str(), closure.moving)) {
+    throw CorruptDatabase(fmt::format(
+        "the database {} holds rows that dbcache did not write (log_state: closed is '{}'); "
+        "restore it from a copy",
+        connection_.database().getFilename(), word));
+  }
+  closure.other = query->bytes(1);
+  return closure;
 }
 
 std::vector<std::string> SqliteEventLog::streams_naming(std::string_view cluster_id) const {
-  // Expression and condition are the index's (migrations/sqlite/0002_events.sql), word for word.
+  // Expression and condition are the index's (migrations/sqlite/0003_leases.sql), word for word.
   auto query = connection_.prepare(
       "SELECT DISTINCT stream FROM events "
       "WHERE json_extract(payload, '$.cluster_id') = ?1 "
-      "AND type IN ('RegistryStatusChanged', 'EntryImported')");
-  query->bind(1, std::string(cluster_id));
+      "AND type IN ('RegistryStatusChanged', 'EntryImported', 'LeaseGranted')");
+  query->lend(1, cluster_id);
   std::vector<std::string> streams;
-  while (query->executeStep()) streams.push_back(query->getColumn(0).getString());
+  while (query->step()) streams.emplace_back(query->bytes(0));
   return streams;
+}
+
+AppendPoint SqliteEventLog::begin_append(const std::vector<std::string>& streams, std::size_t) {
+  AppendPoint point;
+  point.position = last_position();
+  // After the largest number there is none: whoever appends is refused by it.
+  if (point.position < std::numeric_limits<std::int64_t>::max()) ++point.position;
+  for (const std::string& stream : streams) point.ends.push_back(end_of(stream));
+  return point;
 }
 
 void SqliteEventLog::append(const EventRecord& record) {
@@ -68,15 +123,47 @@ void SqliteEventLog::append(const EventRecord& record) {
       "INSERT INTO events (position, stream, version, type, payload, metadata, recorded_at, "
       "command_id, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
   query->bind(1, record.position);
-  query->bind(2, record.stream);
+  query->lend(2, record.stream);
   query->bind(3, record.version);
-  query->bind(4, record.type);
-  query->bind(5, record.payload);
-  query->bind(6, record.metadata);
+  query->lend(4, record.type);
+  query->lend(5, record.payload);
+  query->lend(6, record.metadata);
   query->bind(7, record.recorded_at);
-  query->bind(8, record.command_id.data(), static_cast<int>(record.command_id.size()));
-  query->bind(9, record.hash.data(), static_cast<int>(record.hash.size()));
-  query->exec();
+  query->lend_blob(8, record.command_id);
+  query->lend_blob(9, record.hash);
+  try {
+    query->step();
+  } catch (const SQLite::Exception& error) {
+    if ((error.getErrorCode() & 0xFF) != SQLITE_CONSTRAINT) throw;
+    const auto closure = this->closure();
+    if (!closure) throw;
+    throw DatabaseMoved(refusal(*closure, connection_.database().getFilename()));
+  }
+}
+
+// A trigger, so that it costs nothing as long as the log is open, and stops other programs too.
+void SqliteEventLog::close(const Closure& closure) {
+  open();
+  auto query = connection_.prepare("UPDATE log_state SET closed = ?1, other = ?2");
+  query->bind(1, std::string_view(boost::describe::enum_to_string(closure.moving, "")));
+  query->bind(2, std::string_view(closure.other));
+  query->step();
+  const std::string reason = refusal(closure, connection_.database().getFilename());
+  connection_.execute(fmt::format("CREATE TRIGGER events_closed BEFORE INSERT ON events "
+                                  "BEGIN SELECT RAISE(ABORT, '{}'); END",
+                                  boost::algorithm::replace_all_copy(reason, "'", "''"))
+                          .c_str());
+}
+
+void SqliteEventLog::open() {
+  connection_.execute("DROP TRIGGER IF EXISTS events_closed");
+  connection_.run("UPDATE log_state SET closed = NULL, other = NULL");
+}
+
+void SqliteEventLog::set_gaps_until(std::int64_t position) {
+  auto query = connection_.prepare("UPDATE log_state SET gaps_until = ?1");
+  query->bind(1, position);
+  query->step();
 }
 
 }  // namespace dbcache::store::sqlite

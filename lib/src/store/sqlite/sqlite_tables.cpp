@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <limits>
+#include <map>
+#include <mutex>
 
 #include <boost/json/serialize.hpp>
 #include <fmt/format.h>
@@ -10,7 +13,9 @@
 #include <dbcache/errors.hpp>
 
 #include "events/fields.hpp"
+#include "store/row_reader.hpp"
 #include "text/hex.hpp"
+#include "text/json_text.hpp"
 #include "text/utf8.hpp"
 
 namespace json = boost::json;
@@ -26,115 +31,80 @@ namespace json = boost::json;
 namespace dbcache::store::sqlite {
 namespace {
 
+using projections::Debt;
+using projections::Lease;
+using projections::Participant;
 using projections::RawRow;
+using projections::Share;
 
 /// A column as JSON, whatever it holds (see commands::DocumentedRows).
-json::value raw_value(const SQLite::Column& column) {
-  if (column.isInteger()) return column.getInt64();
-  if (column.isFloat()) {
-    const double number = column.getDouble();
-    if (std::isfinite(number)) return number;
-    return json::object{{"real", number > 0 ? "inf" : "-inf"}};
+json::value raw_value(const Statement& statement, int at) {
+  switch (statement.type(at)) {
+    case SQLITE_INTEGER:
+      return statement.integer(at);
+    case SQLITE_FLOAT: {
+      const double number = statement.real(at);
+      if (std::isfinite(number)) return number;
+      return json::object{{"real", number > 0 ? "inf" : "-inf"}};
+    }
+    case SQLITE_NULL:
+      return nullptr;
+    case SQLITE_BLOB:
+      return json::object{{"blob", text::to_hex(statement.bytes(at))}};
+    default: {
+      const std::string_view bytes = statement.bytes(at);
+      if (!text::is_utf8(bytes)) return json::object{{"text", text::to_hex(bytes)}};
+      return json::string(bytes);
+    }
   }
-  if (column.isNull()) return nullptr;
-  const std::string bytes = column.getString();
-  if (column.isBlob()) return json::object{{"blob", text::to_hex(bytes)}};
-  if (!text::is_utf8(bytes)) return json::object{{"text", text::to_hex(bytes)}};
-  return json::string(bytes);
 }
 
-json::object raw_columns(SQLite::Statement& statement) {
+json::object raw_columns(const Statement& statement) {
   json::object columns;
-  for (int at = 0; at < statement.getColumnCount(); ++at) {
-    columns[statement.getColumnName(at)] = raw_value(statement.getColumn(at));
+  for (int at = 0; at < statement.columns(); ++at) {
+    columns[statement.name(at)] = raw_value(statement, at);
   }
   return columns;
 }
 
-/// Reads the columns of a row in their documented order. Throws CorruptDatabase, which says how to
-/// mend it, for a column that holds what dbcache never writes.
-class RowReader {
+/// A row of a statement's, as RowReader reads it.
+class Columns {
  public:
-  RowReader(SQLite::Statement& statement, std::string_view table)
-      : statement_(statement), table_(table) {}
+  explicit Columns(const Statement& statement) : statement_(statement) {}
 
-  template <class Row>
-  Row read() {
-    Row row;
-    events::for_each_member<Row>([&](auto member) {
-      column_.emplace(statement_.getColumn(next_++));
-      name_ = member.name;
-      read_into(row.*member.pointer);
-    });
-    return row;
+  [[nodiscard]] bool is_null(int at) const { return statement_.type(at) == SQLITE_NULL; }
+  [[nodiscard]] std::optional<std::int64_t> integer(int at) const {
+    if (statement_.type(at) != SQLITE_INTEGER) return std::nullopt;
+    return statement_.integer(at);
   }
+  [[nodiscard]] std::optional<std::string_view> text(int at) const {
+    if (statement_.type(at) != SQLITE_TEXT) return std::nullopt;
+    return statement_.bytes(at);
+  }
+  [[nodiscard]] json::value raw(int at) const { return raw_value(statement_, at); }
 
  private:
-  template <class T>
-  void read_into(std::optional<T>& field) {
-    if (!column_->isNull()) read_into(field.emplace());
-  }
-  void read_into(std::int64_t& field) {
-    require(column_->isInteger());
-    field = column_->getInt64();
-  }
-  void read_into(bool& field) {
-    require(column_->isInteger());
-    field = column_->getInt64() != 0;
-  }
-  void read_into(std::string& field) {
-    require(column_->isText());
-    field = column_->getString();
-  }
-  void read_into(Timestamp& field) {
-    require(column_->isText());
-    try {
-      field = parse_timestamp(column_->getString());
-    } catch (const InvalidArgument&) {
-      require(false);
-    }
-  }
-  void read_into(RegistryStatus& field) {
-    require(column_->isText());
-    try {
-      field = parse_registry_status(column_->getString());
-    } catch (const InvalidArgument&) {
-      require(false);
-    }
-  }
-
-  void require(bool good) {
-    if (good) return;
-    throw CorruptDatabase(
-        fmt::format("{} of a row of {} holds what dbcache never writes there: {}; `dbcache replay "
-                    "--check` shows "
-                    "what was changed, `dbcache replay` rebuilds the table from the log",
-                    name_, table_, json::serialize(raw_value(*column_))));
-  }
-
-  SQLite::Statement& statement_;
-  std::string_view table_;
-  std::optional<SQLite::Column> column_;
-  std::string_view name_;
-  int next_ = 0;
+  const Statement& statement_;
 };
 
 template <class Row>
-std::vector<Row> read_rows(SQLite::Statement& statement, std::string_view table) {
+std::vector<Row> read_rows(Statement& statement, std::string_view table) {
   std::vector<Row> rows;
-  while (statement.executeStep()) rows.push_back(RowReader(statement, table).read<Row>());
+  const Columns columns(statement);
+  while (statement.step()) rows.push_back(RowReader(columns, table).template read<Row>());
   return rows;
 }
 
 template <class Row>
-std::optional<Row> read_row(SQLite::Statement& statement, std::string_view table) {
-  if (!statement.executeStep()) return std::nullopt;
-  return RowReader(statement, table).read<Row>();
+std::optional<Row> read_row(Statement& statement, std::string_view table) {
+  if (!statement.step()) return std::nullopt;
+  const Columns columns(statement);
+  return RowReader(columns, table).template read<Row>();
 }
 
-std::vector<RawRow> read_raw(SQLite::Statement& statement, std::string_view key_column) {
+std::vector<RawRow> read_raw(Statement& statement, std::string_view key_column) {
   std::vector<RawRow> rows;
-  while (statement.executeStep()) {
+  while (statement.step()) {
     json::object columns = raw_columns(statement);
     const json::value& key = columns.at(key_column);
     rows.push_back({key.is_string() ? std::string(key.get_string()) : json::serialize(key), {}});
@@ -145,35 +115,174 @@ std::vector<RawRow> read_raw(SQLite::Statement& statement, std::string_view key_
   return rows;
 }
 
-void bind(SQLite::Statement& statement, int at, const std::optional<std::string>& text) {
-  if (text) {
-    statement.bind(at, *text);
+/// The statements of a table whose columns are a described row's members, its key the first.
+template <class Row>
+struct RowSql {
+  static std::string columns() {
+    std::string names;
+    events::for_each_member<Row>([&](auto member) {
+      names += fmt::format("{}\"{}\"", names.empty() ? "" : ", ", member.name);
+    });
+    return names;
+  }
+  static std::string key_column() {
+    const std::string names = columns();
+    return names.substr(0, names.find(','));
+  }
+  static std::string values() {
+    std::string marks;
+    events::for_each_member<Row>([&](auto) { marks += marks.empty() ? "?" : ", ?"; });
+    return marks;
+  }
+
+  // The connection keeps a statement under its text's address: each is made once, and stays.
+  static const char* select_all() {
+    static const std::string& sql =
+        *new std::string(fmt::format("SELECT {} FROM {} ORDER BY 1", columns(), Row::table));
+    return sql.c_str();
+  }
+  static const char* select_one() {
+    static const std::string& sql = *new std::string(
+        fmt::format("SELECT {} FROM {} WHERE {} = ?1", columns(), Row::table, key_column()));
+    return sql.c_str();
+  }
+  static const char* put() {
+    static const std::string& sql = *new std::string(
+        fmt::format("INSERT OR REPLACE INTO {} ({}) VALUES ({})", Row::table, columns(), values()));
+    return sql.c_str();
+  }
+  static const char* erase() {
+    static const std::string& sql =
+        *new std::string(fmt::format("DELETE FROM {} WHERE {} = ?1", Row::table, key_column()));
+    return sql.c_str();
+  }
+  static const char* clear() {
+    static const std::string& sql = *new std::string(fmt::format("DELETE FROM {}", Row::table));
+    return sql.c_str();
+  }
+};
+
+/// The statements that set some columns of a row. The connection keeps each under its text's
+/// address, so that stays; few sets of columns ever change together.
+template <class Row>
+struct UpdateSql {
+  static const char* of(std::uint32_t changed, std::string_view table,
+                        std::string_view key_column) {
+    static std::mutex& mutex = *new std::mutex;
+    static auto& texts = *new std::map<std::uint32_t, std::string>;
+    const std::lock_guard lock(mutex);
+    std::string& text = texts[changed];
+    if (text.empty()) {
+      std::string columns;
+      events::for_each_member<Row>([&, column = std::uint32_t{1}](auto member) mutable {
+        if ((changed & column) != 0) {
+          columns += fmt::format("{}{} = ?", columns.empty() ? "" : ", ", member.name);
+        }
+        column <<= 1U;
+      });
+      text = fmt::format("UPDATE {} SET {} WHERE {} = ?", table, columns, key_column);
+    }
+    return text.c_str();
+  }
+};
+
+void bind_key(Statement& statement, std::string_view key) { statement.bind(1, key); }
+void bind_key(Statement& statement, std::int64_t key) { statement.bind(1, key); }
+
+template <class Row, class Key>
+std::optional<Row> find_row(Connection& connection, const Key& key) {
+  auto query = connection.prepare(RowSql<Row>::select_one());
+  bind_key(*query, key);
+  return read_row<Row>(*query, Row::table);
+}
+
+template <class Row>
+std::vector<Row> all_rows(Connection& connection) {
+  auto query = connection.prepare(RowSql<Row>::select_all());
+  return read_rows<Row>(*query, Row::table);
+}
+
+template <class Row>
+std::vector<RawRow> all_raw(Connection& connection) {
+  auto query = connection.prepare(RowSql<Row>::select_all());
+  // A copy: the statement gives its names up where the schema changed and it is prepared anew.
+  const std::string key_column = query->name(0);
+  return read_raw(*query, key_column);
+}
+
+template <class Row>
+void put_row(Connection& connection, const Row& row) {
+  auto query = connection.prepare(RowSql<Row>::put());
+  int at = 0;
+  for (const auto& column : projections::stored_columns(row)) {
+    const json::value& value = column.value();
+    ++at;
+    if (value.is_null()) {
+      query->bind(at, std::nullopt);
+    } else if (value.is_int64()) {
+      query->bind(at, value.get_int64());
+    } else {
+      query->bind(at, std::string_view(value.get_string()));
+    }
+  }
+  query->step();
+}
+
+template <class Row, class Key>
+void erase_row(Connection& connection, const Key& key) {
+  auto query = connection.prepare(RowSql<Row>::erase());
+  bind_key(*query, key);
+  query->step();
+}
+
+template <class T>
+void bind_field(Statement& statement, int at, const T& value) {
+  if constexpr (std::is_same_v<T, Timestamp>) {
+    statement.bind(at, format_timestamp(value));
+  } else if constexpr (std::is_same_v<T, RegistryStatus>) {
+    statement.bind(at, to_string(value));
+  } else if constexpr (std::is_same_v<T, bool>) {
+    statement.bind(at, std::int64_t{value});
   } else {
-    statement.bind(at);
+    statement.bind(at, value);
   }
 }
 
-void bind(SQLite::Statement& statement, int at, const std::optional<std::int64_t>& number) {
-  if (number) {
-    statement.bind(at, *number);
-  } else {
-    statement.bind(at);
-  }
+/// Sets the columns that change. A statement that set them all would take the row out of every
+/// index and put it back.
+template <class Row, class Change>
+void change_row(Connection& connection, std::string_view table, std::string_view key_column,
+                std::string_view key, const std::optional<Row>& before, const Change& change) {
+  if (!before) return;
+  Row after = *before;
+  change(after);
+  std::uint32_t changed = 0;
+  std::uint32_t column = 1;
+  events::for_each_member<Row>([&](auto member) {
+    if (!((*before).*member.pointer == after.*member.pointer)) changed |= column;
+    column <<= 1U;
+  });
+  if (changed == 0) return;
+  auto query = connection.prepare(UpdateSql<Row>::of(changed, table, key_column));
+  int at = 0;
+  column = 1;
+  events::for_each_member<Row>([&](auto member) {
+    if ((changed & column) != 0) bind_field(*query, ++at, after.*member.pointer);
+    column <<= 1U;
+  });
+  query->bind(++at, key);
+  query->step();
 }
 
-void bind_filter(SQLite::Statement& statement, int at, const std::optional<bool>& flag) {
-  if (flag) {
-    statement.bind(at, *flag ? 1 : 0);
-  } else {
-    statement.bind(at);
-  }
+void bind_filter(Statement& statement, int at, const std::optional<bool>& flag) {
+  statement.bind(at, flag ? std::optional<std::int64_t>(*flag) : std::nullopt);
 }
 
 }  // namespace
 
 std::optional<CachedCluster> SqliteTables::cluster(std::string_view cluster_id) const {
   auto query = connection_.prepare(SELECT_CLUSTERS " WHERE cluster_id = ?1");
-  query->bind(1, std::string(cluster_id));
+  query->lend(1, cluster_id);
   return read_row<CachedCluster>(*query, projections::clusters_table);
 }
 
@@ -201,30 +310,33 @@ CacheStatistics SqliteTables::statistics(Timestamp now) const {
       "OR typeof(is_active) <> 'integer' OR typeof(is_shared) <> 'integer'), "
       "coalesce(sum(access_count & 4294967295), 0) FROM clusters");
   query->bind(1, format_timestamp(now));
-  query->executeStep();
-  if (query->getColumn(5).getInt64() != 0) {
+  query->step();
+  if (query->integer(5) != 0) {
     throw CorruptDatabase(
         "a row of clusters holds what dbcache never writes there; `dbcache replay --check` shows "
         "what was changed, `dbcache replay` rebuilds the table from the log");
   }
   CacheStatistics totals;
-  totals.total_clusters = query->getColumn(0).getInt64();
-  totals.active_clusters = query->getColumn(1).getInt64();
-  totals.expired_clusters = query->getColumn(2).getInt64();
+  totals.total_clusters = query->integer(0);
+  totals.active_clusters = query->integer(1);
+  totals.expired_clusters = query->integer(2);
   // Summed in halves, since sum() fails past 64 bits, and a count may be given as large as they
   // get.
   constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
-  const std::int64_t low = query->getColumn(6).getInt64();
-  const std::int64_t high = query->getColumn(3).getInt64() + (low >> 32);
+  const std::int64_t low = query->integer(6);
+  const std::int64_t high = query->integer(3) + (low >> 32);
   totals.total_accesses = high > (most >> 32) ? most : (high << 32) | (low & 0xFFFFFFFF);
-  totals.shared_clusters = query->getColumn(4).getInt64();
+  totals.shared_clusters = query->integer(4);
   return totals;
 }
 
 std::optional<RegistryEntry> SqliteTables::entry(std::string_view config_hash) const {
+  // A command reads the entry that it changes, and so does projecting the change.
+  if (entry_ && entry_->config_hash == config_hash) return entry_;
   auto query = connection_.prepare(SELECT_ENTRIES " WHERE config_hash = ?1");
-  query->bind(1, std::string(config_hash));
-  return read_row<RegistryEntry>(*query, projections::registry_table);
+  query->lend(1, config_hash);
+  entry_ = read_row<RegistryEntry>(*query, projections::registry_table);
+  return entry_;
 }
 
 std::vector<RegistryEntry> SqliteTables::entries() const {
@@ -232,15 +344,47 @@ std::vector<RegistryEntry> SqliteTables::entries() const {
   return read_rows<RegistryEntry>(*query, projections::registry_table);
 }
 
-std::vector<RawRow> SqliteTables::raw_clusters() const {
-  auto query = connection_.prepare(SELECT_CLUSTERS);
-  return read_raw(*query, "cluster_id");
+std::optional<Share> SqliteTables::share(std::string_view config_hash) const {
+  return find_row<Share>(connection_, config_hash);
+}
+std::optional<Lease> SqliteTables::lease(std::int64_t id) const {
+  return find_row<Lease>(connection_, id);
+}
+std::optional<Debt> SqliteTables::debt(std::string_view subject) const {
+  return find_row<Debt>(connection_, subject);
+}
+std::vector<Share> SqliteTables::shares() const { return all_rows<Share>(connection_); }
+std::vector<Lease> SqliteTables::leases() const { return all_rows<Lease>(connection_); }
+std::vector<Debt> SqliteTables::debts() const { return all_rows<Debt>(connection_); }
+std::vector<Participant> SqliteTables::participants() const {
+  return all_rows<Participant>(connection_);
 }
 
-std::vector<RawRow> SqliteTables::raw_entries() const {
-  auto query = connection_.prepare(SELECT_ENTRIES);
-  return read_raw(*query, "config_hash");
+std::vector<RawRow> SqliteTables::raw_rows(std::string_view table) const {
+  if (table == projections::clusters_table) {
+    auto query = connection_.prepare(SELECT_CLUSTERS);
+    return read_raw(*query, "cluster_id");
+  }
+  if (table == projections::registry_table) {
+    auto query = connection_.prepare(SELECT_ENTRIES);
+    return read_raw(*query, "config_hash");
+  }
+  if (table == Share::table) return all_raw<Share>(connection_);
+  if (table == Lease::table) return all_raw<Lease>(connection_);
+  if (table == Debt::table) return all_raw<Debt>(connection_);
+  return all_raw<Participant>(connection_);
 }
+
+void SqliteTables::put(const Share& row) { put_row(connection_, row); }
+void SqliteTables::put(const Lease& row) { put_row(connection_, row); }
+void SqliteTables::put(const Debt& row) { put_row(connection_, row); }
+void SqliteTables::put(const Participant& row) { put_row(connection_, row); }
+void SqliteTables::erase_share(std::string_view config_hash) {
+  erase_row<Share>(connection_, config_hash);
+}
+void SqliteTables::erase_lease(std::int64_t id) { erase_row<Lease>(connection_, id); }
+void SqliteTables::erase_debt(std::string_view subject) { erase_row<Debt>(connection_, subject); }
+void SqliteTables::erase_participant(std::int64_t id) { erase_row<Participant>(connection_, id); }
 
 void SqliteTables::put(const CachedCluster& row) {
   auto query = connection_.prepare(
@@ -252,20 +396,21 @@ void SqliteTables::put(const CachedCluster& row) {
       "access_count = ?10, is_active = ?11, is_shared = ?12");
   query->bind(1, row.id);
   query->bind(2, row.cluster_id);
-  bind(*query, 3, row.cluster_name);
-  bind(*query, 4, row.host);
-  bind(*query, 5, row.num_workers);
+  query->bind(3, row.cluster_name);
+  query->bind(4, row.host);
+  query->bind(5, row.num_workers);
   query->bind(6, row.status);
   query->bind(7, format_timestamp(row.created_at));
   query->bind(8, format_timestamp(row.expiry_time));
   query->bind(9, format_timestamp(row.last_accessed));
   query->bind(10, row.access_count);
-  query->bind(11, row.is_active ? 1 : 0);
-  query->bind(12, row.is_shared ? 1 : 0);
-  query->exec();
+  query->bind(11, std::int64_t{row.is_active});
+  query->bind(12, std::int64_t{row.is_shared});
+  query->step();
 }
 
 void SqliteTables::put(const RegistryEntry& row) {
+  entry_.reset();
   auto query = connection_.prepare(
       "INSERT INTO shared_cluster_registry (id, config_hash, cluster_id, status, worker_pid, "
       "creation_time, usage_count, error_message) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) "
@@ -273,40 +418,57 @@ void SqliteTables::put(const RegistryEntry& row) {
       "worker_pid = ?5, creation_time = ?6, usage_count = ?7, error_message = ?8");
   query->bind(1, row.id);
   query->bind(2, row.config_hash);
-  bind(*query, 3, row.cluster_id);
-  query->bind(4, std::string(to_string(row.status)));
-  bind(*query, 5, row.worker_pid);
+  query->bind(3, row.cluster_id);
+  query->bind(4, to_string(row.status));
+  query->bind(5, row.worker_pid);
   query->bind(6, format_timestamp(row.creation_time));
   query->bind(7, row.usage_count);
-  bind(*query, 8, row.error_message);
-  query->exec();
+  query->bind(8, row.error_message);
+  query->step();
+}
+
+void SqliteTables::change_cluster(std::string_view cluster_id,
+                                  const Change<CachedCluster>& change) {
+  change_row(connection_, projections::clusters_table, "cluster_id", cluster_id,
+             cluster(cluster_id), change);
+}
+
+void SqliteTables::change_entry(std::string_view config_hash, const Change<RegistryEntry>& change) {
+  const auto before = entry(config_hash);
+  entry_.reset();
+  change_row(connection_, projections::registry_table, "config_hash", config_hash, before, change);
 }
 
 void SqliteTables::erase_cluster(std::string_view cluster_id) {
   auto query = connection_.prepare("DELETE FROM clusters WHERE cluster_id = ?1");
-  query->bind(1, std::string(cluster_id));
-  query->exec();
+  query->lend(1, cluster_id);
+  query->step();
 }
 
 void SqliteTables::erase_entry(std::string_view config_hash) {
+  entry_.reset();
   auto query = connection_.prepare("DELETE FROM shared_cluster_registry WHERE config_hash = ?1");
-  query->bind(1, std::string(config_hash));
-  query->exec();
+  query->lend(1, config_hash);
+  query->step();
 }
 
 void SqliteTables::clear() {
-  connection_.prepare("DELETE FROM clusters")->exec();
-  connection_.prepare("DELETE FROM shared_cluster_registry")->exec();
+  entry_.reset();
+  connection_.prepare("DELETE FROM clusters")->step();
+  connection_.prepare("DELETE FROM shared_cluster_registry")->step();
+  connection_.prepare(RowSql<Share>::clear())->step();
+  connection_.prepare(RowSql<Lease>::clear())->step();
+  connection_.prepare(RowSql<Debt>::clear())->step();
+  connection_.prepare(RowSql<Participant>::clear())->step();
 }
 
 commands::DocumentedRows SqliteTables::documented_rows() const {
   commands::DocumentedRows rows;
-  for (auto query = connection_.prepare("SELECT * FROM clusters ORDER BY id");
-       query->executeStep();) {
+  for (auto query = connection_.prepare("SELECT * FROM clusters ORDER BY id"); query->step();) {
     rows.clusters.push_back(raw_columns(*query));
   }
   for (auto query = connection_.prepare("SELECT * FROM shared_cluster_registry ORDER BY id");
-       query->executeStep();) {
+       query->step();) {
     rows.entries.push_back(raw_columns(*query));
   }
   return rows;

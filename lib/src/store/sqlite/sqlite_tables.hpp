@@ -6,7 +6,7 @@
 
 namespace dbcache::store::sqlite {
 
-/// The documented tables in SQLite.
+/// The projected tables in SQLite, within one transaction.
 class SqliteTables final : public projections::Tables {
  public:
   explicit SqliteTables(Connection& connection) : connection_(connection) {}
@@ -17,13 +17,29 @@ class SqliteTables final : public projections::Tables {
   CacheStatistics statistics(Timestamp now) const override;
   std::optional<RegistryEntry> entry(std::string_view config_hash) const override;
   std::vector<RegistryEntry> entries() const override;
-  std::vector<projections::RawRow> raw_clusters() const override;
-  std::vector<projections::RawRow> raw_entries() const override;
+  std::optional<projections::Share> share(std::string_view config_hash) const override;
+  std::optional<projections::Lease> lease(std::int64_t id) const override;
+  std::optional<projections::Debt> debt(std::string_view subject) const override;
+  std::vector<projections::Share> shares() const override;
+  std::vector<projections::Lease> leases() const override;
+  std::vector<projections::Debt> debts() const override;
+  std::vector<projections::Participant> participants() const override;
+  std::vector<projections::RawRow> raw_rows(std::string_view table) const override;
 
   void put(const CachedCluster& row) override;
   void put(const RegistryEntry& row) override;
+  void change_cluster(std::string_view cluster_id, const Change<CachedCluster>& change) override;
+  void change_entry(std::string_view config_hash, const Change<RegistryEntry>& change) override;
   void erase_cluster(std::string_view cluster_id) override;
   void erase_entry(std::string_view config_hash) override;
+  void put(const projections::Share& row) override;
+  void put(const projections::Lease& row) override;
+  void put(const projections::Debt& row) override;
+  void put(const projections::Participant& row) override;
+  void erase_share(std::string_view config_hash) override;
+  void erase_lease(std::int64_t id) override;
+  void erase_debt(std::string_view subject) override;
+  void erase_participant(std::int64_t id) override;
   void clear() override;
 
   /// The rows as the Python system left them, with columns that the document does not have, too.
@@ -31,6 +47,7 @@ class SqliteTables final : public projections::Tables {
 
  private:
   Connection& connection_;
+  mutable std::optional<RegistryEntry> entry_;  ///< That was read last, as it is by now.
 };
 
 }  // namespace dbcache::store::sqlite

@@ -1,81 +1,115 @@
 #include "store/sqlite/turn.hpp"
 
-#include <cerrno>
+#include <algorithm>
 #include <fcntl.h>
+#include <random>
+#include <thread>
 #include <unistd.h>
 
-#include <fmt/format.h>
-#include <sys/stat.h>
-
-#include <dbcache/errors.hpp>
-
 #include "store/sqlite/files.hpp"
+#include "store/sqlite/ofd_lock.hpp"
+#include "system/futex.hpp"
 
 namespace dbcache::store::sqlite {
 namespace {
 
+using std::chrono::microseconds;
+using std::chrono::steady_clock;
+
 constexpr off_t turn_byte = 0;
-constexpr off_t waiting_byte = 1;
+constexpr off_t starving_byte = 1;
 
-struct flock byte_lock(short type, off_t byte) {
-  struct flock lock {};
-  lock.l_type = type;
-  lock.l_whence = SEEK_SET;
-  lock.l_start = byte;
-  lock.l_len = 1;
-  return lock;
-}
+/// Who was woken once, and came too late.
+constexpr int tries_without_starving = 2;
 
-bool set_lock(int descriptor, short type, off_t byte) {
-  struct flock lock = byte_lock(type, byte);
-  return ::fcntl(descriptor, F_OFD_SETLK, &lock) == 0;
-}
+/// Who had the turn, or was woken for it, may have died or be stopped, and then wakes nobody.
+constexpr microseconds look_now_and_then{5000};
 
-/// Whether another open file description holds a lock on the byte.
-bool held_by_others(int descriptor, off_t byte) {
-  struct flock lock = byte_lock(F_WRLCK, byte);
-  return ::fcntl(descriptor, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+/// Without being woken, one asks again after this long; everyone alike, so that none is favoured.
+constexpr microseconds least_pause{50};
+constexpr microseconds most_pause{250};
+
+microseconds random_pause() {
+  thread_local std::minstd_rand random{std::random_device{}()};
+  return microseconds(std::uniform_int_distribution<microseconds::rep>(least_pause.count(),
+                                                                       most_pause.count())(random));
 }
 
 }  // namespace
 
+void Turn::Pause::sleep(steady_clock::duration most) const {
+  if (!state_) {
+    std::this_thread::sleep_for(std::min<steady_clock::duration>(random_pause(), most));
+    return;
+  }
+  SharedState::Words& words = state_->words();
+  words.waiting_for_turns.fetch_add(1);
+  // Who gave way to one who is stopped is woken by nobody.
+  const microseconds longest = gave_way_ ? most_pause : look_now_and_then;
+  system::futex_wait(words.turns, seen_, std::min<steady_clock::duration>(longest, most));
+  words.waiting_for_turns.fetch_sub(1);
+}
+
 bool Turn::open() {
   if (descriptor_ >= 0) return true;
   const int opened = open_side_file(database_, "-turn");
-  if (opened == -ELOOP || opened == -EISDIR) {
-    throw StorageFailure(fmt::format(
-        "{}-turn is not the file that dbcache keeps there; remove what stands in its place",
-        database_));
-  }
+  if (is_not_ours(opened)) throw_not_ours(database_, "-turn");
   descriptor_ = opened < 0 ? -1 : opened;
   return descriptor_ >= 0;
 }
 
 bool Turn::try_take() {
   if (!open()) return true;
-  const bool give_way = !waiting_ && held_by_others(descriptor_, waiting_byte);
-  if (!give_way && set_lock(descriptor_, F_WRLCK, turn_byte)) {
-    if (waiting_) set_lock(descriptor_, F_UNLCK, waiting_byte);
-    waiting_ = false;
+  // Before looking, so that a turn that is given up from now on is noticed.
+  pause_.state_ = state_;
+  if (state_) pause_.seen_ = state_->words().turns.load();
+  // The count spares a system call; who was counted may have died.
+  const bool some_starve = !state_ || state_->words().starving.load() > 0;
+  const bool gives_way =
+      tries_ == 0 && some_starve &&
+      ofd_lock_held_by_others(descriptor_, F_WRLCK, starving_byte).value_or(false);
+  pause_.gave_way_ = gives_way;
+  if (!gives_way && set_ofd_lock(descriptor_, F_WRLCK, turn_byte)) {
+    stop_waiting();
+    taken_ = true;
     return true;
   }
-  if (!waiting_) waiting_ = set_lock(descriptor_, F_RDLCK, waiting_byte);
-  // Without the mark of waiting this one would give way for ever.
-  waiting_ = true;
+  if (++tries_ == tries_without_starving) {
+    set_ofd_lock(descriptor_, F_RDLCK, starving_byte);
+    counted_in_ = state_;
+    if (counted_in_) counted_in_->words().starving.fetch_add(1);
+  }
   return false;
+}
+
+void Turn::stop_waiting() noexcept {
+  if (tries_ >= tries_without_starving && descriptor_ >= 0) {
+    set_ofd_lock(descriptor_, F_UNLCK, starving_byte);
+  }
+  if (counted_in_) counted_in_->words().starving.fetch_sub(1);
+  counted_in_.reset();
+  tries_ = 0;
 }
 
 void Turn::leave() noexcept {
   if (descriptor_ < 0) return;
-  set_lock(descriptor_, F_UNLCK, turn_byte);
-  if (waiting_) set_lock(descriptor_, F_UNLCK, waiting_byte);
-  waiting_ = false;
+  stop_waiting();
+  if (!taken_) return;
+  taken_ = false;
+  set_ofd_lock(descriptor_, F_UNLCK, turn_byte);
+  if (!state_) return;
+  SharedState::Words& words = state_->words();
+  words.turns.fetch_add(1);
+  if (words.waiting_for_turns.load() > 0) system::futex_wake(words.turns, 1);
 }
 
 void Turn::close() noexcept {
   if (descriptor_ >= 0) ::close(descriptor_);
   descriptor_ = -1;
-  waiting_ = false;
+  stop_waiting();
+  taken_ = false;
+  state_.reset();
+  pause_ = {};
 }
 
 }  // namespace dbcache::store::sqlite

@@ -1,0 +1,107 @@
+#include "cli/acquire_arguments.hpp"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include <dbcache/errors.hpp>
+
+#include "cli/config_file.hpp"
+#include "cli/wait_line.hpp"
+
+namespace dbcache::cli {
+namespace {
+
+constexpr double most_seconds = 1e9;
+
+}  // namespace
+
+std::chrono::milliseconds seconds_of(const char* option, double seconds, double least) {
+  if (!(seconds >= least && seconds <= most_seconds)) {
+    throw InvalidArgument(
+        fmt::format("{}: {} is out of range, it is a number of seconds from {} to {:.0e}", option,
+                    seconds, least, most_seconds));
+  }
+  return std::chrono::ceil<std::chrono::milliseconds>(std::chrono::duration<double>(seconds));
+}
+
+void AcquireArguments::declare(Arguments& arguments) {
+  arguments.required("--config", "FILE", config_, "The configuration, a JSON object; -: stdin");
+  arguments.required("--create", "CMD", commands_.create,
+                     "Starts a cluster: gets the configuration on stdin, prints the id last");
+  arguments.optional("--check", "CMD", commands_.check,
+                     "Whether $DBCACHE_CLUSTER_ID runs: exit code 0 yes, 1 no");
+  arguments.optional("--terminate", "CMD", commands_.terminate,
+                     "Terminates $DBCACHE_CLUSTER_ID, or what $DBCACHE_IDEMPOTENCY_TOKEN left");
+  arguments.optional("--timeout", "S", timeout_, "Seconds to wait for a lease; default: 1800");
+  arguments.flag("--keep", keep_,
+                 "Keep the cluster for the next to use, until it expires; default");
+  arguments.flag("--hand-back", hand_back_, "Terminate the cluster when nobody holds it any more");
+  arguments.optional("--run", "NAME", run_,
+                     "The run that uses it: not handed back before that is over");
+  arguments.one_of("--on-create-failure", {"try-again", "fail"}, "WORD", on_create_failure_,
+                   "When another's create fails: try-again, or fail, too; default: try-again");
+  arguments.repeatable("--leave-out", "KEY", leave_out_,
+                       "A key that is not to count in config_hash; may be repeated");
+}
+
+void AcquireArguments::check() const {
+  if (keep_ && hand_back_) throw InvalidArgument("--keep and --hand-back exclude each other");
+  if (timeout_) seconds_of("--timeout", *timeout_, 0);
+  if (commands_.create.empty()) throw InvalidArgument("--create: an empty command");
+  // An unset variable of a script would say yes to every check, or terminate nothing.
+  if (commands_.check && commands_.check->empty()) {
+    throw InvalidArgument("--check: an empty command; leave the option out for none");
+  }
+  if (commands_.terminate && commands_.terminate->empty()) {
+    throw InvalidArgument("--terminate: an empty command; leave the option out for none");
+  }
+}
+
+ClusterConfig AcquireArguments::read_config(Terminal& terminal) const {
+  return cli::read_config(terminal, config_);
+}
+
+AcquireOptions AcquireArguments::options() const {
+  AcquireOptions options;
+  if (timeout_) options.timeout = seconds_of("--timeout", *timeout_, 0);
+  options.policy = hand_back_ ? HandBackPolicy::hand_back : HandBackPolicy::keep;
+  options.on_create_failure =
+      on_create_failure_ == "fail" ? OnCreateFailure::fail : OnCreateFailure::try_again;
+  options.run = run_;
+  options.hash.leave_out = leave_out_;
+  return options;
+}
+
+ClusterLease acquire_lease(Context& context, SharedClusters& clusters,
+                           const AcquireArguments& arguments, const ClusterConfig& config,
+                           SignalWatch& signals) {
+  WaitLine line(context.terminal());
+  AcquireOptions options = arguments.options();
+  options.stop = signals.stop();
+  options.on_wait = [&line](const WaitProgress& progress) { line.show(progress); };
+  const auto workshop = std::make_shared<Workshop>(
+      Workshop{.terminal = context.terminal(),
+               .signals = signals,
+               .database = context.manager().get_database_info(),
+               .make_room = [&line] { line.erase(); },
+               .deadline = std::chrono::steady_clock::now() + options.timeout,
+               .stop = options.stop});
+  ClusterLease lease =
+      clusters.acquire(config, make_lifecycle(arguments.commands(), workshop), options);
+  // The lease keeps the lifecycle, for when it is released: without these bounds.
+  workshop->make_room = {};
+  workshop->deadline = std::nullopt;
+  workshop->stop = {};
+  return lease;
+}
+
+std::optional<Timestamp> end_of_lease(SharedClusters& clusters, std::int64_t lease) {
+  const LeaseReport report = clusters.leases();
+  const auto found = std::find_if(report.leases.begin(), report.leases.end(),
+                                  [lease](const LeaseInfo& info) { return info.lease == lease; });
+  if (found == report.leases.end()) return std::nullopt;
+  return found->holder.until;
+}
+
+}  // namespace dbcache::cli

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <dbcache/shared_clusters.hpp>
+
+#include "cli/arguments.hpp"
+#include "cli/command.hpp"
+#include "cli/lifecycle.hpp"
+#include "cli/signals.hpp"
+
+namespace dbcache::cli {
+
+/// What every command takes that acquires a lease.
+class AcquireArguments {
+ public:
+  void declare(Arguments& arguments);
+
+  /// Of values that cannot be meant: throws InvalidArgument.
+  void check() const;
+
+  [[nodiscard]] ClusterConfig read_config(Terminal& terminal) const;
+  [[nodiscard]] const LifecycleCommands& commands() const noexcept { return commands_; }
+  [[nodiscard]] AcquireOptions options() const;
+
+ private:
+  std::string config_;
+  LifecycleCommands commands_;
+  std::optional<double> timeout_;
+  bool keep_ = false;
+  bool hand_back_ = false;
+  std::optional<std::string> run_;
+  std::string on_create_failure_ = "try-again";
+  std::vector<std::string> leave_out_;
+};
+
+/// For the end of their help.
+inline constexpr std::string_view lifecycle_notes =
+    "A CMD runs by /bin/sh, with DBCACHE_DATABASE set. Create has the configuration on stdin, and\n"
+    "DBCACHE_CONFIG_HASH, DBCACHE_IDEMPOTENCY_TOKEN (give it to Databricks), DBCACHE_CREATION, "
+    "and\n"
+    "DBCACHE_STARTED_CLUSTER_ID where a creator that died had started that one; it may record an "
+    "id\n"
+    "early with dbcache started.";
+
+/// Acquires with the CMDs of a command line, and says meanwhile for whom it waits. A signal
+/// cancels.
+ClusterLease acquire_lease(Context& context, SharedClusters& clusters,
+                           const AcquireArguments& arguments, const ClusterConfig& config,
+                           SignalWatch& signals);
+
+/// Of an option in seconds. Throws InvalidArgument for what is below `least`, or past centuries.
+std::chrono::milliseconds seconds_of(const char* option, double seconds, double least);
+
+/// When a lease that holds by a deadline ends.
+std::optional<Timestamp> end_of_lease(SharedClusters& clusters, std::int64_t lease);
+
+}  // namespace dbcache::cli

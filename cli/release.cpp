@@ -1,0 +1,95 @@
+#include <fmt/format.h>
+
+#include <dbcache/errors.hpp>
+#include <dbcache/json.hpp>
+#include <dbcache/shared_clusters.hpp>
+
+#include "cli/commands.hpp"
+#include "cli/lease_text.hpp"
+#include "cli/lifecycle.hpp"
+#include "cli/print.hpp"
+
+namespace dbcache::cli {
+namespace {
+
+class Release final : public Command {
+ public:
+  [[nodiscard]] Description describe() const override {
+    return {"release", Group::leases, "End a lease; one that has ended already is no error",
+            "dbcache release 17 --terminate ./terminate.sh"};
+  }
+
+  void declare(Arguments& arguments) override {
+    arguments.required("LEASE", lease_, "Its number, as dbcache acquire printed it");
+    arguments.optional("--terminate", "CMD", terminate_,
+                       "Terminates $DBCACHE_CLUSTER_ID, if it is to be handed back now");
+  }
+
+  ExitCode run(Context& context) override {
+    if (terminate_ && terminate_->empty()) {
+      throw InvalidArgument("--terminate: an empty command; leave the option out for none");
+    }
+    const HeldSignals held;
+    SignalWatch signals(held);
+    ClusterLifecycle lifecycle;
+    if (terminate_) {
+      lifecycle.terminate = make_terminate(
+          *terminate_,
+          std::make_shared<Workshop>(Workshop{.terminal = context.terminal(),
+                                              .signals = signals,
+                                              .database = context.manager().get_database_info()}));
+    }
+    const ReleaseReport report = end(context, lifecycle);
+    if (context.json()) {
+      context.print_json(to_json(report));
+    } else {
+      print(context, report);
+    }
+    report_debt(context, report);
+    // Without a --terminate the debt is what was asked for.
+    return terminate_ && report.owed && !report.settled ? ExitCode::failed : ExitCode::done;
+  }
+
+ private:
+  [[nodiscard]] ReleaseReport end(Context& context, const ClusterLifecycle& lifecycle) const {
+    try {
+      return SharedClusters(context.manager()).release_lease(lease_, lifecycle);
+    } catch (const NotFound&) {
+      return {};
+    }
+  }
+
+  void print(Context& context, const ReleaseReport& report) const {
+    std::ostream& out = context.out();
+    if (report.of_surrounding_run) {
+      out << "lease " << lease_
+          << " is that of the dbcache run around this process, and ends with it: nothing to "
+             "release\n";
+      return;
+    }
+    if (!report.was_held) {
+      out << "there is no lease " << lease_ << " (any more): nothing to release\n";
+      return;
+    }
+    out << "released lease " << lease_;
+    if (!report.was_last) {
+      out << ": " << count_of(report.usage_count, "use", "uses") << " left";
+    } else if (!report.owed) {
+      out << ", the last: its cluster is kept";
+    } else if (report.settled) {
+      out << ", the last: terminated " << escape(*report.owed);
+    } else {
+      out << ", the last: the termination of " << escape(*report.owed) << " is owed";
+    }
+    out << '\n';
+  }
+
+  std::int64_t lease_ = 0;
+  std::optional<std::string> terminate_;
+};
+
+}  // namespace
+
+CommandPointer make_release() { return std::make_unique<Release>(); }
+
+}  // namespace dbcache::cli

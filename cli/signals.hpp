@@ -1,0 +1,109 @@
+#pragma once
+
+#include <csignal>
+#include <mutex>
+#include <stop_token>
+#include <thread>
+
+#include "cli/descriptor.hpp"
+
+namespace dbcache::cli {
+
+class Program;
+
+/// Holds back the signals that ask a program to end (SIGINT, SIGTERM, SIGHUP, SIGQUIT) from this
+/// thread and from those that it starts meanwhile, so that a SignalWatch gets them: to be made
+/// before the library starts a thread. Those that the caller set to be ignored (nohup, a script's
+/// background job) stay ignored.
+class HeldSignals {
+ public:
+  HeldSignals();
+  ~HeldSignals();
+  HeldSignals(const HeldSignals&) = delete;
+  HeldSignals& operator=(const HeldSignals&) = delete;
+
+  [[nodiscard]] const sigset_t& held() const noexcept { return held_; }
+  /// The mask that child processes are to have.
+  [[nodiscard]] const sigset_t& before() const noexcept { return before_; }
+
+ private:
+  sigset_t held_{};
+  sigset_t before_{};
+  bool children_were_ignored_;
+};
+
+/// A descriptor that the held signals are read from.
+Descriptor open_signals(const HeldSignals& held);
+
+struct Signal {
+  int number = 0;  ///< 0: there was none.
+  bool from_terminal = false;
+
+  explicit operator bool() const noexcept { return number != 0; }
+};
+
+Signal read_signal(const Descriptor& signals);
+
+class SignalReceiver;
+
+/// Takes the held signals, in a thread of its own: the first is a request to end what waits, and
+/// each goes to the receiver, if there is one.
+class SignalWatch {
+ public:
+  /// `hang_up`: a socket; once its other end is closed, that is a request to end, too.
+  explicit SignalWatch(const HeldSignals& held, int hang_up = -1);
+  ~SignalWatch();
+  SignalWatch(const SignalWatch&) = delete;
+  SignalWatch& operator=(const SignalWatch&) = delete;
+
+  /// Asked to stop by the first signal.
+  [[nodiscard]] std::stop_token stop() const { return source_.get_token(); }
+  /// Readable from the first signal on.
+  [[nodiscard]] int signalled_descriptor() const noexcept { return signalled_.number(); }
+  /// The first signal, or 0.
+  [[nodiscard]] int first() const;
+
+  [[nodiscard]] const sigset_t& mask_of_children() const noexcept { return mask_; }
+
+ private:
+  friend class SignalReceiver;
+  void watch(int hang_up);
+  void take(Signal signal);
+
+  sigset_t mask_;
+  Descriptor signals_;
+  Descriptor signalled_ = Descriptor();
+  Descriptor quit_ = Descriptor();
+  std::stop_source source_;
+  mutable std::mutex mutex_;
+  int first_ = 0;
+  SignalReceiver* receiver_ = nullptr;
+  std::jthread thread_;
+};
+
+/// Has the signals that come from now on, and gives them to a program: the first as it is, unless
+/// the terminal has sent it there already; the second kills. One at a time.
+class SignalReceiver {
+ public:
+  explicit SignalReceiver(SignalWatch& watch);
+  ~SignalReceiver();
+  SignalReceiver(const SignalReceiver&) = delete;
+  SignalReceiver& operator=(const SignalReceiver&) = delete;
+
+  /// What came before the program was there is given to it now. The program must not be reaped
+  /// before the receiver is gone.
+  void is(const Program& program);
+
+  [[nodiscard]] bool got_any() const;
+
+ private:
+  friend class SignalWatch;
+  void take(Signal signal);
+
+  SignalWatch& watch_;
+  const Program* program_ = nullptr;
+  int kept_ = 0;
+  int count_ = 0;
+};
+
+}  // namespace dbcache::cli

@@ -1,0 +1,71 @@
+#include "cli/wait_line.hpp"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "cli/print.hpp"
+
+namespace dbcache::cli {
+namespace {
+
+constexpr std::string_view to_line_start_and_erase = "\r\x1b[K";
+
+std::string_view doing(WaitProgress::For waits_for) {
+  switch (waits_for) {
+    case WaitProgress::For::creator:
+      return "creates the cluster";
+    case WaitProgress::For::checker:
+      return "checks the cluster";
+  }
+  return "";
+}
+
+}  // namespace
+
+void WaitLine::show(const WaitProgress& progress) {
+  const std::string who = fmt::format("waiting: {} {}", escape(holder_text(progress.holder)),
+                                      doing(progress.waits_for));
+  if (!terminal_.err_is_terminal) {
+    if (who != said_) complain(terminal_, who);
+    said_ = who;
+    return;
+  }
+  drawn_ = true;
+  terminal_.err << to_line_start_and_erase
+                << fmt::format("{}, for {} now (waited {})", who,
+                               duration_text(now() - progress.since),
+                               duration_text(progress.waited))
+                << std::flush;
+}
+
+void WaitLine::erase() {
+  if (drawn_) terminal_.err << to_line_start_and_erase << std::flush;
+  drawn_ = false;
+}
+
+Timestamp WaitLine::now() const {
+  if (terminal_.clock) return terminal_.clock();
+  return std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now());
+}
+
+std::string duration_text(std::chrono::microseconds duration) {
+  using namespace std::chrono;
+  // Clocks of two machines may differ.
+  const auto whole = std::max(floor<seconds>(duration), seconds{0});
+  const auto minutes_of = floor<minutes>(whole);
+  const auto hours_of = floor<hours>(whole);
+  if (whole < minutes{1}) return fmt::format("{} s", whole.count());
+  if (whole < hours{1}) {
+    return fmt::format("{} min {} s", minutes_of.count(), (whole - minutes_of).count());
+  }
+  return fmt::format("{} h {} min", hours_of.count(), (minutes_of - hours_of).count());
+}
+
+std::string holder_text(const HolderInfo& holder) {
+  std::string text = fmt::format("pid {} on {}", holder.pid, holder.host);
+  if (holder.label && !holder.label->empty()) text += ", label " + *holder.label;
+  return text;
+}
+
+}  // namespace dbcache::cli

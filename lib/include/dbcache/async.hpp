@@ -1,0 +1,201 @@
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <utility>
+#include <vector>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/associated_cancellation_slot.hpp>
+#include <boost/asio/associated_executor.hpp>
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/dispatch.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include <dbcache/cache_manager.hpp>
+#include <dbcache/errors.hpp>
+#include <dbcache/export.hpp>
+#include <dbcache/history.hpp>
+#include <dbcache/shared_clusters.hpp>
+
+/// Shared clusters for programs on Boost.Asio. Not a part of dbcache.hpp, since Asio takes its time
+/// to compile.
+namespace dbcache {
+
+/// Where the blocking parts of asynchronous operations run: each on a thread of its own, since the
+/// functions of a lifecycle may take minutes, and one may wait for another of the same process.
+/// Thread-safe.
+class DBCACHE_EXPORT AsyncWorkers {
+ public:
+  AsyncWorkers();
+  /// Stops the operations that still run, and waits for them: as long as a `create` takes.
+  ~AsyncWorkers();
+  AsyncWorkers(const AsyncWorkers&) = delete;
+  AsyncWorkers& operator=(const AsyncWorkers&) = delete;
+
+  /// Runs `work` on a thread. The token is stopped by the destructor. `work` must not throw.
+  void run(std::function<void(std::stop_token)> work);
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+namespace detail {
+
+/// One operation under way: what stops it, and its deadline on the executor.
+struct AsyncOperation {
+  explicit AsyncOperation(const boost::asio::any_io_executor& executor) : timer(executor) {}
+
+  std::stop_source stop;
+  std::atomic<bool> timed_out = false;
+  boost::asio::steady_timer timer;
+};
+
+/// Starts `block` on a worker and completes `handler`, on its executor, with what it returns or
+/// throws. `block` gets a token that is stopped by cancellation, by the deadline, and with the
+/// workers.
+template <class Result, class Handler, class Block>
+void run_async(const boost::asio::any_io_executor& executor,
+               const std::shared_ptr<AsyncWorkers>& workers, Handler handler,
+               std::optional<std::chrono::milliseconds> timeout, std::stop_token callers,
+               Block block) {
+  namespace asio = boost::asio;
+  auto operation = std::make_shared<AsyncOperation>(executor);
+  auto slot = asio::get_associated_cancellation_slot(handler);
+  if (slot.is_connected()) {
+    slot.assign([weak = std::weak_ptr(operation)](asio::cancellation_type) {
+      if (const auto alive = weak.lock()) alive->stop.request_stop();
+    });
+  }
+  if (timeout) {
+    // A longer one than the timer can tell is for ever.
+    constexpr std::chrono::milliseconds longest = std::chrono::years{100};
+    operation->timer.expires_after(std::min(*timeout, longest));
+    operation->timer.async_wait([operation](const boost::system::error_code& error) {
+      if (error) return;
+      operation->timed_out = true;
+      operation->stop.request_stop();
+    });
+  }
+  auto handler_executor = asio::get_associated_executor(handler, executor);
+  // Kept on the heap: a std::function wants what it holds to be copyable, and handlers need not be.
+  auto completion = std::make_shared<Handler>(std::move(handler));
+  workers->run([operation, executor, handler_executor, completion, callers = std::move(callers),
+                block = std::move(block), work = asio::make_work_guard(executor),
+                handler_work = asio::make_work_guard(handler_executor)](
+                   const std::stop_token& ending) mutable {
+    std::exception_ptr error;
+    auto result = std::make_shared<Result>();
+    {
+      const auto stop = [operation] { operation->stop.request_stop(); };
+      const std::stop_callback on_end(ending, stop);
+      const std::stop_callback on_callers(callers, stop);
+      try {
+        *result = block(operation->stop.get_token(), operation->timed_out);
+      } catch (...) {
+        error = std::current_exception();
+      }
+    }
+    // The timer and the slot belong to the executors, not to this thread.
+    asio::post(executor, [operation] { operation->timer.cancel(); });
+    asio::post(handler_executor, [completion, error, result]() mutable {
+      Handler finished = std::move(*completion);
+      completion.reset();
+      asio::get_associated_cancellation_slot(finished).clear();
+      std::move(finished)(error, std::move(*result));
+    });
+  });
+}
+
+}  // namespace detail
+
+/// The operations of SharedClusters and of the log, asynchronously, for any completion token: a
+/// callback, boost::asio::use_future, boost::asio::use_awaitable in a C++20 coroutine. Completion
+/// is on the handler's associated executor, else the one given here; nothing blocks there. Each
+/// operation can be cancelled through its cancellation slot, and then throws Cancelled.
+///
+///     dbcache::AsyncClusters shared(io.get_executor());
+///     dbcache::ClusterLease lease =
+///         co_await shared.async_acquire(config, lifecycle, {}, boost::asio::use_awaitable);
+///
+/// The functions of the lifecycle run on a thread that the object makes. Thread-safe.
+class AsyncClusters {
+ public:
+  explicit AsyncClusters(boost::asio::any_io_executor executor, Options options = {})
+      : executor_(std::move(executor)),
+        manager_(std::make_shared<CacheManager>(std::move(options))),
+        clusters_(std::make_shared<SharedClusters>(*manager_)) {}
+
+  [[nodiscard]] boost::asio::any_io_executor get_executor() const { return executor_; }
+
+  /// The same database, for calls that block.
+  [[nodiscard]] CacheManager& manager() noexcept { return *manager_; }
+  [[nodiscard]] SharedClusters& clusters() noexcept { return *clusters_; }
+
+  /// SharedClusters::acquire. Completes with (std::exception_ptr, ClusterLease). The timeout is a
+  /// timer of the executor.
+  template <class CompletionToken>
+  auto async_acquire(ClusterConfig config, ClusterLifecycle lifecycle, AcquireOptions options,
+                     CompletionToken&& token) {
+    return boost::asio::async_initiate<CompletionToken, void(std::exception_ptr, ClusterLease)>(
+        [executor = executor_, workers = workers_, clusters = clusters_](
+            auto handler, ClusterConfig for_config, ClusterLifecycle with, AcquireOptions given) {
+          const std::stop_token callers = given.stop;
+          const auto timeout = given.timeout;
+          detail::run_async<ClusterLease>(
+              executor, workers, std::move(handler), timeout, callers,
+              [clusters, for_config = std::move(for_config), with = std::move(with),
+               given = std::move(given)](std::stop_token stop,
+                                         const std::atomic<bool>& timed_out) mutable {
+                given.stop = std::move(stop);
+                try {
+                  return clusters->acquire(for_config, with, given);
+                } catch (const Cancelled&) {
+                  if (!timed_out) throw;
+                  throw Timeout(
+                      "no cluster for this configuration in time; wait longer, or see "
+                      "dbcache leases");
+                }
+              });
+        },
+        token, std::move(config), std::move(lifecycle), std::move(options));
+  }
+
+  /// CacheManager::wait_for_events: completes with (std::exception_ptr, std::vector<RecordedEvent>)
+  /// once there are events at `from_position` or after it. Ask for the last one's position + 1
+  /// next.
+  template <class CompletionToken>
+  auto async_watch(std::int64_t from_position, CompletionToken&& token) {
+    return boost::asio::async_initiate<CompletionToken,
+                                       void(std::exception_ptr, std::vector<RecordedEvent>)>(
+        [executor = executor_, workers = workers_, manager = manager_](auto handler,
+                                                                       std::int64_t from) {
+          detail::run_async<std::vector<RecordedEvent>>(
+              executor, workers, std::move(handler), std::nullopt, {},
+              [manager, from](std::stop_token stop, const std::atomic<bool>&) {
+                return manager->wait_for_events(from,
+                                                {.timeout = std::nullopt, .stop = std::move(stop)});
+              });
+        },
+        token, from_position);
+  }
+
+ private:
+  boost::asio::any_io_executor executor_;
+  std::shared_ptr<CacheManager> manager_;
+  std::shared_ptr<SharedClusters> clusters_;
+  std::shared_ptr<AsyncWorkers> workers_ = std::make_shared<AsyncWorkers>();
+};
+
+}  // namespace dbcache

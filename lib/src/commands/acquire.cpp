@@ -1,0 +1,253 @@
+#include <algorithm>
+#include <utility>
+
+#include "commands/clusters.hpp"
+#include "commands/leases.hpp"
+#include "commands/terminations.hpp"
+
+// How an acquire comes to its cluster: join, wait, check, or create.
+namespace dbcache::commands {
+namespace {
+
+using projections::EntryOrigin;
+using projections::Share;
+using Turn = AcquireStep::Turn;
+
+/// Becomes the creator: of a new entry, or in the place of one who failed or died.
+Decision<AcquireStep> create(const Acquire& command, const std::optional<RegistryEntry>& entry,
+                             const std::optional<Share>& share, const Present& present,
+                             Events events = {}) {
+  AcquireStep step;
+  step.turn = Turn::create;
+  step.idempotency_token = command.new_token;
+  if (entry && share && share->origin == EntryOrigin::acquired && share->created) {
+    // The entry was ready before someone marked it otherwise: its token stands for that cluster.
+    drop_entry(*entry, events::EntryRemovalReason::handed_back, events::OwedReason::superseded,
+               present.rows, present.now, events);
+  } else if (entry && share && share->origin == EntryOrigin::acquired &&
+             (entry->cluster_id || share->idempotency_token)) {
+    const auto debt =
+        present.rows.debt(entry->cluster_id ? *entry->cluster_id : *share->idempotency_token);
+    if (debt && debt->attempts == 0) {
+      events.emplace_back(
+          events::TerminationCancelled{debt->subject, events::CancelReason::taken_over});
+    }
+    // What failed and is owed no longer was settled, or someone has it in his own hands.
+    const bool goes_on = debt ? debt->attempts == 0 : entry->status != RegistryStatus::failed;
+    if (goes_on) {
+      // The token is gone once a termination of what it stands for began.
+      if (share->idempotency_token) step.idempotency_token = *share->idempotency_token;
+      step.cluster_id = entry->cluster_id;
+    }
+  }
+  // Documented uses end with the creation that they waited for.
+  events.emplace_back(events::CreationStarted{command.config_hash, command.holder,
+                                              step.idempotency_token, step.cluster_id, command.host,
+                                              present.now, 1});
+  return {std::move(events), std::move(step)};
+}
+
+Decision<AcquireStep> wait_for(Turn turn, const Holder& holder, Timestamp since,
+                               std::optional<std::int64_t> creation = std::nullopt) {
+  AcquireStep step;
+  step.turn = turn;
+  step.awaited = holder;
+  step.since = since;
+  step.creation = creation;
+  return {{}, std::move(step)};
+}
+
+/// A lease on a cluster that is there, and the access that it counts as.
+void grant(const Acquire& command, const std::string& cluster_id, std::int64_t usage_count,
+           const Present& present, Events& events) {
+  events.emplace_back(events::LeaseGranted{command.config_hash, cluster_id, command.holder,
+                                           command.policy, command.run, present.now, false,
+                                           command.host, std::nullopt, usage_count});
+  if (const auto row = present.rows.cluster(cluster_id)) {
+    events.emplace_back(
+        events::ClusterAccessed{cluster_id, present.now, one_more(row->access_count)});
+  }
+}
+
+/// The host of a configuration whose entry was taken away, as what is owed of it tells.
+std::optional<std::string> host_of(const std::string& config_hash,
+                                   const projections::TableReader& rows) {
+  for (const projections::Debt& debt : rows.debts()) {
+    if (debt.config_hash == config_hash && debt.host) return debt.host;
+  }
+  return std::nullopt;
+}
+
+/// A token that no creation has any more: else it may stand for another cluster by now.
+std::optional<std::string> unused(const std::string& token, const projections::TableReader& rows) {
+  const auto shares = rows.shares();
+  const bool used = std::any_of(shares.begin(), shares.end(), [&](const Share& share) {
+    return share.idempotency_token == token;
+  });
+  return used || token.empty() ? std::nullopt : std::optional(token);
+}
+
+Decision<AcquireStep> join_or_await_creation(const Acquire& command, const RegistryEntry& entry,
+                                             const std::optional<Share>& share,
+                                             const Present& present) {
+  if (share && share->creation && share->worker) {
+    return wait_for(Turn::wait_for_creator, *share->worker, entry.creation_time, share->creation);
+  }
+  if (const auto worker = documented_creator(entry, share, present)) {
+    return wait_for(Turn::wait_for_creator, *worker, entry.creation_time);
+  }
+  return create(command, entry, share, present);
+}
+
+Decision<AcquireStep> join_ready(const Acquire& command, const RegistryEntry& entry,
+                                 const std::optional<Share>& share, const Present& present) {
+  const std::string& cluster_id = *entry.cluster_id;
+  const auto debt = present.rows.debt(cluster_id);
+  const auto row = present.rows.cluster(cluster_id);
+  const bool held = is_cluster_held(cluster_id, present.rows);
+  const bool expired = row && row->expiry_time <= present.now;
+  const bool being_terminated = debt && debt->attempts > 0;
+  if (!held && (expired || being_terminated)) {
+    Events events;
+    drop_entry(
+        entry,
+        expired ? events::EntryRemovalReason::expired : events::EntryRemovalReason::terminated,
+        expired ? events::OwedReason::expired : events::OwedReason::handed_back, present.rows,
+        present.now, events);
+    const bool owned = share && share->origin == EntryOrigin::acquired;
+    if (expired && !owned) {
+      events.emplace_back(events::ClusterExpired{row->cluster_id, row->expiry_time});
+    }
+    return create(command, std::nullopt, std::nullopt, present, std::move(events));
+  }
+  if (!held && command.checks && command.checked != cluster_id) {
+    if (share && share->check && share->checker) {
+      return wait_for(Turn::wait_for_checker, *share->checker, present.now);
+    }
+    AcquireStep step;
+    step.turn = Turn::check;
+    step.cluster_id = cluster_id;
+    return {{events::CheckStarted{entry.config_hash, cluster_id, command.holder}}, std::move(step)};
+  }
+  Decision<AcquireStep> decision;
+  if (debt) reclaim(cluster_id, present.rows, decision.events);
+  grant(command, cluster_id, one_more(entry.usage_count), present, decision.events);
+  decision.result.cluster_id = cluster_id;
+  return decision;
+}
+
+}  // namespace
+
+Decision<AcquireStep> decide(const Acquire& command, const Present& present) {
+  const auto entry = present.rows.entry(command.config_hash);
+  if (command.fixed_cluster) {
+    Decision<AcquireStep> decision;
+    reclaim(*command.fixed_cluster, present.rows, decision.events);
+    grant(command, *command.fixed_cluster, entry ? one_more(entry->usage_count) : 1, present,
+          decision.events);
+    decision.result.cluster_id = command.fixed_cluster;
+    return decision;
+  }
+  const auto share = present.rows.share(command.config_hash);
+  if (!entry) return create(command, entry, share, present);
+  if (entry->status == RegistryStatus::creating) {
+    return join_or_await_creation(command, *entry, share, present);
+  }
+  if (entry->status == RegistryStatus::ready && entry->cluster_id) {
+    return join_ready(command, *entry, share, present);
+  }
+  if (command.fails_with) {
+    const auto debts = present.rows.debts();
+    // One that died told nobody why; what he began is gone on with.
+    const bool died = std::any_of(debts.begin(), debts.end(), [&](const projections::Debt& debt) {
+      return debt.config_hash == command.config_hash && debt.reason == "creator_died" &&
+             debt.owed_at >= entry->creation_time;
+    });
+    if (!died) {
+      AcquireStep step;
+      step.turn = Turn::creation_failed;
+      step.error = entry->error_message.value_or("the cluster could not be created");
+      return {{}, std::move(step)};
+    }
+  }
+  return create(command, entry, share, present);
+}
+
+Decision<CreatorOutcome> decide(const RecordStarted& command, const Present& present) {
+  const auto entry = present.rows.entry(command.config_hash);
+  const auto share = present.rows.share(command.config_hash);
+  Decision<CreatorOutcome> decision;
+  if (!entry || !share || share->creation != command.creation) {
+    decision.result.stale = true;
+    owe_unless_named(
+        {command.cluster_id, unused(command.idempotency_token, present.rows), command.config_hash,
+         share ? share->host : host_of(command.config_hash, present.rows),
+         events::OwedReason::superseded},
+        present.rows, present.now, decision.events);
+    return decision;
+  }
+  if (entry->cluster_id == command.cluster_id) return decision;
+  reclaim(command.cluster_id, present.rows, decision.events);
+  if (entry->cluster_id) {
+    // Without the token: that is the new cluster's by now.
+    owe_unless_others_name({entry->cluster_id, std::nullopt, entry->config_hash, share->host,
+                            events::OwedReason::superseded},
+                           present.rows, present.now, decision.events);
+  }
+  decision.events.emplace_back(events::RegistryStatusChanged{command.config_hash, entry->status,
+                                                             RegistryStatus::creating,
+                                                             command.cluster_id, std::nullopt});
+  return decision;
+}
+
+Decision<CreatorOutcome> decide(const FinishCreation& command, const Present& present) {
+  const std::string& cluster_id = command.input.cluster_id;
+  const auto entry = present.rows.entry(command.config_hash);
+  const auto share = present.rows.share(command.config_hash);
+  Decision<CreatorOutcome> decision;
+  if (!entry || !share || share->creation != command.creation) {
+    decision.result.stale = true;
+    owe_unless_named({cluster_id, unused(command.idempotency_token, present.rows),
+                      command.config_hash, command.host, events::OwedReason::superseded},
+                     present.rows, present.now, decision.events);
+    return decision;
+  }
+  Events& events = decision.events;
+  if (entry->cluster_id && entry->cluster_id != cluster_id) {
+    // Without the token: that is the new cluster's by now.
+    owe_unless_others_name({entry->cluster_id, std::nullopt, entry->config_hash, share->host,
+                            events::OwedReason::superseded},
+                           present.rows, present.now, events);
+  }
+  // The documented calls speak of one active cluster: what they see must not change under them.
+  const auto cached = active_cluster(present.rows, present.now);
+  const bool active = !cached || cached->cluster_id == cluster_id;
+  CacheCluster caching{command.input, command.default_expiry, active};
+  caching.input.is_shared = true;
+  const Events caches = decide(caching, present.rows, present.now);
+  events.insert(events.end(), caches.begin(), caches.end());
+  events.emplace_back(events::RegistryStatusChanged{
+      command.config_hash, entry->status, RegistryStatus::ready, cluster_id, std::nullopt});
+  events.emplace_back(events::LeaseGranted{command.config_hash, cluster_id, command.holder,
+                                           command.policy, command.run, present.now, true,
+                                           command.host, command.creation, entry->usage_count});
+  events.emplace_back(events::ClusterAccessed{cluster_id, present.now, 2});
+  return decision;
+}
+
+Events decide(const FailCreation& command, const Present& present) {
+  const auto entry = present.rows.entry(command.config_hash);
+  const auto share = present.rows.share(command.config_hash);
+  if (!entry || !share || share->creation != command.creation) return {};
+  Events events{
+      events::RegistryStatusChanged{command.config_hash, entry->status, RegistryStatus::failed,
+                                    entry->cluster_id, command.error},
+      events::LeaseReleased{command.config_hash, command.creation, entry->cluster_id, std::nullopt,
+                            std::max<std::int64_t>(entry->usage_count - 1, 0)}};
+  owe_unless_others_name({entry->cluster_id, share->idempotency_token, command.config_hash,
+                          share->host, events::OwedReason::creation_failed},
+                         present.rows, present.now, events);
+  return events;
+}
+
+}  // namespace dbcache::commands

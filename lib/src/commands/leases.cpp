@@ -1,0 +1,147 @@
+#include "commands/leases.hpp"
+
+#include <algorithm>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include <dbcache/errors.hpp>
+
+#include "commands/terminations.hpp"
+
+namespace dbcache::commands {
+namespace {
+
+using projections::EntryOrigin;
+
+/// The ready entries of a cluster, whoever made them.
+std::vector<RegistryEntry> entries_of(const std::string& cluster_id,
+                                      const projections::TableReader& rows) {
+  auto entries = rows.entries();
+  std::erase_if(entries, [&](const RegistryEntry& entry) {
+    return entry.cluster_id != cluster_id || entry.status != RegistryStatus::ready;
+  });
+  return entries;
+}
+
+/// The cluster is no more: row, leases and entries go.
+void lose_cluster(const std::string& cluster_id, const Present& present, Events& events) {
+  const auto entries = entries_of(cluster_id, present.rows);
+  for (const RegistryEntry& entry : entries) {
+    lose_leases(entry, events::LeaseLossReason::cluster_lost, present.rows, events);
+  }
+  if (present.rows.cluster(cluster_id)) {
+    events.emplace_back(events::ClusterRemoved{cluster_id, events::ClusterRemovalReason::lost});
+  }
+  for (const RegistryEntry& entry : entries) {
+    events.emplace_back(
+        events::RegistryEntryRemoved{entry.config_hash, events::EntryRemovalReason::lost});
+  }
+}
+
+}  // namespace
+
+Decision<LeaseEnded> decide(const EndLease& command, const Present& present) {
+  Decision<LeaseEnded> decision;
+  const auto lease = present.rows.lease(command.lease);
+  if (!lease) return decision;
+  const auto entry = present.rows.entry(lease->config_hash);
+  LeaseEnded& ended = decision.result;
+  ended.was_held = true;
+  ended.config_hash = lease->config_hash;
+  ended.cluster_id = lease->cluster_id;
+  ended.usage_count = entry ? std::max<std::int64_t>(entry->usage_count - 1, 0) : 0;
+  ended.was_last = entry && usage_of(*entry, present.rows).leases == 1;
+  decision.events.emplace_back(events::LeaseReleased{
+      lease->config_hash, lease->id, lease->cluster_id, lease->policy, ended.usage_count});
+  return decision;
+}
+
+Events decide(const RenewLease& command, const Present& present) {
+  const auto lease = present.rows.lease(command.lease);
+  if (!lease) {
+    if (command.convert) throw LeaseLost(fmt::format("the lease {} has ended", command.lease));
+    throw NotFound(fmt::format("there is no lease {}; it has ended, or never was (dbcache leases)",
+                               command.lease));
+  }
+  if (!lease->holder.until && !command.convert) {
+    throw InvalidArgument(
+        fmt::format("the lease {} is held by the process {} on {}, for as long as that lives: it "
+                    "has no deadline to renew",
+                    command.lease, lease->holder.process.pid, lease->holder.host));
+  }
+  return {events::LeaseRenewed{lease->config_hash, lease->id, command.until}};
+}
+
+Events decide(const NoteUse& command, const Present& present) {
+  const auto lease = present.rows.lease(command.lease);
+  if (!lease) {
+    throw LeaseLost(
+        fmt::format("the lease {} has ended: what uses its cluster needs another", command.lease));
+  }
+  return {events::ClusterUsed{lease->cluster_id, lease->id, command.by}};
+}
+
+Decision<CheckBegun> decide(const BeginCheck& command, const Present& present) {
+  Decision<CheckBegun> decision;
+  const auto lease = present.rows.lease(command.lease);
+  if (!lease) {
+    decision.result.lease_ended = true;
+    return decision;
+  }
+  if (const auto share = present.rows.share(lease->config_hash);
+      share && share->check && share->checker) {
+    decision.result.awaited = share->checker;
+    return decision;
+  }
+  decision.result.begun = true;
+  decision.events.emplace_back(
+      events::CheckStarted{lease->config_hash, lease->cluster_id, command.holder});
+  return decision;
+}
+
+Events decide(const AnswerCheck& command, const Present& present) {
+  const auto share = present.rows.share(command.config_hash);
+  const auto entry = present.rows.entry(command.config_hash);
+  if (!share || share->check != command.check || !entry) return {};
+  Events events{events::CheckAnswered{command.config_hash, command.cluster_id, command.check,
+                                      command.answer, command.error}};
+  if (command.answer == events::CheckAnswer::dead && entry->status == RegistryStatus::ready &&
+      entry->cluster_id == command.cluster_id) {
+    lose_cluster(command.cluster_id, present, events);
+  }
+  return events;
+}
+
+Decision<bool> decide(const BelieveDead& command, const Present& present) {
+  const auto lease = present.rows.lease(command.lease);
+  if (!lease) return {};
+  const auto entry = present.rows.entry(lease->config_hash);
+  if (!entry) return {};
+  Decision<bool> decision{{}, true};
+  lose_cluster(lease->cluster_id, present, decision.events);
+  for (const RegistryEntry& named : entries_of(lease->cluster_id, present.rows)) {
+    const auto share = present.rows.share(named.config_hash);
+    if (!share || share->origin != EntryOrigin::acquired) continue;
+    owe({lease->cluster_id, share->idempotency_token, named.config_hash, share->host,
+         events::OwedReason::reported_dead},
+        present.rows, present.now, decision.events);
+    break;
+  }
+  return decision;
+}
+
+Events decide(const JoinRun& command, const Present& present) {
+  return {events::RunJoined{command.run, command.kind, command.name, command.holder, present.now}};
+}
+
+Events decide(const LeaveRun& command, const Present& present) {
+  const auto participants = present.rows.participants();
+  const auto found =
+      std::find_if(participants.begin(), participants.end(),
+                   [&](const auto& participant) { return participant.id == command.participant; });
+  if (found == participants.end()) return {};
+  return {events::RunLeft{found->run, found->id, events::RunLeftReason::left}};
+}
+
+}  // namespace dbcache::commands

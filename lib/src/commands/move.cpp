@@ -1,0 +1,45 @@
+#include "commands/move.hpp"
+
+#include <fmt/format.h>
+
+#include "commands/leases.hpp"
+
+namespace dbcache::commands {
+namespace {
+
+std::string by(const Holder& holder) {
+  const std::string host = holder.host.empty() ? "" : " on " + holder.host;
+  return fmt::format("pid {}{}", holder.process.pid, host);
+}
+
+}  // namespace
+
+std::vector<std::string> held_by_the_living(const Present& present) {
+  std::vector<std::string> held;
+  for (const projections::Lease& lease : present.rows.leases()) {
+    held.push_back(
+        fmt::format("the lease {} on {} ({})", lease.id, lease.cluster_id, by(lease.holder)));
+  }
+  for (const RegistryEntry& entry : present.rows.entries()) {
+    const auto share = present.rows.share(entry.config_hash);
+    if (share && share->creation && share->worker) {
+      held.push_back(fmt::format("the creation {} ({})", *share->creation, by(*share->worker)));
+    } else if (const auto worker = documented_creator(entry, share, present)) {
+      held.push_back(fmt::format("the creation of '{}' ({})", entry.config_hash, by(*worker)));
+    }
+    if (share && share->check && share->checker) {
+      held.push_back(fmt::format("the check {} ({})", *share->check, by(*share->checker)));
+    }
+  }
+  for (const projections::Debt& debt : present.rows.debts()) {
+    if (!debt.termination || !debt.terminator) continue;
+    held.push_back(fmt::format("the termination of {} ({})", debt.subject, by(*debt.terminator)));
+  }
+  for (const projections::Participant& participant : present.rows.participants()) {
+    held.push_back(
+        fmt::format("a place in the run {} ({})", participant.run, by(participant.holder)));
+  }
+  return held;
+}
+
+}  // namespace dbcache::commands

@@ -1,0 +1,116 @@
+#include "commands/terminations.hpp"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include <dbcache/errors.hpp>
+
+namespace dbcache::commands {
+
+using projections::Debt;
+using projections::Lease;
+using projections::TableReader;
+
+void owe(Owed owed, const projections::TableReader& rows, Timestamp now, Events& events) {
+  std::string subject =
+      owed.cluster_id ? *owed.cluster_id : owed.idempotency_token.value_or(std::string());
+  const bool decided = std::any_of(events.begin(), events.end(), [&](const events::Event& event) {
+    const auto* debt = std::get_if<events::TerminationOwed>(&event);
+    return debt != nullptr && debt->subject == subject;
+  });
+  if (subject.empty() || decided || rows.debt(subject)) return;
+  events.emplace_back(events::TerminationOwed{
+      std::move(subject), std::move(owed.cluster_id), std::move(owed.idempotency_token),
+      std::move(owed.config_hash), std::move(owed.host), owed.reason, now});
+}
+
+void owe_unless_named(Owed owed, const projections::TableReader& rows, Timestamp now,
+                      Events& events) {
+  if (owed.cluster_id && is_named(*owed.cluster_id, "", rows)) return;
+  owe(std::move(owed), rows, now, events);
+}
+
+void owe_unless_others_name(Owed owed, const projections::TableReader& rows, Timestamp now,
+                            Events& events) {
+  if (owed.cluster_id && others_keep(*owed.cluster_id, owed.config_hash, rows, events)) return;
+  owe(std::move(owed), rows, now, events);
+}
+
+bool others_keep(const std::string& cluster_id, const std::string& but, const TableReader& rows,
+                 const Events& events) {
+  const auto goes = [&](const std::string& config_hash) {
+    return std::any_of(events.begin(), events.end(), [&](const events::Event& event) {
+      const auto* removed = std::get_if<events::RegistryEntryRemoved>(&event);
+      return removed != nullptr && removed->config_hash == config_hash;
+    });
+  };
+  const auto entries = rows.entries();
+  return std::any_of(entries.begin(), entries.end(), [&](const RegistryEntry& entry) {
+    if (entry.cluster_id != cluster_id || entry.config_hash == but) return false;
+    const auto share = rows.share(entry.config_hash);
+    return share && share->origin == projections::EntryOrigin::acquired &&
+           (share->created || entry.status != RegistryStatus::failed) && !goes(entry.config_hash);
+  });
+}
+
+bool is_named(const std::string& cluster_id, const std::string& but, const TableReader& rows) {
+  const auto entries = rows.entries();
+  const auto leases = rows.leases();
+  return std::any_of(entries.begin(), entries.end(),
+                     [&](const RegistryEntry& entry) {
+                       return entry.cluster_id == cluster_id && entry.config_hash != but &&
+                              entry.status != RegistryStatus::failed;
+                     }) ||
+         std::any_of(leases.begin(), leases.end(), [&](const Lease& lease) {
+           return lease.cluster_id == cluster_id && lease.config_hash != but;
+         });
+}
+
+void reclaim(const std::string& cluster_id, const TableReader& rows, Events& events) {
+  const auto debt = rows.debt(cluster_id);
+  if (!debt) return;
+  if (debt->attempts > 0) {
+    throw Busy(
+        fmt::format("the cluster {} is being terminated ({}); wait until it is settled (`dbcache "
+                    "owed`), or use "
+                    "another cluster",
+                    cluster_id, debt->reason));
+  }
+  events.emplace_back(events::TerminationCancelled{debt->subject, events::CancelReason::in_use});
+}
+
+Decision<std::optional<Debt>> decide(const ClaimTermination& command, const Present& present) {
+  auto debts = present.rows.debts();
+  std::stable_sort(debts.begin(), debts.end(),
+                   [](const Debt& a, const Debt& b) { return a.owed_at < b.owed_at; });
+  const auto leases = present.rows.leases();
+  for (const Debt& debt : debts) {
+    const bool leased = std::any_of(leases.begin(), leases.end(), [&](const Lease& lease) {
+      return lease.cluster_id == debt.cluster_id;
+    });
+    // The same cluster may be owed by its id and by its token.
+    const bool being_terminated = std::any_of(debts.begin(), debts.end(), [&](const Debt& other) {
+      return other.termination &&
+             (other.subject == debt.subject ||
+              (other.idempotency_token && other.idempotency_token == debt.idempotency_token));
+    });
+    if (leased || being_terminated || command.skip.contains(debt.subject) ||
+        (!command.every_host && debt.host != command.host)) {
+      continue;
+    }
+    return {{events::TerminationStarted{debt.subject, debt.config_hash, command.holder}}, debt};
+  }
+  return {};
+}
+
+Events decide(const FinishTermination& command, const Present& present) {
+  const auto debt = present.rows.debt(command.subject);
+  if (!debt || debt->termination != command.termination) return {};
+  if (command.error) {
+    return {events::TerminationFailed{command.subject, command.termination, *command.error}};
+  }
+  return {events::TerminationDone{command.subject, command.termination}};
+}
+
+}  // namespace dbcache::commands

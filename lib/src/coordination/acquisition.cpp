@@ -1,0 +1,293 @@
+#include "coordination/acquisition.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <exception>
+
+#include <fmt/format.h>
+
+#include <dbcache/errors.hpp>
+
+#include "commands/input.hpp"
+#include "coordination/creation.hpp"
+#include "system/environment.hpp"
+#include "system/process.hpp"
+#include "text/hex.hpp"
+
+namespace dbcache::coordination {
+namespace {
+
+using commands::AcquireStep;
+using Clock = std::chrono::steady_clock;
+using Turn = AcquireStep::Turn;
+
+/// Of the entries of clusters that DATABRICKS_CLUSTER_ID names.
+constexpr std::string_view fixed_prefix = "cluster-id-";
+
+constexpr std::chrono::seconds tell_every{1};
+
+/// "dbcache-" and 32 hex digits: Databricks takes 64 characters.
+std::string new_idempotency_token() {
+  const auto bits = system::random_128_bits();
+  return "dbcache-" + text::to_hex({reinterpret_cast<const char*>(bits.data()), bits.size()});
+}
+
+Clock::time_point deadline_after(std::chrono::milliseconds timeout) {
+  // A longer wait than the clock can tell is for ever.
+  constexpr std::chrono::milliseconds longest = std::chrono::years{100};
+  return Clock::now() + std::min(timeout, longest);
+}
+
+/// The lease of the `dbcache run` that this process runs in.
+std::optional<std::int64_t> surrounding_lease() {
+  const std::string text = system::environment_variable("DBCACHE_LEASE");
+  std::int64_t lease = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), lease);
+  if (text.empty() || error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return lease;
+}
+
+bool is_waiting(Turn turn) {
+  return turn == Turn::wait_for_creator || turn == Turn::wait_for_checker;
+}
+
+}  // namespace
+
+Acquisition::Acquisition(const Coordinator& coordinator, const ClusterConfig& config,
+                         const ClusterLifecycle& lifecycle, const AcquireOptions& options)
+    : coordinator_(coordinator),
+      config_(config),
+      lifecycle_(lifecycle),
+      options_(options),
+      deadline_(deadline_after(options.timeout)) {
+  if (!lifecycle.create) {
+    throw InvalidArgument("the lifecycle has no create; give a function that starts a cluster");
+  }
+  if (options.timeout < std::chrono::milliseconds{0}) {
+    throw InvalidArgument("the timeout is negative; give 0 or more");
+  }
+  const auto environment = system::Environment::read();
+  // Before anything is created: a configuration that cannot be cached is refused.
+  input_ = commands::read_cluster_input("not yet known", config, environment);
+  command_.config_hash = config_hash(config, options.hash);
+  command_.host = commands::workspace_host(input_.configuration, environment);
+  command_.policy = options.policy;
+  if (options.run) command_.run = commands::require_id(*options.run, "run");
+  command_.checks = static_cast<bool>(lifecycle.check);
+  if (!environment.databricks_cluster_id.empty()) {
+    command_.fixed_cluster =
+        commands::require_id(environment.databricks_cluster_id, "DATABRICKS_CLUSTER_ID");
+  }
+}
+
+Granted Acquisition::run() {
+  if (auto joined = join_surrounding_run()) return std::move(*joined);
+  if (command_.fixed_cluster) {
+    command_.config_hash = fmt::format("{}{}", fixed_prefix, *command_.fixed_cluster);
+    commands::require_id(command_.config_hash, "DATABRICKS_CLUSTER_ID");
+    command_.policy = HandBackPolicy::keep;
+  }
+  command_.new_token = new_idempotency_token();
+  take_lock();
+  for (Answer answer;;) {
+    if (options_.stop.stop_requested()) {
+      if (answer) coordinator_.commit(*answer);
+      throw Cancelled("the acquire was cancelled");
+    }
+    Step taken;
+    try {
+      taken = step(answer);
+    } catch (const LockGivenUp&) {
+      take_lock();
+      continue;
+    }
+    answer.reset();
+    const AcquireStep& come_to = taken.come_to;
+    switch (come_to.turn) {
+      case Turn::granted:
+        return granted(taken.number, come_to.cluster_id.value(), false);
+      case Turn::create:
+        return create(taken);
+      case Turn::check:
+        answer = check(taken);
+        break;
+      case Turn::creation_failed:
+        throw CreationFailed(come_to.error);
+      case Turn::wait_for_creator:
+      case Turn::wait_for_checker:
+        if (options_.on_create_failure == OnCreateFailure::fail && come_to.creation) {
+          command_.fails_with = come_to.creation;
+        }
+        wait(come_to);
+        break;
+    }
+  }
+}
+
+void Acquisition::take_lock() {
+  Hold hold = coordinator_.hold();
+  lock_ = std::move(hold.lock);
+  command_.holder = std::move(hold.holder);
+}
+
+std::optional<Granted> Acquisition::join_surrounding_run() {
+  const auto number = surrounding_lease();
+  if (!number) return std::nullopt;
+  std::optional<projections::Lease> lease;
+  coordinator_.store().read([&](const store::ReadSession& session) {
+    lease = session.tables.lease(*number);
+    const commands::Present present = store::present(session);
+    if (lease && !commands::is_alive(lease->holder, lease->granted_at, present)) lease.reset();
+  });
+  // A deadline may pass while this one still needs the cluster.
+  const bool joinable = lease && !lease->holder.until;
+  // `run` exports the two together; another cluster's is of another lease, or database.
+  if (lease && command_.fixed_cluster && command_.fixed_cluster != lease->cluster_id) {
+    return std::nullopt;
+  }
+  const bool fixed = lease && lease->config_hash.starts_with(fixed_prefix) &&
+                     command_.fixed_cluster == lease->cluster_id;
+  if (joinable && (lease->config_hash == command_.config_hash || fixed)) {
+    return Granted{lease->id, lease->cluster_id, lease->config_hash, command_.host, false, nullptr};
+  }
+  // What `run` exported is of its own configuration, not of this one.
+  if (!lease || command_.fixed_cluster == lease->cluster_id) command_.fixed_cluster.reset();
+  return std::nullopt;
+}
+
+std::optional<Acquisition::Step> Acquisition::look() const {
+  std::optional<Step> seen;
+  coordinator_.store().read([&](const store::ReadSession& session) {
+    const commands::Present present = store::present(session);
+    if (!commands::reap(present, command_.config_hash).empty() ||
+        !commands::hand_back(present, command_.config_hash).empty()) {
+      return;
+    }
+    auto decision = commands::decide(command_, present);
+    if (decision.events.empty() && is_waiting(decision.result.turn)) {
+      seen = Step{std::move(decision.result), 0};
+    }
+  });
+  return seen;
+}
+
+Acquisition::Step Acquisition::step(const Answer& answer) {
+  // Most who come have to wait, and that is to be seen without writing.
+  if (!answer) {
+    if (auto seen = look()) return std::move(*seen);
+  }
+  Step step;
+  if (answer && answer->answer == events::CheckAnswer::alive) {
+    command_.checked = answer->cluster_id;
+  }
+  coordinator_.store().transact_in_steps([&](store::Store::Transaction& transaction) {
+    if (lock_->lost()) throw LockGivenUp{};  // while it waited
+    transaction.append(commands::reap(transaction.present(), command_.config_hash));
+    if (answer) transaction.append(commands::decide(*answer, transaction.present()));
+    transaction.append(commands::hand_back(transaction.present(), command_.config_hash));
+    auto decision = commands::decide(command_, transaction.present());
+    const std::int64_t first = transaction.append(decision.events);
+    step.come_to = std::move(decision.result);
+    step.number = step.come_to.turn == Turn::granted
+                      ? position_of<events::LeaseGranted>(decision.events, first)
+                  : step.come_to.turn == Turn::create
+                      ? position_of<events::CreationStarted>(decision.events, first)
+                      : position_of<events::CheckStarted>(decision.events, first);
+  });
+  command_.checked.reset();
+  return step;
+}
+
+Granted Acquisition::granted(std::int64_t lease, std::string cluster_id, bool created_here) {
+  lock_->done();
+  return {lease,         std::move(cluster_id), command_.config_hash,
+          command_.host, created_here,          std::move(lock_)};
+}
+
+Granted Acquisition::create(const Step& step) {
+  const std::int64_t number = step.number;
+  Creation::Impl under_way{coordinator_,  command_.config_hash,    step.come_to.idempotency_token,
+                           number,        step.come_to.cluster_id, deadline_,
+                           options_.stop, lock_->descriptor()};
+  const auto fail = [&] {
+    coordinator_.commit(
+        commands::FailCreation{command_.config_hash, number, message_of(std::current_exception())});
+    lock_.reset();
+  };
+  std::pair<commands::Decision<commands::CreatorOutcome>, std::int64_t> finished;
+  Hold lease;
+  commands::Events events;
+  try {
+    Creation creation(under_way);
+    input_.cluster_id = commands::require_id(lifecycle_.create(config_, creation), "cluster id");
+    // A lock of its own: what `create` left behind may have inherited the creation's.
+    lease = coordinator_.hold();
+    finished = coordinator_.commit_with(lease, [&](const Holder& holder) {
+      return commands::FinishCreation{
+          command_.config_hash, number,       input_,        coordinator_.default_expiry(), holder,
+          command_.policy,      command_.run, command_.host, step.come_to.idempotency_token};
+    });
+  } catch (const StorageFailure&) {
+    // The log cannot be written: the lock goes, and others take what is known of it from there.
+    lock_.reset();
+    throw;
+  } catch (...) {
+    fail();
+    throw;
+  }
+  if (finished.first.result.stale) {
+    throw LeaseLost(fmt::format(
+        "the creation {} of '{}' was ended while it went on; the cluster {} will be handed back",
+        number, command_.config_hash, input_.cluster_id));
+  }
+  lock_->done();
+  lock_ = std::move(lease.lock);
+  return granted(position_of<events::LeaseGranted>(finished.first.events, finished.second),
+                 input_.cluster_id, true);
+}
+
+Acquisition::Answer Acquisition::check(const Step& step) {
+  commands::AnswerCheck answer{command_.config_hash, step.number, step.come_to.cluster_id.value(),
+                               events::CheckAnswer::alive, std::nullopt};
+  try {
+    if (!lifecycle_.check(answer.cluster_id)) answer.answer = events::CheckAnswer::dead;
+  } catch (...) {
+    answer.answer = events::CheckAnswer::failed;
+    answer.error = message_of(std::current_exception());
+    coordinator_.commit(answer);
+    lock_.reset();
+    throw;
+  }
+  return answer;
+}
+
+void Acquisition::wait(const AcquireStep& awaited) {
+  const auto now = Clock::now();
+  tell(awaited);
+  if (now >= deadline_) {
+    throw Timeout(fmt::format(
+        "no cluster for '{}' after {:.1f} s: it is still being {} by the process {} on {}; "
+        "wait longer, or see dbcache leases",
+        command_.config_hash, std::chrono::duration<double>(now - began_).count(),
+        awaited.turn == Turn::wait_for_creator ? "created" : "checked",
+        awaited.awaited->process.pid, awaited.awaited->host));
+  }
+  if (!waiter_) waiter_.emplace(coordinator_.store().engine(), options_.stop);
+  waiter_->await(*awaited.awaited);
+  waiter_->sleep(options_.on_wait ? std::min(deadline_, tell_again_) : deadline_);
+}
+
+void Acquisition::tell(const AcquireStep& awaited) {
+  if (!options_.on_wait) return;
+  const auto now = Clock::now();
+  const bool same = told_ && told_->turn == awaited.turn && told_->awaited == awaited.awaited;
+  if (same && now < tell_again_) return;
+  told_ = awaited;
+  tell_again_ = now + tell_every;
+  options_.on_wait({awaited.turn == Turn::wait_for_creator ? WaitProgress::For::creator
+                                                           : WaitProgress::For::checker,
+                    describe(*awaited.awaited, true), awaited.since,
+                    std::chrono::duration_cast<std::chrono::milliseconds>(now - began_)});
+}
+
+}  // namespace dbcache::coordination

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <dbcache/shared_clusters.hpp>
+
+#include "coordination/coordinator.hpp"
+#include "coordination/waiter.hpp"
+
+namespace dbcache::coordination {
+
+/// What an acquire comes to.
+struct Granted {
+  std::int64_t lease = 0;
+  std::string cluster_id;
+  std::string config_hash;
+  std::optional<std::string> host;
+  bool created_here = false;
+  std::unique_ptr<store::LifeLock> lock;  ///< Nothing: it is another process's lease, joined.
+};
+
+/// One acquire: steps that are decided in transactions, and between them what takes long (waiting,
+/// creating, checking), with no connection held.
+class Acquisition {
+ public:
+  Acquisition(const Coordinator& coordinator, const ClusterConfig& config,
+              const ClusterLifecycle& lifecycle, const AcquireOptions& options);
+
+  Granted run();
+
+ private:
+  /// A check that was answered yes, to be told in the transaction of the next step.
+  using Answer = std::optional<commands::AnswerCheck>;
+
+  struct Step {
+    commands::AcquireStep come_to;
+    std::int64_t number = 0;  ///< Of the lease, the creation or the check.
+  };
+
+  [[nodiscard]] std::optional<Granted> join_surrounding_run();
+  void take_lock();
+  [[nodiscard]] Step step(const Answer& answer);
+  [[nodiscard]] std::optional<Step> look() const;
+  [[nodiscard]] Granted granted(std::int64_t lease, std::string cluster_id, bool created_here);
+  [[nodiscard]] Granted create(const Step& step);
+  [[nodiscard]] Answer check(const Step& step);
+  void wait(const commands::AcquireStep& awaited);
+  void tell(const commands::AcquireStep& awaited);
+
+  const Coordinator& coordinator_;
+  const ClusterConfig& config_;
+  const ClusterLifecycle& lifecycle_;
+  const AcquireOptions& options_;
+  const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::time_point deadline_;
+  commands::ClusterInput input_;
+  commands::Acquire command_;
+  std::unique_ptr<store::LifeLock> lock_;
+  std::optional<Waiter> waiter_;
+  std::optional<commands::AcquireStep> told_;
+  std::chrono::steady_clock::time_point tell_again_;
+};
+
+}  // namespace dbcache::coordination

@@ -1,0 +1,176 @@
+#include "coordination/coordinator.hpp"
+
+#include <algorithm>
+#include <exception>
+
+#include <fmt/format.h>
+
+#include <dbcache/errors.hpp>
+
+#include "commands/input.hpp"
+#include "events/event.hpp"
+#include "log.hpp"
+#include "system/environment.hpp"
+
+namespace dbcache::coordination {
+
+using projections::Debt;
+
+Hold Coordinator::hold() const {
+  Hold hold{store_->engine().hold(), {}};
+  hold.holder = hold.lock->holder();
+  hold.holder.label = store_->label();
+  return hold;
+}
+
+void Coordinator::tidy() const {
+  bool untidy = false;
+  store_->read([&](const store::ReadSession& session) {
+    const commands::Present present = store::present(session);
+    // A log that was moved is tidied where it now is.
+    untidy = !session.log.closure() &&
+             (!commands::reap(present).empty() || !commands::hand_back(present).empty());
+  });
+  if (!untidy) return;
+  store_->transact_in_steps([](store::Store::Transaction& transaction) {
+    transaction.append(commands::reap(transaction.present()));
+    transaction.append(commands::hand_back(transaction.present()));
+  });
+}
+
+SettleReport Coordinator::settle(const std::function<void(const Termination&)>& terminate,
+                                 const Workspaces& workspaces, const std::stop_token& stop) const {
+  SettleReport report;
+  commands::ClaimTermination claim;
+  claim.every_host = workspaces.every;
+  claim.host = workspaces.host;
+  for (tidy(); !stop.stop_requested();) {
+    bool due = false;
+    store_->read([&](const store::ReadSession& session) {
+      due = commands::decide(claim, store::present(session)).result.has_value();
+    });
+    if (!due) break;
+    Hold hold = this->hold();
+    const auto [claimed, first] = commit_with(hold, [&](const Holder& holder) {
+      claim.holder = holder;
+      return claim;
+    });
+    if (!claimed.result) break;
+    const Debt& debt = *claimed.result;
+    claim.skip.insert(debt.subject);
+
+    commands::FinishTermination finish{debt.subject, first, std::nullopt};
+    Termination termination;
+    termination.owed = {debt.subject, debt.cluster_id, debt.idempotency_token, debt.config_hash,
+                        debt.host,    debt.reason,     debt.owed_at,           debt.attempts + 1,
+                        std::nullopt, std::nullopt};
+    termination.lock_descriptor = hold.lock->descriptor();
+    try {
+      terminate(termination);
+    } catch (...) {
+      finish.error = message_of(std::current_exception());
+    }
+    commit(finish);
+    if (finish.error) {
+      report.failed.push_back({debt.subject, *finish.error});
+    } else {
+      report.settled.push_back(debt.subject);
+    }
+  }
+  store_->read([&](const store::ReadSession& session) {
+    for (const Debt& debt : session.tables.debts()) {
+      if ((workspaces.every || debt.host == workspaces.host) &&
+          !claim.skip.contains(debt.subject)) {
+        report.left.push_back(debt.subject);
+      }
+    }
+  });
+  return report;
+}
+
+ReleaseReport Coordinator::release(std::int64_t lease,
+                                   const std::function<void(const Termination&)>& terminate,
+                                   const std::function<void()>& let_go) const {
+  ReleaseReport report;
+  std::optional<Debt> debt;
+  std::optional<std::string> host;
+  // Where there is no such lease nothing need be written.
+  bool known = false;
+  store_->read(
+      [&](const store::ReadSession& session) { known = session.tables.lease(lease).has_value(); });
+  if (known) {
+    std::string cluster_id;
+    store_->transact_in_steps([&](store::Store::Transaction& transaction) {
+      transaction.append(commands::reap(transaction.present()));
+      const auto decision = commands::decide(commands::EndLease{lease}, transaction.present());
+      const auto share = transaction.rows().share(decision.result.config_hash);
+      host = share ? share->host : std::nullopt;
+      transaction.append(decision.events);
+      transaction.append(commands::hand_back(transaction.present()));
+      report.was_held = decision.result.was_held;
+      report.was_last = decision.result.was_last;
+      report.usage_count = decision.result.usage_count;
+      debt = report.was_last ? transaction.rows().debt(decision.result.cluster_id) : std::nullopt;
+    });
+  }
+  if (let_go) let_go();
+  if (debt) report.owed = debt->subject;
+  if (!terminate || !known) return report;
+  try {
+    const SettleReport settled = settle(terminate, {false, host});
+    report.settled =
+        report.owed && std::count(settled.settled.begin(), settled.settled.end(), *report.owed) > 0;
+    for (const auto& failure : settled.failed) {
+      if (failure.subject == report.owed) report.error = failure.error;
+    }
+  } catch (const Error& error) {
+    // What was released is released; the debt stands, and others will settle it.
+    logger()->warn("what is owed could not be settled: {}", error.what());
+    report.error = error.what();
+  }
+  return report;
+}
+
+void Coordinator::record_started(const std::string& config_hash, std::int64_t creation,
+                                 std::string_view cluster_id) const {
+  commands::RecordStarted command{commands::require_id(config_hash, "config hash"),
+                                  creation,
+                                  commands::require_id(cluster_id, "cluster id"),
+                                  {}};
+  // A creation that there never was would make a cluster owed that is none of ours.
+  const auto begun = creation > 0 ? store::events_from(*store_, creation, 1, store::Extent::visible)
+                                  : std::vector<RecordedEvent>();
+  if (begun.empty() || begun.front().position != creation ||
+      begun.front().type != events::CreationStarted::type ||
+      begun.front().stream != events::registry_stream(config_hash)) {
+    throw NotFound(fmt::format(
+        "there is no creation {} of '{}' in this database; DBCACHE_CREATION, DBCACHE_CONFIG_HASH "
+        "and DBCACHE_DATABASE of the create command say which it is",
+        creation, config_hash));
+  }
+  command.idempotency_token = std::get<events::CreationStarted>(
+                                  events::parse_event(begun.front().type, begun.front().payload))
+                                  .idempotency_token;
+  if (!commit(command).first.result.stale) return;
+  throw LeaseLost(fmt::format(
+      "the creation {} of '{}' is no longer the current one: another worker took over, and the "
+      "cluster {} will be handed back",
+      creation, config_hash, cluster_id));
+}
+
+std::string message_of(std::exception_ptr error) {
+  const commands::Redactor redactor(system::Environment::read().databricks_token);
+  try {
+    std::rethrow_exception(std::move(error));
+  } catch (const std::exception& exception) {
+    return commands::clean_any_message(exception.what(), redactor);
+  } catch (...) {
+    return "an exception that is no std::exception";
+  }
+}
+
+HolderInfo describe(const Holder& holder, bool alive) {
+  return {holder.host, holder.process.pid, holder.label, holder.until, alive};
+}
+
+}  // namespace dbcache::coordination

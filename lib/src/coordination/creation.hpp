@@ -1,0 +1,28 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <stop_token>
+#include <string>
+
+#include <dbcache/shared_clusters.hpp>
+
+#include "coordination/coordinator.hpp"
+
+namespace dbcache {
+
+/// What a Creation speaks of.
+class Creation::Impl {
+ public:
+  const coordination::Coordinator& coordinator;
+  std::string config_hash;
+  std::string idempotency_token;
+  std::int64_t fencing_token = 0;
+  std::optional<std::string> started_cluster_id;
+  std::chrono::steady_clock::time_point deadline;
+  std::stop_token stop;
+  int lock_descriptor = -1;
+};
+
+}  // namespace dbcache

@@ -1,0 +1,225 @@
+#include "coordination/lease.hpp"
+
+#include <exception>
+
+#include <fmt/format.h>
+
+#include <dbcache/errors.hpp>
+
+#include "commands/input.hpp"
+#include "commands/leases.hpp"
+#include "commands/redact.hpp"
+#include "coordination/waiter.hpp"
+#include "log.hpp"
+#include "system/environment.hpp"
+
+namespace dbcache {
+namespace {
+
+constexpr std::chrono::microseconds longest_hold = std::chrono::years{1};
+
+/// By then a session that broke is known to be in doubt.
+constexpr std::chrono::seconds patience_of_lost{6};
+
+const std::string no_text;
+
+/// Who checks an entry's cluster: nobody, one who lives, or one who died over it.
+enum class Checker { nobody, alive, dead };
+Checker checker_of(const coordination::Coordinator& coordinator, const std::string& config_hash) {
+  Checker checker = Checker::nobody;
+  coordinator.store().read([&](const store::ReadSession& session) {
+    const auto share = session.tables.share(config_hash);
+    if (!share || !share->check || !share->checker) return;
+    const bool alive = commands::is_alive(*share->checker, Timestamp{}, store::present(session));
+    checker = alive ? Checker::alive : Checker::dead;
+  });
+  return checker;
+}
+
+template <class End>
+void end_quietly(const char* what, End end) noexcept {
+  try {
+    end();
+  } catch (const std::exception& error) {
+    // The lock goes all the same, and whoever comes next notes it.
+    logger()->warn("{} could not be ended in the log: {}", what, error.what());
+  } catch (...) {
+  }
+}
+
+}  // namespace
+
+std::string_view to_string(HandBackPolicy policy) noexcept {
+  return policy == HandBackPolicy::keep ? "keep" : "hand_back";
+}
+
+ClusterLease::ClusterLease() noexcept = default;
+ClusterLease::ClusterLease(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
+ClusterLease::ClusterLease(ClusterLease&&) noexcept = default;
+
+ClusterLease& ClusterLease::operator=(ClusterLease&& other) noexcept {
+  if (this != &other) {
+    if (impl_) end_quietly("a lease", [&] { release(); });
+    impl_ = std::move(other.impl_);
+  }
+  return *this;
+}
+
+ClusterLease::~ClusterLease() {
+  if (impl_) end_quietly("a lease", [&] { release(); });
+}
+
+const std::string& ClusterLease::cluster_id() const noexcept {
+  return impl_ ? impl_->granted.cluster_id : no_text;
+}
+const std::string& ClusterLease::config_hash() const noexcept {
+  return impl_ ? impl_->granted.config_hash : no_text;
+}
+bool ClusterLease::created_here() const noexcept { return impl_ && impl_->granted.created_here; }
+std::int64_t ClusterLease::fencing_token() const noexcept {
+  return impl_ ? impl_->granted.lease : 0;
+}
+
+bool ClusterLease::lost() const {
+  if (!impl_ || !impl_->is_ours()) return false;
+  const store::LifeLock* const lock = impl_->granted.lock.get();
+  if (lock != nullptr && lock->lost()) return true;
+  // Nobody takes the lease yet; and who asks in time is to hear in time that it was given up.
+  if (lock != nullptr && lock->in_doubt()) return false;
+  bool there = false;
+  try {
+    impl_->coordinator.store().read(
+        [&](const store::ReadSession& session) {
+          there = session.tables.lease(impl_->granted.lease).has_value();
+        },
+        patience_of_lost);
+  } catch (const Error&) {
+    if (lock != nullptr && lock->lost()) return true;
+    if (lock != nullptr && lock->in_doubt()) return false;
+    throw;
+  }
+  return !there;
+}
+
+void ClusterLease::note_use(std::string_view by) {
+  if (!impl_ || !impl_->is_ours()) throw LeaseLost("there is no lease here to use a cluster under");
+  const commands::Redactor redactor(system::Environment::read().databricks_token);
+  impl_->coordinator.commit(
+      commands::NoteUse{impl_->granted.lease, commands::clean_label(by, redactor)});
+}
+
+bool ClusterLease::report_dead() {
+  if (!impl_ || !impl_->is_ours()) return false;
+  const coordination::Coordinator& coordinator = impl_->coordinator;
+  const coordination::Granted& granted = impl_->granted;
+  if (!impl_->lifecycle.check) {
+    return coordinator.commit(commands::BelieveDead{granted.lease}).first.result;
+  }
+  coordination::Hold hold = coordinator.hold();
+  std::int64_t number = 0;
+  for (;;) {
+    const auto [begun, position] =
+        coordinator.commit_with(hold, [&](const projections::Holder& holder) {
+          return commands::BeginCheck{granted.lease, holder};
+        });
+    if (begun.result.lease_ended) return true;
+    if (begun.result.begun) {
+      number = position;
+      break;
+    }
+    // Another holder asks at this moment: its answer is as good, if it comes to one.
+    coordination::Waiter waiter(coordinator.store().engine(), {});
+    waiter.await(*begun.result.awaited);
+    while (checker_of(coordinator, granted.config_hash) == Checker::alive) {
+      waiter.sleep(coordination::Waiter::Moment::max());
+    }
+    if (checker_of(coordinator, granted.config_hash) == Checker::nobody) return lost();
+  }
+  commands::AnswerCheck answer{granted.config_hash, number, granted.cluster_id,
+                               events::CheckAnswer::alive, std::nullopt};
+  try {
+    if (!impl_->lifecycle.check(granted.cluster_id)) answer.answer = events::CheckAnswer::dead;
+  } catch (...) {
+    answer.answer = events::CheckAnswer::failed;
+    answer.error = coordination::message_of(std::current_exception());
+    coordinator.commit(answer);
+    throw;
+  }
+  coordinator.commit(answer);
+  return answer.answer == events::CheckAnswer::dead;
+}
+
+ReleaseReport ClusterLease::release() {
+  if (!impl_ || !impl_->is_ours()) return {};
+  impl_->ended = true;
+  if (impl_->is_borrowed()) return {};
+  struct LetGo {
+    std::unique_ptr<store::LifeLock>& lock;
+    ~LetGo() { lock.reset(); }
+  } let_go{impl_->granted.lock};
+  return impl_->coordinator.release(impl_->granted.lease, impl_->lifecycle.terminate,
+                                    [&] { let_go.lock.reset(); });
+}
+
+void ClusterLease::hold_for(std::chrono::microseconds ttl) {
+  if (ttl <= std::chrono::microseconds{0} || ttl > longest_hold) {
+    throw InvalidArgument("a lease is held for more than nothing and at most a year");
+  }
+  if (!impl_ || !impl_->is_ours()) throw LeaseLost("there is no lease here to hold");
+  if (impl_->is_borrowed()) {
+    impl_->ended = true;
+    return;
+  }
+  impl_->coordinator.commit(commands::RenewLease{
+      impl_->granted.lease, impl_->coordinator.store().now() + ttl, /*convert=*/true});
+  impl_->ended = true;
+  impl_->granted.lock.reset();
+}
+
+int ClusterLease::lock_descriptor() const noexcept {
+  return impl_ && impl_->granted.lock ? impl_->granted.lock->descriptor() : -1;
+}
+
+RunMembership::RunMembership() noexcept = default;
+RunMembership::RunMembership(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
+RunMembership::RunMembership(RunMembership&&) noexcept = default;
+
+RunMembership& RunMembership::operator=(RunMembership&& other) noexcept {
+  if (this != &other) {
+    if (impl_) end_quietly("a part in a run", [&] { leave(); });
+    impl_ = std::move(other.impl_);
+  }
+  return *this;
+}
+
+RunMembership::~RunMembership() {
+  if (impl_) end_quietly("a part in a run", [&] { leave(); });
+}
+
+std::int64_t RunMembership::id() const noexcept { return impl_ ? impl_->id : 0; }
+const std::string& RunMembership::run() const noexcept { return impl_ ? impl_->run : no_text; }
+
+std::vector<std::string> RunMembership::leave() {
+  if (!impl_ || impl_->ended || impl_->owner != ::getpid()) return {};
+  impl_->ended = true;
+  struct LetGo {
+    std::unique_ptr<store::LifeLock>& lock;
+    ~LetGo() { lock.reset(); }
+  } const let_go{impl_->lock};
+  std::vector<std::string> owed;
+  impl_->coordinator.store().transact_in_steps([&](store::Store::Transaction& transaction) {
+    transaction.append(commands::reap(transaction.present()));
+    transaction.append(commands::decide(commands::LeaveRun{impl_->id}, transaction.present()));
+    const commands::Events handed_back = commands::hand_back(transaction.present());
+    transaction.append(handed_back);
+    owed.clear();
+    for (const events::Event& event : handed_back) {
+      if (const auto* debt = std::get_if<events::TerminationOwed>(&event)) {
+        owed.push_back(debt->subject);
+      }
+    }
+  });
+  return owed;
+}
+
+}  // namespace dbcache

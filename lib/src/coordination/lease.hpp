@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <unistd.h>
+#include <utility>
+
+#include <sys/types.h>
+
+#include <dbcache/shared_clusters.hpp>
+
+#include "coordination/acquisition.hpp"
+#include "coordination/coordinator.hpp"
+
+namespace dbcache {
+
+/// A lease in the process that has it.
+class ClusterLease::Impl {
+ public:
+  Impl(coordination::Coordinator of, coordination::Granted what, ClusterLifecycle with)
+      : coordinator(std::move(of)), granted(std::move(what)), lifecycle(std::move(with)) {}
+
+  /// Not in a forked child, whose parent's it is; nor once it was released.
+  [[nodiscard]] bool is_ours() const { return !ended && owner == ::getpid(); }
+  /// Joined, inside `dbcache run`: there is nothing of it to end here.
+  [[nodiscard]] bool is_borrowed() const { return granted.lock == nullptr; }
+
+  coordination::Coordinator coordinator;
+  coordination::Granted granted;
+  ClusterLifecycle lifecycle;
+  const pid_t owner = ::getpid();
+  bool ended = false;
+};
+
+class RunMembership::Impl {
+ public:
+  Impl(coordination::Coordinator of, std::unique_ptr<store::LifeLock> held, std::int64_t number,
+       std::string name)
+      : coordinator(std::move(of)), lock(std::move(held)), id(number), run(std::move(name)) {}
+
+  coordination::Coordinator coordinator;
+  std::unique_ptr<store::LifeLock> lock;
+  std::int64_t id = 0;
+  std::string run;
+  const pid_t owner = ::getpid();
+  bool ended = false;
+};
+
+/// Makes what only the library makes.
+class LeaseMaker {
+ public:
+  template <class... Parts>
+  static ClusterLease lease(Parts&&... parts) {
+    return ClusterLease(std::make_unique<ClusterLease::Impl>(std::forward<Parts>(parts)...));
+  }
+  template <class... Parts>
+  static RunMembership membership(Parts&&... parts) {
+    return RunMembership(std::make_unique<RunMembership::Impl>(std::forward<Parts>(parts)...));
+  }
+};
+
+}  // namespace dbcache

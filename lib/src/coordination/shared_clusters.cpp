@@ -1,0 +1,217 @@
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include <dbcache/errors.hpp>
+#include <dbcache/shared_clusters.hpp>
+
+#include "cache_manager_impl.hpp"
+#include "commands/input.hpp"
+#include "commands/leases.hpp"
+#include "coordination/acquisition.hpp"
+#include "coordination/coordinator.hpp"
+#include "coordination/creation.hpp"
+#include "coordination/lease.hpp"
+#include "log.hpp"
+#include "system/environment.hpp"
+
+namespace dbcache {
+
+using coordination::Coordinator;
+using projections::Lease;
+using projections::Participant;
+using projections::Share;
+
+// ---- A creation, to the one who carries it out
+
+const std::string& Creation::config_hash() const noexcept { return impl_.config_hash; }
+const std::string& Creation::idempotency_token() const noexcept { return impl_.idempotency_token; }
+std::int64_t Creation::fencing_token() const noexcept { return impl_.fencing_token; }
+const std::optional<std::string>& Creation::started_cluster_id() const noexcept {
+  return impl_.started_cluster_id;
+}
+void Creation::started(std::string_view cluster_id) {
+  impl_.coordinator.record_started(impl_.config_hash, impl_.fencing_token, cluster_id);
+}
+std::chrono::steady_clock::time_point Creation::deadline() const noexcept { return impl_.deadline; }
+std::stop_token Creation::stop_token() const noexcept { return impl_.stop; }
+int Creation::lock_descriptor() const noexcept { return impl_.lock_descriptor; }
+
+// ---- Shared clusters
+
+class SharedClusters::Impl {
+ public:
+  explicit Impl(Coordinator of) : coordinator(std::move(of)) {}
+
+  Coordinator coordinator;
+};
+
+namespace {
+
+Coordinator coordinator_of(Options options) {
+  const auto expiry = options.default_expiry;
+  commands::require_expiry(expiry);
+  return {std::make_shared<store::Store>(std::move(options)), expiry};
+}
+
+LeaseInfo describe(const Lease& lease, const commands::Present& present) {
+  return {lease.id,
+          LeaseInfo::Kind::lease,
+          lease.config_hash,
+          lease.cluster_id,
+          coordination::describe(lease.holder,
+                                 commands::is_alive(lease.holder, lease.granted_at, present)),
+          lease.granted_at,
+          lease.policy,
+          lease.run};
+}
+
+/// The creation, and the check, of an entry that are under way.
+void add_doings(const Share& share, const RegistryEntry& entry, const commands::Present& present,
+                std::vector<LeaseInfo>& leases) {
+  const auto add = [&](std::int64_t number, LeaseInfo::Kind kind,
+                       const projections::Holder& holder) {
+    leases.push_back(
+        {number, kind, entry.config_hash, entry.cluster_id,
+         coordination::describe(holder, commands::is_alive(holder, entry.creation_time, present)),
+         entry.creation_time, HandBackPolicy::keep, std::nullopt});
+  };
+  if (share.creation && share.worker)
+    add(*share.creation, LeaseInfo::Kind::creation, *share.worker);
+  if (share.check && share.checker) add(*share.check, LeaseInfo::Kind::check, *share.checker);
+}
+
+}  // namespace
+
+SharedClusters::SharedClusters(Options options)
+    : impl_(std::make_shared<Impl>(coordinator_of(std::move(options)))) {}
+
+SharedClusters::SharedClusters(const CacheManager& manager)
+    : impl_(std::make_shared<Impl>(
+          Coordinator(manager.impl_->store, manager.impl_->default_expiry))) {}
+
+SharedClusters::~SharedClusters() = default;
+SharedClusters::SharedClusters(SharedClusters&&) noexcept = default;
+SharedClusters& SharedClusters::operator=(SharedClusters&&) noexcept = default;
+
+ClusterLease SharedClusters::acquire(const ClusterConfig& config, const ClusterLifecycle& lifecycle,
+                                     const AcquireOptions& options) {
+  const Coordinator& coordinator = impl_->coordinator;
+  coordination::Granted granted =
+      coordination::Acquisition(coordinator, config, lifecycle, options).run();
+  const bool borrowed = granted.lock == nullptr;
+  const auto host = granted.host;
+  ClusterLease lease = LeaseMaker::lease(coordinator, std::move(granted), lifecycle);
+  if (lifecycle.terminate && !borrowed) {
+    try {
+      coordinator.settle(lifecycle.terminate, {false, host}, options.stop);
+    } catch (const Error& error) {
+      logger()->warn("what is owed could not be settled: {}", error.what());
+    }
+  }
+  return lease;
+}
+
+RunMembership SharedClusters::join_run(std::string_view run, std::string_view kind,
+                                       const std::optional<std::string>& name) {
+  const Coordinator& coordinator = impl_->coordinator;
+  const commands::Redactor redactor(system::Environment::read().databricks_token);
+  coordination::Hold hold = coordinator.hold();
+  commands::JoinRun command{commands::require_id(run, "run"),
+                            commands::require_id(kind, "kind of participant"), std::nullopt,
+                            hold.holder};
+  if (name) command.name = commands::clean_label(*name, redactor);
+  const auto [events, first] =
+      coordinator.commit_with(hold, [&](const projections::Holder& holder) {
+        command.holder = holder;
+        return command;
+      });
+  hold.lock->done();
+  return LeaseMaker::membership(coordinator, std::move(hold.lock), first, std::move(command.run));
+}
+
+LeaseReport SharedClusters::leases() const {
+  LeaseReport report;
+  const store::Store& store = impl_->coordinator.store();
+  store.read([&](const store::ReadSession& session) {
+    const commands::Present present = store::present(session);
+    report = {};
+    for (const Lease& lease : session.tables.leases()) {
+      report.leases.push_back(describe(lease, present));
+    }
+    for (const RegistryEntry& entry : session.tables.entries()) {
+      if (const auto share = session.tables.share(entry.config_hash)) {
+        add_doings(*share, entry, present, report.leases);
+      }
+      const auto documented = commands::usage_of(entry, session.tables).documented;
+      if (documented > 0) {
+        report.documented_uses.push_back({entry.config_hash, entry.cluster_id, documented});
+      }
+    }
+    for (const Participant& one : session.tables.participants()) {
+      report.participants.push_back(
+          {one.id, one.run, one.kind, one.name,
+           coordination::describe(one.holder,
+                                  commands::is_alive(one.holder, one.joined_at, present)),
+           one.joined_at});
+    }
+  });
+  std::sort(report.leases.begin(), report.leases.end(),
+            [](const LeaseInfo& a, const LeaseInfo& b) { return a.lease < b.lease; });
+  return report;
+}
+
+std::vector<OwedTermination> SharedClusters::owed() {
+  impl_->coordinator.tidy();
+  std::vector<OwedTermination> owed;
+  impl_->coordinator.store().read([&](const store::ReadSession& session) {
+    owed.clear();
+    for (const projections::Debt& debt : session.tables.debts()) {
+      owed.push_back({debt.subject, debt.cluster_id, debt.idempotency_token, debt.config_hash,
+                      debt.host, debt.reason, debt.owed_at, debt.attempts, debt.error,
+                      debt.terminator
+                          ? std::optional(coordination::describe(*debt.terminator, true))
+                          : std::nullopt});
+    }
+  });
+  std::stable_sort(owed.begin(), owed.end(),
+                   [](const auto& a, const auto& b) { return a.owed_at < b.owed_at; });
+  return owed;
+}
+
+SettleReport SharedClusters::settle(const std::function<void(const Termination&)>& terminate,
+                                    const std::optional<std::string>& host,
+                                    const std::stop_token& stop) {
+  if (!terminate) throw InvalidArgument("settling needs a function that terminates a cluster");
+  const bool none = host.has_value() && host->empty();
+  return impl_->coordinator.settle(terminate, {!host.has_value(), none ? std::nullopt : host},
+                                   stop);
+}
+
+void SharedClusters::renew_lease(std::int64_t lease, std::chrono::microseconds ttl) {
+  if (ttl <= std::chrono::microseconds{0} || ttl > std::chrono::years{1}) {
+    throw InvalidArgument("a lease is renewed for more than nothing and at most a year");
+  }
+  if (!impl_->coordinator.store().engine().exists()) {
+    throw NotFound(fmt::format("there is no lease {}: there is no database yet", lease));
+  }
+  impl_->coordinator.commit(
+      commands::RenewLease{lease, impl_->coordinator.store().now() + ttl, /*convert=*/false});
+}
+
+ReleaseReport SharedClusters::release_lease(std::int64_t lease, const ClusterLifecycle& lifecycle) {
+  if (system::environment_variable("DBCACHE_RUN_LEASE") == std::to_string(lease)) {
+    ReleaseReport report;
+    report.of_surrounding_run = true;
+    return report;
+  }
+  return impl_->coordinator.release(lease, lifecycle.terminate);
+}
+
+void SharedClusters::creation_started(std::string_view config_hash, std::int64_t fencing_token,
+                                      std::string_view cluster_id) {
+  impl_->coordinator.record_started(std::string(config_hash), fencing_token, cluster_id);
+}
+
+}  // namespace dbcache

@@ -1,0 +1,124 @@
+#include "coordination/waiter.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <poll.h>
+#include <unistd.h>
+#include <utility>
+
+#include <sys/eventfd.h>
+
+namespace dbcache::coordination {
+namespace {
+
+using std::chrono::milliseconds;
+
+/// How long a sleep lasts at most: where all signals arrive, and where some cannot.
+constexpr milliseconds look_now_and_then{5000};
+constexpr milliseconds look_for_a_process{1000};
+constexpr milliseconds look_for_commits{100};
+
+/// Where a holder ended, its lock is free in a moment: a server notices that a client is gone only
+/// after whoever watched it.
+constexpr milliseconds look_again_first{10};
+
+/// Every commit wakes, whatever it was about, and looking costs a transaction. So commits may make
+/// a waiter look so many times in a row, and then once in so long: seldom where a lock tells of all
+/// that matters soon, and often where only commits do.
+constexpr int looks_in_a_row = 10;
+constexpr milliseconds look_beside_a_lock{2000};
+constexpr milliseconds look_for_a_commit{100};
+
+int descriptor_of(const std::unique_ptr<store::Wakeup>& wakeup) {
+  return wakeup ? wakeup->descriptor() : -1;
+}
+
+}  // namespace
+
+/// A stop token as something to poll for.
+class Waiter::Stop {
+ public:
+  explicit Stop(std::stop_token token) : callback_(std::move(token), Raise{event_.descriptor}) {}
+
+  [[nodiscard]] int descriptor() const { return event_.descriptor; }
+
+ private:
+  struct Event {
+    Event() : descriptor(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+    ~Event() {
+      if (descriptor >= 0) ::close(descriptor);
+    }
+    Event(const Event&) = delete;
+    Event& operator=(const Event&) = delete;
+    int descriptor;
+  };
+  struct Raise {
+    int event;
+    void operator()() const {
+      constexpr std::uint64_t one = 1;
+      static_cast<void>(!::write(event, &one, sizeof one));
+    }
+  };
+  Event event_;  // outlives the callback, which may run until that is gone
+  std::stop_callback<Raise> callback_;
+};
+
+Waiter::Waiter(store::Engine& engine, std::stop_token stop) : engine_(engine) {
+  if (stop.stop_possible()) stop_ = std::make_unique<Stop>(std::move(stop));
+}
+
+Waiter::~Waiter() = default;
+
+void Waiter::await(const projections::Holder& holder) {
+  if (holder_ == holder) return;
+  holder_ = holder;
+  look_for_holder_ = look_for_a_process;
+  freed_ = engine_.watch_holder(holder);
+}
+
+void Waiter::sleep(Moment until) {
+  if (!commits_) {
+    commits_ = engine_.watch_commits();
+    return;
+  }
+  std::array<pollfd, 3> polled{{{-1, POLLIN, 0},
+                                {descriptor_of(freed_), POLLIN, 0},
+                                {stop_ ? stop_->descriptor() : -1, POLLIN, 0}}};
+  const bool has_lock = polled[1].fd >= 0;
+  const bool has_signal = commits_->descriptor() >= 0;
+  milliseconds most = look_now_and_then;
+  if (holder_ && !has_lock) {
+    most = look_for_holder_;
+    look_for_holder_ = std::min(2 * look_for_holder_, look_for_a_process);
+  }
+  if (!has_signal) most = look_for_commits;
+  milliseconds pause = has_lock ? look_beside_a_lock : look_for_a_commit;
+  if (!holder_) pause = milliseconds{0};  // the wait is for commits as such
+  auto now = std::chrono::steady_clock::now();
+  const Moment end = std::min(until, now + most);
+  for (;; now = std::chrono::steady_clock::now()) {
+    const Moment listens_from = looks_paid_until_ - (looks_in_a_row - 1) * pause;
+    const bool listens = !has_signal || now >= listens_from;
+    polled[0].fd = listens ? commits_->descriptor() : -1;
+    const auto left =
+        std::chrono::ceil<milliseconds>((listens ? end : std::min(end, listens_from)) - now);
+    const int ready = ::poll(polled.data(), polled.size(),
+                             static_cast<int>(std::clamp(left, milliseconds{0}, most).count()));
+    if (ready != 0 || listens || end <= listens_from) break;
+  }
+  if ((polled[0].revents & POLLIN) != 0) {
+    looks_paid_until_ = std::max(looks_paid_until_, std::chrono::steady_clock::now()) + pause;
+  }
+  commits_->clear();
+  // There may be a database, or an inotify instance, by now.
+  if (!has_signal) commits_ = engine_.watch_commits();
+  // Whoever freed it is dead, or done: a holder that is there all the same is looked at now and
+  // then.
+  if ((polled[1].revents & POLLIN) != 0) {
+    freed_.reset();
+    look_for_holder_ = look_again_first;
+  }
+}
+
+}  // namespace dbcache::coordination

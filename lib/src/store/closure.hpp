@@ -1,0 +1,29 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include <boost/describe/enum.hpp>
+
+namespace dbcache::store {
+
+/// Where a log that nobody may append to stands between two databases. At no moment are both open.
+enum class Moving {
+  away,  ///< It is being moved to another database.
+  gone,  ///< It was moved to another database.
+  in,    ///< It is being moved in from another database, and may not be complete.
+};
+BOOST_DESCRIBE_ENUM(Moving, away, gone, in)
+
+/// Why nobody may append to a log.
+struct Closure {
+  Moving moving = Moving::away;
+  std::string other;  ///< The other database, as users name it, without its password.
+
+  bool operator==(const Closure&) const = default;
+};
+
+/// What whoever would append is told, and what to do. `database` is the closed one.
+std::string refusal(const Closure& closure, std::string_view database);
+
+}  // namespace dbcache::store

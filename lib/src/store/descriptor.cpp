@@ -1,0 +1,100 @@
+#include "store/descriptor.hpp"
+
+#include <mutex>
+#include <set>
+#include <unistd.h>
+#include <utility>
+
+#include "store/fork_gate.hpp"
+
+namespace dbcache::store {
+namespace {
+
+/// The descriptors that a child must not keep.
+class Registry final : private ForkAware {
+ public:
+  virtual ~Registry() = default;
+
+  static Registry& instance() {
+    static Registry& registry = *new Registry;  // never freed: forks may come after the statics
+    return registry;
+  }
+
+  void add(int descriptor) {
+    const std::lock_guard lock(mutex_);
+    descriptors_.insert(descriptor);
+  }
+
+  void close(int descriptor) {
+    const std::lock_guard lock(mutex_);
+    descriptors_.erase(descriptor);
+    ::close(descriptor);
+  }
+
+  void forget(int descriptor) {
+    const std::lock_guard lock(mutex_);
+    descriptors_.erase(descriptor);
+  }
+
+ private:
+  Registry() { ForkGate::instance().enroll(*this, ForkGate::Member::inner); }
+
+  void before_fork(Users) override { mutex_.lock(); }
+  void after_fork_in_parent() override { mutex_.unlock(); }
+  void after_fork_in_child() override {
+    for (const int descriptor : descriptors_) ::close(descriptor);
+    descriptors_.clear();
+    mutex_.unlock();
+  }
+
+  std::mutex mutex_;
+  std::set<int> descriptors_;
+};
+
+}  // namespace
+
+ForkClosed::ForkClosed(int descriptor) : descriptor_(descriptor), owner_(::getpid()) {
+  Registry::instance().add(descriptor_);
+}
+
+ForkClosed::~ForkClosed() {
+  if (is_open()) Registry::instance().forget(descriptor_);
+}
+
+bool ForkClosed::is_open() const noexcept { return owner_ == ::getpid(); }
+
+Descriptor::Descriptor(int descriptor) : descriptor_(descriptor < 0 ? -1 : descriptor) {
+  if (descriptor_ < 0) return;
+  owner_ = ::getpid();
+  Registry::instance().add(descriptor_);
+}
+
+Descriptor::Descriptor(Descriptor&& other) noexcept
+    : descriptor_(std::exchange(other.descriptor_, -1)), owner_(other.owner_) {}
+
+Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
+  if (this != &other) {
+    close();
+    descriptor_ = std::exchange(other.descriptor_, -1);
+    owner_ = other.owner_;
+  }
+  return *this;
+}
+
+int Descriptor::get() const noexcept { return owner_ == ::getpid() ? descriptor_ : -1; }
+
+void Descriptor::close() noexcept {
+  // In a child the number may be another file's by now.
+  if (get() >= 0) Registry::instance().close(descriptor_);
+  descriptor_ = -1;
+}
+
+void Descriptor::close_slowly() noexcept {
+  if (get() >= 0) {
+    Registry::instance().forget(descriptor_);
+    ::close(descriptor_);
+  }
+  descriptor_ = -1;
+}
+
+}  // namespace dbcache::store

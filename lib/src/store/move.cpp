@@ -1,0 +1,418 @@
+#include "store/move.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include <dbcache/errors.hpp>
+
+#include "commands/leases.hpp"
+#include "commands/move.hpp"
+#include "store/rebuild.hpp"
+
+// The steps, each of them committed and on disk before the next, so that a move that was killed can
+// be gone on with wherever it was:
+//
+//                                                          from is      to is
+//   1. close the log of `from`, where nobody holds anything  away        open, empty
+//   2. close the log of `to`                                 away        in
+//   3. copy what `to` does not have yet, page by page        away        in
+//   4. write the tables of `to`, and check it all            away        in
+//   5. give `from` up                                        gone        in
+//   6. open the log of `to`                                  gone        open
+//
+// So at no moment are both open, and a move that can be cancelled (until 5) has opened nothing.
+namespace dbcache::store {
+namespace {
+
+constexpr std::int64_t before_the_first = std::numeric_limits<std::int64_t>::min();
+constexpr std::size_t most_named = 3;
+
+[[noreturn]] void throw_no_database(const std::string& name) {
+  throw NotFound(fmt::format("there is no database {}; give the one to be moved", name));
+}
+
+/// One write transaction that is on disk when this returns. Alone: what it does goes by what was
+/// read before.
+void commit(const Store& store, const std::function<void(WriteSession&)>& work) {
+  store.engine().write(
+      std::nullopt,
+      [&](WriteSession& session) {
+        work(session);
+        return Sync::always;
+      },
+      Engine::Company::alone);
+}
+
+bool is_empty(const ReadSession& session) {
+  return session.log.read(before_the_first, 1, Extent::visible).empty() &&
+         std::all_of(
+             projections::projected_tables.begin(), projections::projected_tables.end(),
+             [&](std::string_view table) { return session.tables.raw_rows(table).empty(); });
+}
+
+class Move {
+ public:
+  Move(Store& from, Store& to, const MoveOptions& options, const MoveSteps& steps)
+      : from_(from),
+        to_(to),
+        options_(options),
+        steps_(steps),
+        from_name_(from.engine().name()),
+        to_name_(to.engine().name()) {}
+
+  MoveReport run() {
+    require_two_databases();
+    MoveReport report{from_name_, to_name_, {}, 0, false};
+    const std::optional<Closure> closure = closure_of_source();
+    const bool gone = closure == gone_;
+    if (closure && *closure != away_ && !gone) refuse_source(*closure);
+    report.was_moved_before = gone && !is_moving_in();
+    if (report.was_moved_before) {
+      report.head = head_of_what_was_moved();
+      return report;
+    }
+    require_target_to_fit();
+    require_sound_source();
+    if (!closure) {
+      require_that_both_can_be_closed();
+      close_source();
+    }
+    report.copied = copy();
+    report.head = check_copy();
+    give_source_up();
+    open_copy();
+    return report;
+  }
+
+ private:
+  // ---- Before anything is changed
+
+  void require_two_databases() const {
+    const auto identity = from_.engine().identity();
+    if (!identity) throw_no_database(from_name_);
+    if (identity == to_.engine().identity()) {
+      throw InvalidArgument(fmt::format(
+          "{} and {} are one database; give another to move its log to", from_name_, to_name_));
+    }
+  }
+
+  [[nodiscard]] std::optional<Closure> closure_of_source() const {
+    std::optional<Closure> closure;
+    const bool exists =
+        from_.read([&](const ReadSession& session) { closure = session.log.closure(); });
+    if (!exists) throw_no_database(from_name_);
+    return closure;
+  }
+
+  [[noreturn]] void refuse_source(const Closure& closure) const {
+    throw DatabaseMoved(refusal(closure, from_name_));
+  }
+
+  [[nodiscard]] bool is_moving_in() const {
+    bool moving_in = false;
+    to_.read([&](const ReadSession& session) { moving_in = session.log.closure() == in_; });
+    return moving_in;
+  }
+
+  /// Whether the target is empty, or was left by an earlier move of this log. That it has the same
+  /// events shows while they are copied.
+  [[nodiscard]] bool fits(const ReadSession& target) const {
+    const auto closure = target.log.closure();
+    if (closure) return closure == in_ || closure == came_from_there_;
+    return is_empty(target);
+  }
+
+  void require_target_to_fit() const {
+    to_.read([&](const ReadSession& session) {
+      if (fits(session)) return;
+      to_.require_open(session.log);
+      throw InvalidArgument(fmt::format(
+          "the database {} is not empty, and a log is moved into an empty one only; give another",
+          to_name_));
+    });
+  }
+
+  /// Else it would show only once the source is closed.
+  void require_sound_source() const {
+    const ReplayReport report =
+        replay(from_, {.mode = ReplayMode::check, .on_progress = options_.on_progress});
+    if (report.differences.empty()) return;
+    throw CorruptDatabase(
+        fmt::format("the tables of {} differ from its log; `dbcache replay --check` tells where, "
+                    "`dbcache replay` rebuilds them from the log: then move it",
+                    from_name_));
+  }
+
+  /// Else a role that may not write to the target would be told so only once the source is closed.
+  /// Nothing of it lasts, but that the target is made.
+  void require_that_both_can_be_closed() const {
+    struct Undone {};
+    try {
+      from_.transact_in_steps([&](Store::Transaction& transaction) {
+        begin_to_close(transaction);
+        throw Undone();
+      });
+    } catch (const Undone&) {
+      // Nobody holds anything.
+    }
+    try {
+      commit(to_, [&](WriteSession& session) {
+        session.log.close(in_);
+        std::vector<EventRecord> none;
+        session.log.read_into(none, 0, 1, Extent::visible);  // an answer, to that as well
+        throw Undone();
+      });
+    } catch (const Undone&) {
+      // It may.
+    }
+  }
+
+  // ---- The steps
+
+  void write(const Store& store, const std::function<void(WriteSession&)>& work) const {
+    commit(store, work);
+    if (steps_.committed) steps_.committed();
+  }
+
+  void close_source() const {
+    from_.transact_in_steps([&](Store::Transaction& transaction) {
+      begin_to_close(transaction);
+      transaction.close_log(away_);
+    });
+    if (steps_.committed) steps_.committed();
+  }
+
+  void begin_to_close(Store::Transaction& transaction) const {
+    if (const auto closure = transaction.closure()) {  // by another who moves it
+      if (*closure != away_) refuse_source(*closure);
+      return;
+    }
+    transaction.append(commands::reap(transaction.present()));
+    transaction.append(commands::hand_back(transaction.present()));
+    require_unheld(commands::held_by_the_living(transaction.present()));
+  }
+
+  void require_unheld(const std::vector<std::string>& held) const {
+    if (held.empty()) return;
+    const std::size_t named = std::min(held.size(), most_named);
+    throw Busy(fmt::format(
+        "{} is in use: {}{}; `dbcache leases` and `dbcache shared` tell by whom: move it once they "
+        "have ended",
+        from_name_,
+        fmt::join(held.begin(), held.begin() + static_cast<std::ptrdiff_t>(named), ", "),
+        held.size() > named ? fmt::format(" and {} more", held.size() - named) : ""));
+  }
+
+  /// Returns how many events were copied.
+  std::int64_t copy() {
+    close_target();
+    from_.read([&](const ReadSession& session) { gaps_until_ = session.log.gaps_until(); });
+    std::int64_t copied = 0;
+    source_.emplace(gaps_until_);
+    for_each_page(from_, [&](const std::vector<EventRecord>& events, std::int64_t after) {
+      const std::size_t there = count_of_those_there(events, after);
+      source_->take(events);
+      if (there < events.size()) append(events, there, after);
+      copied += static_cast<std::int64_t>(events.size() - there);
+      if (!events.empty()) last_ = events.back().position;
+    });
+    return copied;
+  }
+
+  /// Goes over a log that nobody appends to. The last page is empty.
+  template <class Work>
+  void for_each_page(const Store& store, Work work) const {
+    LogProgress progress;
+    std::vector<EventRecord> events;
+    for (std::int64_t after = before_the_first;;) {
+      store.read([&](const ReadSession& session) {
+        if (progress.events_total == 0) progress.events_total = session.log.last_position();
+        session.log.read_into(events, after, steps_.page, Extent::visible);
+      });
+      work(events, after);
+      if (events.empty()) return;
+      after = events.back().position;
+      progress.events_done += static_cast<std::int64_t>(events.size());
+      if (options_.on_progress) options_.on_progress(progress);
+    }
+  }
+
+  void close_target() const {
+    write(to_, [&](WriteSession& session) {
+      if (!fits({session.tables, session.log, session.liveness, session.now})) throw_others_move();
+      session.log.close(in_);
+    });
+  }
+
+  [[nodiscard]] std::vector<EventRecord> read_target(std::int64_t after, std::size_t limit) const {
+    std::vector<EventRecord> events;
+    to_.read([&](const ReadSession& session) {
+      session.log.read_into(events, after, limit, Extent::visible);
+    });
+    return events;
+  }
+
+  /// How many of these events of the source's, from the first on, the target has; it has no others
+  /// after that position.
+  [[nodiscard]] std::size_t count_of_those_there(const std::vector<EventRecord>& events,
+                                                 std::int64_t after) const {
+    const auto there = read_target(after, std::max<std::size_t>(events.size(), 1));
+    if (there.size() > events.size() || !std::equal(there.begin(), there.end(), events.begin())) {
+      throw InvalidArgument(
+          fmt::format("the database {} has events that {} does not have; give an empty one, or "
+                      "`dbcache move --from {} --cancel`",
+                      to_name_, from_name_, from_name_));
+    }
+    return there.size();
+  }
+
+  /// Those from `first` on.
+  void append(const std::vector<EventRecord>& events, std::size_t first, std::int64_t after) const {
+    const std::int64_t end =
+        first > 0 ? events[first - 1].position : std::max<std::int64_t>(after, 0);
+    bool tried = false;
+    write(to_, [&](WriteSession& session) {
+      require_still_mine(session.log);
+      // A commit of which nobody heard is tried again.
+      const std::int64_t last = session.log.last_position();
+      if (std::exchange(tried, true) && last == events.back().position) return;
+      if (last != end) throw_others_move();
+      session.log.open();
+      for (std::size_t at = first; at < events.size(); ++at) session.log.append(events[at]);
+      session.log.close(in_);
+    });
+  }
+
+  /// Writes the tables, and reads all that was copied again.
+  [[nodiscard]] LogHead check_copy() const {
+    write(to_, [&](WriteSession& session) {
+      require_still_mine(session.log);
+      session.tables.clear();
+      source_->tables().copy_to(session.tables);
+      session.log.set_gaps_until(std::min(gaps_until_, last_));
+    });
+
+    std::int64_t gaps_until = 0;
+    to_.read([&](const ReadSession& session) { gaps_until = session.log.gaps_until(); });
+    Rebuild copy(gaps_until);
+    for_each_page(to_,
+                  [&](const std::vector<EventRecord>& events, std::int64_t) { copy.take(events); });
+    bool same = copy.head() == source_->head();
+    to_.read([&](const ReadSession& session) {
+      require_still_mine(session.log);
+      same = same && source_->report(session.tables).differences.empty();
+    });
+    if (!same) {
+      throw CorruptDatabase(fmt::format(
+          "what was copied to {} is not what {} has; check its disk, remove it, and run "
+          "the move again",
+          to_name_, from_name_));
+    }
+    return source_->head();
+  }
+
+  void give_source_up() const {
+    write(from_, [&](WriteSession& session) {
+      const auto closure = session.log.closure();
+      if (closure == gone_) return;
+      if (closure != away_ || session.log.last_position() != last_) {
+        throw Busy(fmt::format("the move of {} was cancelled meanwhile; run it again to move it",
+                               from_name_));
+      }
+      session.log.close(gone_);
+    });
+  }
+
+  void open_copy() const {
+    write(to_, [&](WriteSession& session) {
+      if (session.log.closure() == in_) session.log.open();
+    });
+  }
+
+  void require_still_mine(const EventLogReader& log) const {
+    if (log.closure() != in_) throw_others_move();
+  }
+
+  [[noreturn]] void throw_others_move() const {
+    throw Busy(
+        fmt::format("another process moves a log to {} too; run the move again once it has "
+                    "ended",
+                    to_name_));
+  }
+
+  // ---- After it came to its end
+
+  [[nodiscard]] LogHead head_of_what_was_moved() const {
+    // Closed yet: it is being moved in, from what is called something else today.
+    to_.read([&](const ReadSession& session) {
+      const auto closure = session.log.closure();
+      if (closure && closure->moving == Moving::in) to_.require_open(session.log);
+    });
+    ChainChecker checker;
+    for_each_page(from_, [&](const std::vector<EventRecord>& events, std::int64_t after) {
+      const auto there = read_target(after, events.size());
+      if (there != events) {
+        throw CorruptDatabase(fmt::format(
+            "the log of {} was moved to {}, which does not have it now; restore {} from a copy",
+            from_name_, to_name_, to_name_));
+      }
+      for (const EventRecord& event : events) static_cast<void>(checker.check(event));
+    });
+    return checker.head();
+  }
+
+  Store& from_;
+  Store& to_;
+  const MoveOptions& options_;
+  const MoveSteps& steps_;
+  const std::string from_name_;
+  const std::string to_name_;
+  const Closure away_{Moving::away, to_name_};
+  const Closure gone_{Moving::gone, to_name_};
+  const Closure in_{Moving::in, from_name_};
+  const Closure came_from_there_{Moving::gone, from_name_};  ///< Of a target that is moved back to.
+  std::int64_t gaps_until_ = 0;
+  std::int64_t last_ = 0;          ///< Position of the source's last event.
+  std::optional<Rebuild> source_;  ///< As far as it was read.
+};
+
+}  // namespace
+
+Store open_target(Options options) {
+  return {std::move(options), [](WriteSession&, const commands::DocumentedRows&) -> AdoptionReport {
+            throw InvalidArgument(
+                "the database to move to holds rows of the Python system, and a log is moved into "
+                "an empty one only; give another");
+          }};
+}
+
+MoveReport move(Store& from, Store& to, const MoveOptions& options, const MoveSteps& steps) {
+  return Move(from, to, options, steps).run();
+}
+
+bool cancel_move(Store& from) {
+  const std::string name = from.engine().name();
+  const auto is_under_way = [&](const EventLogReader& log) {
+    const auto closure = log.closure();
+    if (closure && closure->moving != Moving::away) throw DatabaseMoved(refusal(*closure, name));
+    return closure.has_value();
+  };
+  bool cancelled = false;
+  if (!from.read([&](const ReadSession& session) { cancelled = is_under_way(session.log); })) {
+    throw_no_database(name);
+  }
+  if (!cancelled) return false;
+  commit(from, [&](WriteSession& session) {
+    cancelled = is_under_way(session.log);
+    if (cancelled) session.log.open();
+  });
+  return cancelled;
+}
+
+}  // namespace dbcache::store

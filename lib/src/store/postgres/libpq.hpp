@@ -1,0 +1,48 @@
+#pragma once
+
+#include <libpq-fe.h>
+
+namespace dbcache::store::postgres {
+
+/// PostgreSQL's client library, loaded when first asked for: linking it would cost every command
+/// and every test worker its load time, whatever database it uses.
+struct Libpq {
+  /// Throws StorageFailure where it is not installed.
+  static const Libpq& load();
+
+  decltype(&::PQconnectdbParams) connect;
+  decltype(&::PQconninfoParse) parse_conninfo;
+  decltype(&::PQconninfoFree) free_conninfo;
+  decltype(&::PQfinish) finish;
+  decltype(&::PQstatus) status;
+  decltype(&::PQerrorMessage) error_message;
+  decltype(&::PQsocket) socket;
+  decltype(&::PQbackendPID) backend_pid;
+  decltype(&::PQsendQuery) send_query;
+  decltype(&::PQenterPipelineMode) enter_pipeline;
+  decltype(&::PQexitPipelineMode) exit_pipeline;
+  decltype(&::PQpipelineSync) pipeline_sync;
+  decltype(&::PQsendPrepare) send_prepare;
+  decltype(&::PQsendQueryPrepared) send_query_prepared;
+  decltype(&::PQgetResult) get_result;
+  decltype(&::PQisBusy) is_busy;
+  decltype(&::PQconsumeInput) consume_input;
+  decltype(&::PQnotifies) notifies;
+  decltype(&::PQfreemem) free_memory;
+  decltype(&::PQsetNoticeReceiver) set_notice_receiver;
+  decltype(&::PQgetCancel) get_cancel;
+  decltype(&::PQcancel) cancel;
+  decltype(&::PQfreeCancel) free_cancel;
+  decltype(&::PQresultStatus) result_status;
+  decltype(&::PQresultErrorField) result_error_field;
+  decltype(&::PQclear) clear;
+  decltype(&::PQntuples) rows;
+  decltype(&::PQnfields) columns;
+  decltype(&::PQfname) column_name;
+  decltype(&::PQftype) column_type;
+  decltype(&::PQgetisnull) is_null;
+  decltype(&::PQgetvalue) value;
+  decltype(&::PQgetlength) length;
+};
+
+}  // namespace dbcache::store::postgres

@@ -1,0 +1,94 @@
+#include "store/postgres/migrate.hpp"
+
+#include <fmt/format.h>
+
+#include <dbcache/errors.hpp>
+
+#include "store/migration.hpp"
+#include "store/postgres/stream_locks.hpp"
+#include "text/redacted_url.hpp"
+
+namespace dbcache::store::postgres {
+
+std::int64_t newest_schema() { return postgres_migrations().back().number; }
+
+std::string name_of(const Target& target) {
+  // As it is given to a shell, to which an & is more than part of a URL.
+  return fmt::format("'{}' --schema {}", text::redacted_url(target.url), target.schema);
+}
+
+SchemaVersion schema_version(Connection& connection, const Target& target) {
+  // From the catalogue's rows, which one statement sees as of one moment: to_regclass looks each
+  // name up as of now, and so may miss one table and find the next while another process creates
+  // both.
+  const Result found = connection.ask(
+      "WITH tables AS (SELECT relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
+      "ON n.oid = c.relnamespace WHERE nspname = $1::text) "
+      "SELECT EXISTS (SELECT 1 FROM tables WHERE relname = 'schema_version'), "
+      "EXISTS (SELECT 1 FROM tables WHERE relname IN ('events', 'clusters')), "
+      "EXISTS (SELECT 1 FROM pg_catalog.pg_namespace "
+      "WHERE nspname = $1::text AND NOT has_schema_privilege(oid, 'USAGE'))",
+      Values().text(target.schema));
+  // A role that may not look in would find nothing there, and take it for sound.
+  if (found.is_true(0, 2)) {
+    throw ServerError("42501", "permission denied for schema " + target.schema);
+  }
+  if (!found.is_true(0, 0)) {
+    if (found.is_true(0, 1)) {
+      throw CorruptDatabase(fmt::format(
+          "the schema {} of the database {} has tables of another program; give another schema",
+          target.schema, text::redacted_url(target.url)));
+    }
+    return {};
+  }
+  const Result row = connection.ask("SELECT number, log FROM schema_version");
+  const std::int64_t number = row.integer(0, 0);
+  if (number > newest_schema()) {
+    throw NewerSchema(fmt::format(
+        "the schema {} of the database {} has version {}, and this dbcache knows up to {}; use the "
+        "newer dbcache that made it",
+        target.schema, text::redacted_url(target.url), number, newest_schema()));
+  }
+  return {number, std::string(row.text(0, 1)), name_of(target)};
+}
+
+void migrate(Connection& connection, const Target& target) {
+  const std::int64_t lock = StreamLocks::number(0, "migrate " + target.schema);
+  // Before the transaction, whose beginning is where a session hears of what others have made.
+  connection.ask("SELECT pg_advisory_lock($1::bigint)", Values().integer(lock));
+  try {
+    connection.queue("BEGIN");
+    connection.run();
+    // Another process may have done so while this one waited.
+    const std::int64_t found = schema_version(connection, target).number;
+    if (found == 0) {
+      // IF NOT EXISTS asks for the right to create one all the same.
+      const bool exists = connection
+                              .ask(
+                                  "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE "
+                                  "nspname = $1::text)",
+                                  Values().text(target.schema))
+                              .is_true(0, 0);
+      if (!exists) connection.execute_script("CREATE SCHEMA " + quoted(target.schema));
+    }
+    for (const Migration& migration : postgres_migrations()) {
+      if (migration.number > found) connection.execute_script(migration.sql);
+    }
+    if (found != newest_schema()) {
+      connection.queue("UPDATE schema_version SET number = $1::bigint",
+                       Values().integer(newest_schema()));
+    }
+    connection.queue("COMMIT");
+    connection.queue("SELECT pg_advisory_unlock($1::bigint)", Values().integer(lock));
+    connection.run();
+  } catch (...) {
+    if (!connection.is_lost()) {
+      connection.queue("ROLLBACK");
+      connection.queue("SELECT pg_advisory_unlock($1::bigint)", Values().integer(lock));
+      connection.post();
+    }
+    throw;
+  }
+}
+
+}  // namespace dbcache::store::postgres

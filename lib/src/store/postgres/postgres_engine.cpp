@@ -1,0 +1,494 @@
+#include "store/postgres/postgres_engine.hpp"
+
+#include <algorithm>
+#include <deque>
+#include <new>
+#include <thread>
+#include <unistd.h>
+#include <utility>
+
+#include <fmt/format.h>
+#include <sys/syscall.h>
+
+#include <dbcache/errors.hpp>
+
+#include "log.hpp"
+#include "store/descriptor.hpp"
+#include "store/postgres/migrate.hpp"
+#include "store/postgres/postgres_event_log.hpp"
+#include "store/postgres/postgres_tables.hpp"
+#include "store/postgres/session_liveness.hpp"
+#include "store/postgres/stream_locks.hpp"
+#include "store/postgres/transaction.hpp"
+#include "store/process_verdict.hpp"
+#include "text/redacted_url.hpp"
+
+namespace dbcache::store::postgres {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+constexpr milliseconds first_pause{10};
+constexpr milliseconds most_pause{1000};
+
+/// A server that waits for a lock says so itself, at the end of the busy timeout: one that says
+/// nothing for so much longer is out of reach, or stands still.
+constexpr milliseconds slack_of_answers{2000};
+
+/// A session that is lost waits no longer than this for a lock of its own.
+constexpr milliseconds lock_timeout_of_keeper{3000};
+
+/// Another attempt may succeed at once: two transactions stood in each other's way.
+bool is_conflict(const ServerError& error) {
+  return error.state() == "40001" || error.state() == "40P01";
+}
+
+/// The schema is another than when the connection was opened, or a session was replaced by another
+/// that has not prepared its statements.
+bool is_stale(const ServerError& error) {
+  return error.state() == "42P01" || error.state() == "3F000" || error.state() == "26000" ||
+         error.state() == "25006";
+}
+
+/// Readable once a process of this machine has ended.
+class ProcessWakeup final : public Wakeup {
+ public:
+  explicit ProcessWakeup(std::int64_t pid)
+      : process_(static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(pid), 0))) {}
+  [[nodiscard]] int descriptor() const override { return process_.get(); }
+  void clear() override {}  // a process ends once
+
+ private:
+  Descriptor process_;
+};
+
+}  // namespace
+
+struct PostgresEngine::Session {
+  std::unique_ptr<Connection> connection;
+  SchemaVersion version;
+  std::int64_t space = 0;  ///< Of the numbers of locks.
+  StreamLocks::Habit habit;
+};
+
+/// A commit of which nobody knows whether it was done.
+struct PostgresEngine::Unknown {
+  std::string command_id;  ///< Empty: doing it again does no harm.
+  Connection::Backend backend;
+};
+
+/// The use of the connection, by the thread whose turn it is.
+class PostgresEngine::Loan {
+ public:
+  Loan(PostgresEngine& engine, Moment until) : engine_(engine) {
+    const Moment began = steady_clock::now();
+    std::unique_lock lock(engine_.mutex_);
+    const std::uint64_t ticket = engine_.next_turn_++;
+    engine_.waiting_.push_back(ticket);
+    const bool mine =
+        engine_.freed_.wait_until(lock, until, [&] { return engine_.waiting_.front() == ticket; });
+    if (mine) return;
+    std::erase(engine_.waiting_, ticket);
+    throw Busy(fmt::format(
+        "other threads of this process kept the connection to {} busy for {} s",
+        text::redacted_url(engine_.target_.url),
+        std::chrono::duration<double>(std::chrono::round<milliseconds>(until - began)).count()));
+  }
+  ~Loan() {
+    {
+      const std::lock_guard lock(engine_.mutex_);
+      // A child of a fork that came meanwhile has none waiting.
+      if (!engine_.waiting_.empty()) engine_.waiting_.pop_front();
+    }
+    engine_.freed_.notify_all();
+  }
+  Loan(const Loan&) = delete;
+  Loan& operator=(const Loan&) = delete;
+
+ private:
+  PostgresEngine& engine_;
+};
+
+PostgresEngine::PostgresEngine(EngineOptions options)
+    : options_(std::move(options)),
+      target_{options_.database, options_.schema, options_.busy_timeout},
+      keeper_(std::make_shared<SessionKeeper>(
+          Target{options_.database, options_.schema, lock_timeout_of_keeper})),
+      session_(std::make_unique<Session>()) {
+  static_cast<void>(Libpq::load());
+  ForkGate::instance().enroll(*this);
+}
+
+PostgresEngine::~PostgresEngine() {
+  if (ForkGate::instance().closed_to_this_process()) {
+    static_cast<void>(session_.release());
+  } else {
+    const ForkGate::Pass pass;
+    session_.reset();
+  }
+  ForkGate::instance().withdraw(*this);
+}
+
+PostgresEngine::Moment PostgresEngine::deadline(Patience patience) const {
+  // A longer wait than the clock can tell is for ever.
+  constexpr milliseconds longest = std::chrono::years{100};
+  return steady_clock::now() + std::min(patience.value_or(options_.busy_timeout), longest);
+}
+
+// ---- The connection
+
+void PostgresEngine::with_session(Moment until, Missing missing,
+                                  const std::function<void(Session&)>& use) {
+  const Loan loan(*this, until);
+  std::string reason;
+  bool told = false;
+  int stale = 0;
+  for (milliseconds pause = first_pause;; pause = std::min(2 * pause, most_pause)) {
+    try {
+      const ForkGate::Pass pass;
+      Session& session = *session_;
+      try {
+        const bool is_new = !session.connection || session.connection->is_lost();
+        const Moment answers_by = until + slack_of_answers;
+        if (is_new) {
+          session.connection = connect(target_, Connection::Watchfulness::ordinary, answers_by);
+        }
+        session.connection->expect_answers_by(answers_by);
+        if (is_new) open(session, missing);
+        if (session.version.number == 0) look_at_schema(session);
+        if (session.version.number == 0 && missing == Missing::create) open(session, missing);
+        return use(session);
+      } catch (const ConnectionLost&) {
+        session.connection.reset();
+        throw;
+      } catch (const ServerError& error) {
+        if (is_conflict(error)) {
+          reason = error.what();
+        } else if (is_stale(error) && stale++ == 0) {
+          session.connection.reset();
+        } else {
+          throw_typed(error);
+        }
+      }
+    } catch (const ConnectionLost& error) {
+      reason = error.what();
+    }
+    if (steady_clock::now() + pause >= until) {
+      throw StorageFailure(fmt::format("the database {} cannot be reached: {}",
+                                       text::redacted_url(target_.url), reason));
+    }
+    if (!told && pause > milliseconds{500}) {
+      logger()->warn("waiting for the database {}: {}", text::redacted_url(target_.url), reason);
+      told = true;
+    }
+    std::this_thread::sleep_for(pause);
+  }
+}
+
+void PostgresEngine::open(Session& session, Missing missing) const {
+  look_at_schema(session);
+  const bool older = session.version.number < newest_schema();
+  if (older && (session.version.number > 0 || missing == Missing::create)) {
+    const Moment answers_by = session.connection->expect_answers_by(Moment::max());
+    migrate(*session.connection, target_);
+    session.connection->expect_answers_by(answers_by);
+    look_at_schema(session);
+  }
+}
+
+void PostgresEngine::look_at_schema(Session& session) const {
+  session.version = postgres::schema_version(*session.connection, target_);
+  session.space = StreamLocks::number(0, session.version.log);
+}
+
+void PostgresEngine::throw_typed(const ServerError& error) const {
+  const std::string database = text::redacted_url(target_.url);
+  const std::string& state = error.state();
+  const std::string what = error.what();
+  if (state == "55P03") {
+    throw Busy(
+        fmt::format("the database {} stayed locked by another session for {} s; see who holds "
+                    "it (pg_locks, pg_stat_activity), or raise the busy timeout",
+                    database, std::chrono::duration<double>(options_.busy_timeout).count()));
+  }
+  if (state == "42501") {
+    throw StorageFailure(
+        fmt::format("the role that uses the database {} lacks a right: {}; the owner makes the "
+                    "schema (`dbcache init`) and gives writers and readers theirs (roles.sql)",
+                    database, what));
+  }
+  if (state.starts_with("23") || state.starts_with("XX") || state.starts_with("42")) {
+    throw CorruptDatabase(
+        fmt::format("the database {} is not what dbcache wrote: {}; `dbcache "
+                    "verify` lists what is wrong",
+                    database, what));
+  }
+  throw StorageFailure(fmt::format("the database {} failed: {} ({})", database, what, state));
+}
+
+// ---- Transactions
+
+void PostgresEngine::write(std::optional<Timestamp> now, const WriteWork& work, Company,
+                           Reach reach) {
+  std::optional<Unknown> unknown;
+  try {
+    with_session(deadline(), Missing::create, [&](Session& session) {
+      if (unknown && !unknown->command_id.empty() && settle(session, *unknown)) return;
+      unknown.reset();
+      try {
+        try {
+          commit(session, now, work, reach);
+        } catch (const NeedsEverything&) {
+          reach = Reach::everything;
+          commit(session, now, work, reach);
+        }
+      } catch (const Unknown& outcome) {
+        unknown = outcome;
+        throw ConnectionLost("the connection was lost while a commit was under way");
+      }
+    });
+  } catch (const Error& failure) {  // Busy, too: what was to settle it may wait for a lock
+    if (!unknown) throw;
+    throw StorageFailure(
+        fmt::format("{}; whether the last change was committed is not known", failure.what()),
+        StorageFailure::Outcome::unknown);
+  }
+}
+
+void PostgresEngine::commit(Session& session, std::optional<Timestamp> now, const WriteWork& work,
+                            Reach reach) {
+  Connection& connection = *session.connection;
+  Transaction transaction(connection, session.version, now);
+  StreamLocks locks(transaction, session.space, reach, session.habit);
+  PostgresTables tables(transaction, &locks);
+  PostgresEventLog log(transaction, locks);
+  const SessionLiveness liveness(transaction, session.version.log);
+  bool committing = false;
+  try {
+    transaction.queue("BEGIN");
+    locks.begin();
+    const Sync sync = transaction.run_work([&] {
+      WriteSession view{tables, log, liveness, transaction.now()};
+      return work(view);
+    });
+    session.habit = locks.habit(log.appended());
+    if (!tables.changed() && !log.changed()) {
+      connection.queue("COMMIT");
+      connection.post();
+    } else {
+      if (options_.durability == Durability::relaxed && sync != Sync::always) {
+        connection.queue("SET LOCAL synchronous_commit = off");
+      }
+      connection.queue("COMMIT");
+      static_cast<void>(connection.take_warning());
+      committing = true;
+      // In a transaction of its own: all that notify wait for each other (measured: a third).
+      connection.run_and_post("SELECT pg_notify($1::text, '')", Values().text(keeper_->channel()));
+      // A wait for a standby that was broken off warns, and says that it was committed here.
+      if (connection.take_warning()) throw Unknown{log.command_id(), connection.backend()};
+    }
+  } catch (const Unknown&) {
+    throw;
+  } catch (const ConnectionLost&) {
+    if (committing) throw Unknown{log.command_id(), connection.backend()};
+    throw;
+  } catch (...) {
+    if (!connection.is_lost()) {
+      connection.queue("ROLLBACK");
+      connection.post();
+    }
+    throw;
+  }
+  liveness.note_suspects(connection);
+}
+
+bool PostgresEngine::settle(Session& session, const Unknown& unknown) const {
+  Connection& connection = *session.connection;
+  // The attempt may still be under way, or wait for a client that is gone.
+  connection.queue(
+      "SELECT pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity "
+      "WHERE pid = $1::integer AND backend_start::text = $2::text",
+      Values().integer(unknown.backend.pid).text(unknown.backend.start));
+  connection.run();
+  connection.queue("BEGIN");
+  // Once it is had, no attempt is under way.
+  StreamLocks::lock_everything(connection, session.space);
+  const bool done = connection
+                        .ask("SELECT EXISTS (SELECT 1 FROM events WHERE command_id = $1::bytea)",
+                             Values().bytes(unknown.command_id))
+                        .is_true(0, 0);
+  // A commit that has to wait for a standby waits for what was written before it, too.
+  if (done) connection.queue("SELECT pg_logical_emit_message(true, 'dbcache', 'settled')");
+  static_cast<void>(connection.take_warning());
+  connection.queue("COMMIT");
+  // What that commit was to tell was lost with its connection.
+  connection.run_and_post("SELECT pg_notify($1::text, '')", Values().text(keeper_->channel()));
+  if (connection.take_warning()) throw ConnectionLost("no standby has confirmed a commit");
+  return done;
+}
+
+bool PostgresEngine::read(std::optional<Timestamp> now, const ReadWork& work, Patience patience) {
+  bool exists = false;
+  with_session(deadline(patience), Missing::leave, [&](Session& session) {
+    exists = session.version.number > 0;
+    if (exists) read_once(session, now, work);
+  });
+  return exists;
+}
+
+void PostgresEngine::read_once(Session& session, std::optional<Timestamp> now,
+                               const ReadWork& work) {
+  Connection& connection = *session.connection;
+  std::optional<std::int64_t> settled;
+  for (;;) {
+    Transaction transaction(connection, session.version, now);
+    const PostgresTables tables(transaction);
+    const PostgresEventLog log(transaction, settled);
+    const SessionLiveness liveness(transaction, session.version.log);
+    try {
+      transaction.queue("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+      transaction.run_work([&] { work({tables, log, liveness, transaction.now()}); });
+      connection.queue("COMMIT");
+      connection.post();
+      liveness.note_suspects(connection);
+      return;
+    } catch (const PostgresEventLog::NeedsSettled&) {
+      connection.queue("ROLLBACK");
+      connection.run();
+      settled = connection.ask("SELECT settled_position()").integer(0, 0);
+    } catch (...) {
+      if (!connection.is_lost()) {
+        connection.queue("ROLLBACK");
+        connection.post();
+      }
+      throw;
+    }
+  }
+}
+
+std::string PostgresEngine::name() const { return name_of(target_); }
+
+std::optional<std::string> PostgresEngine::identity() {
+  std::optional<std::string> identity;
+  with_session(deadline(), Missing::leave, [&](Session& session) {
+    if (session.version.number > 0) identity = fmt::format("postgresql {}", session.version.log);
+  });
+  return identity;
+}
+
+bool PostgresEngine::exists() {
+  bool exists = false;
+  with_session(deadline(), Missing::leave,
+               [&](Session& session) { exists = session.version.number > 0; });
+  return exists;
+}
+
+Timestamp PostgresEngine::now() {
+  Timestamp now{};
+  with_session(deadline(), Missing::leave, [&](Session& session) {
+    const Result present =
+        session.connection->ask("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint");
+    now = Timestamp(std::chrono::microseconds(present.integer(0, 0)));
+  });
+  return now;
+}
+
+// ---- Who lives and who wakes
+
+std::unique_ptr<LifeLock> PostgresEngine::hold() {
+  const Moment until = deadline();
+  std::string log;
+  with_session(until, Missing::create, [&](Session& session) { log = session.version.log; });
+  try {
+    return keeper_->hold(log, until);
+  } catch (const ConnectionLost& error) {
+    throw StorageFailure(fmt::format("the database {} cannot be reached: {}",
+                                     text::redacted_url(target_.url), error.what()));
+  } catch (const ServerError& error) {
+    throw_typed(error);
+  }
+}
+
+std::unique_ptr<Wakeup> PostgresEngine::watch_holder(const projections::Holder& holder) {
+  // Other machines' are looked at now and then.
+  if (judge_process(holder.process, OtherBoot::unknown) != commands::Liveness::Verdict::alive) {
+    return std::make_unique<NoWakeup>();
+  }
+  const ForkGate::Pass pass;
+  return std::make_unique<ProcessWakeup>(holder.process.pid);
+}
+
+std::unique_ptr<Wakeup> PostgresEngine::watch_commits() {
+  if (!exists()) return std::make_unique<NoWakeup>();
+  try {
+    return keeper_->watch_commits(deadline());
+  } catch (const ConnectionLost&) {
+    return std::make_unique<NoWakeup>();
+  } catch (const ServerError& error) {
+    throw_typed(error);
+  }
+}
+
+// ---- Around a fork
+
+void PostgresEngine::before_fork(Users) { mutex_.lock(); }
+
+void PostgresEngine::after_fork_in_parent() { mutex_.unlock(); }
+
+void PostgresEngine::after_fork_in_child() {
+  // A thread that used it is not here; the connection is the parent's.
+  static_cast<void>(session_.release());
+  session_ = std::make_unique<Session>();
+  waiting_.clear();
+  new (&freed_) std::condition_variable;
+  mutex_.unlock();
+}
+
+// ---- The database as a whole
+
+void PostgresEngine::optimize(Vacuum vacuum) {
+  with_session(deadline(), Missing::leave, [&](Session& session) {
+    if (session.version.number == 0) return;
+    session.connection->expect_answers_by(Moment::max());
+    static_cast<void>(session.connection->take_warning());
+    for (const char* const table : {"events", "clusters", "shared_cluster_registry", "shares",
+                                    "leases", "terminations", "participants", "suspects"}) {
+      // Each by itself: VACUUM runs in no transaction.
+      session.connection->execute_script(
+          fmt::format("{} {}", vacuum == Vacuum::yes ? "VACUUM (ANALYZE)" : "ANALYZE", table));
+    }
+    if (session.connection->take_warning()) {
+      logger()->warn(
+          "the server left tables of {} as they were: only their owner can optimize them",
+          text::redacted_url(target_.url));
+    }
+  });
+}
+
+DatabaseLocation PostgresEngine::location() const {
+  return {text::redacted_url(target_.url), target_.url, target_.schema};
+}
+
+DatabaseInfo PostgresEngine::info() {
+  DatabaseInfo info;
+  info.path = text::redacted_url(target_.url);
+  info.name = target_.url;
+  info.schema = target_.schema;
+  with_session(deadline(), Missing::leave, [&](Session& session) {
+    info.exists = session.version.number > 0;
+    if (!info.exists) return;
+    info.database_size = static_cast<std::uintmax_t>(
+        session.connection
+            ->ask("SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint "
+                  "FROM pg_catalog.pg_class WHERE relkind = 'r' "
+                  "AND relnamespace = (SELECT relnamespace FROM pg_catalog.pg_class "
+                  "WHERE oid = 'events'::regclass)")
+            .integer(0, 0));
+  });
+  return info;
+}
+
+std::int64_t PostgresEngine::schema_version() const { return newest_schema(); }
+
+}  // namespace dbcache::store::postgres

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "store/engine.hpp"
+#include "store/fork_gate.hpp"
+#include "store/postgres/connection.hpp"
+#include "store/postgres/session_keeper.hpp"
+
+namespace dbcache::store::postgres {
+
+/// The engine of a fleet: one connection that transactions go through, one after the other, and the
+/// session by which the process lives for others.
+class PostgresEngine final : public Engine, private ForkAware {
+ public:
+  explicit PostgresEngine(EngineOptions options);
+  ~PostgresEngine() override;
+
+  void write(std::optional<Timestamp> now, const WriteWork& work, Company company,
+             Reach reach) override;
+  bool read(std::optional<Timestamp> now, const ReadWork& work,
+            Patience patience = std::nullopt) override;
+  std::optional<StateId> state() override { return std::nullopt; }
+  bool exists() override;
+  std::string name() const override;
+  std::optional<std::string> identity() override;
+  Timestamp now() override;
+  std::unique_ptr<LifeLock> hold() override;
+  std::unique_ptr<Wakeup> watch_holder(const projections::Holder& holder) override;
+  std::unique_ptr<Wakeup> watch_commits() override;
+  void optimize(Vacuum vacuum) override;
+  DatabaseInfo info() override;
+  [[nodiscard]] DatabaseLocation location() const override;
+  std::int64_t schema_version() const override;
+  std::optional<AdoptionReport> adoption() const override { return std::nullopt; }
+
+ private:
+  using Moment = std::chrono::steady_clock::time_point;
+  struct Session;
+  class Loan;
+  struct Unknown;
+
+  void before_fork(Users users) override;
+  void after_fork_in_parent() override;
+  void after_fork_in_child() override;
+
+  /// Runs `use` with the connection, as often as it is lost over it, until `until`. Errors are
+  /// typed.
+  enum class Missing { leave, create };
+  void with_session(Moment until, Missing missing, const std::function<void(Session&)>& use);
+  void open(Session& session, Missing missing) const;
+  /// Which database this is, and where its locks are.
+  void look_at_schema(Session& session) const;
+  void commit(Session& session, std::optional<Timestamp> now, const WriteWork& work, Reach reach);
+  void read_once(Session& session, std::optional<Timestamp> now, const ReadWork& work);
+  /// Whether a commit that was not heard of was done.
+  [[nodiscard]] bool settle(Session& session, const Unknown& unknown) const;
+  [[noreturn]] void throw_typed(const ServerError& error) const;
+  [[nodiscard]] Moment deadline(Patience patience = std::nullopt) const;
+
+  const EngineOptions options_;
+  const Target target_;
+  const std::shared_ptr<SessionKeeper> keeper_;
+  std::mutex mutex_;  // guards what follows
+  std::condition_variable freed_;
+  std::uint64_t next_turn_ = 0;
+  std::deque<std::uint64_t>
+      waiting_;  ///< Threads, in the order in which they came; the first has its turn.
+  std::unique_ptr<Session> session_;
+};
+
+}  // namespace dbcache::store::postgres

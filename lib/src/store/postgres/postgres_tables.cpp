@@ -1,0 +1,388 @@
+#include "store/postgres/postgres_tables.hpp"
+
+#include <algorithm>
+#include <map>
+
+#include <boost/json/serialize.hpp>
+#include <fmt/format.h>
+
+#include <dbcache/errors.hpp>
+
+#include "events/event.hpp"
+#include "events/fields.hpp"
+#include "store/row_reader.hpp"
+
+namespace json = boost::json;
+
+namespace dbcache::store::postgres {
+namespace {
+
+using projections::Debt;
+using projections::Lease;
+using projections::Participant;
+using projections::RawRow;
+using projections::Share;
+
+/// A row of a result's, as RowReader reads it.
+class Columns {
+ public:
+  Columns(const Result& result, int row) : result_(result), row_(row) {}
+
+  [[nodiscard]] bool is_null(int at) const { return result_.is_null(row_, at); }
+  [[nodiscard]] std::optional<std::int64_t> integer(int at) const {
+    if (is_null(at)) return std::nullopt;
+    if (result_.is_boolean(at)) return result_.is_true(row_, at) ? 1 : 0;
+    return result_.integer(row_, at);
+  }
+  [[nodiscard]] std::optional<std::string_view> text(int at) const {
+    if (is_null(at)) return std::nullopt;
+    return result_.text(row_, at);
+  }
+  [[nodiscard]] json::value raw(int at) const {
+    if (is_null(at)) return nullptr;
+    if (result_.is_boolean(at) || result_.is_integer(at)) return integer(at).value();
+    return json::string(result_.text(row_, at));
+  }
+
+ private:
+  const Result& result_;
+  int row_;
+};
+
+/// What a row's table is called, and by which column a row is found in it.
+template <class Row>
+struct TableOf {
+  static constexpr std::string_view name = Row::table;
+  static std::string key_column() {
+    std::string first;
+    events::for_each_member<Row>([&](auto member) {
+      if (first.empty()) first = member.name;
+    });
+    return first;
+  }
+};
+template <>
+struct TableOf<CachedCluster> {
+  static constexpr std::string_view name = projections::clusters_table;
+  static std::string key_column() { return "cluster_id"; }
+};
+template <>
+struct TableOf<RegistryEntry> {
+  static constexpr std::string_view name = projections::registry_table;
+  static std::string key_column() { return "config_hash"; }
+};
+
+/// The statements of a table whose columns are a described row's members, in their order. Each is
+/// made once, and stays: connections keep statements by their texts.
+template <class Row>
+struct RowSql {
+  static std::string columns() {
+    std::string names;
+    events::for_each_member<Row>([&](auto member) {
+      names += fmt::format("{}\"{}\"", names.empty() ? "" : ", ", member.name);
+    });
+    return names;
+  }
+  static std::string select() {
+    return fmt::format("SELECT {} FROM {}", columns(), TableOf<Row>::name);
+  }
+  /// For a row's own key; it takes the type of the column.
+  static std::string where_key() {
+    return fmt::format("WHERE {} = $1", TableOf<Row>::key_column());
+  }
+
+  static std::string_view select_all() {
+    static const std::string& sql =
+        *new std::string(fmt::format("{} ORDER BY {}", select(), TableOf<Row>::key_column()));
+    return sql;
+  }
+  static std::string_view select_newest_first() {
+    static const std::string& sql = *new std::string(fmt::format("{} ORDER BY id DESC", select()));
+    return sql;
+  }
+  static std::string_view select_one() {
+    static const std::string& sql = *new std::string(fmt::format("{} {}", select(), where_key()));
+    return sql;
+  }
+  static std::string_view put() {
+    static const std::string& sql = *new std::string([] {
+      std::string marks;
+      std::string changes;
+      int number = 0;
+      events::for_each_member<Row>([&](auto member) {
+        marks += fmt::format("{}${}", number == 0 ? "" : ", ", number + 1);
+        ++number;
+        if (member.name == TableOf<Row>::key_column()) return;
+        changes += fmt::format(R"({}"{}" = excluded."{}")", changes.empty() ? "" : ", ",
+                               member.name, member.name);
+      });
+      return fmt::format("INSERT INTO {} ({}) VALUES ({}) ON CONFLICT ({}) DO UPDATE SET {}",
+                         TableOf<Row>::name, columns(), marks, TableOf<Row>::key_column(), changes);
+    }());
+    return sql;
+  }
+  static std::string_view erase() {
+    static const std::string& sql =
+        *new std::string(fmt::format("DELETE FROM {} {}", TableOf<Row>::name, where_key()));
+    return sql;
+  }
+  static std::string_view clear() {
+    static const std::string& sql =
+        *new std::string(fmt::format("DELETE FROM {}", TableOf<Row>::name));
+    return sql;
+  }
+};
+
+template <class Row>
+std::vector<Row> read_rows(const Result& result) {
+  std::vector<Row> rows;
+  for (int at = 0; at < result.rows(); ++at) {
+    const Columns columns(result, at);
+    rows.push_back(RowReader(columns, TableOf<Row>::name).template read<Row>());
+  }
+  return rows;
+}
+
+template <class Row>
+std::optional<Row> read_row(const Result& result) {
+  auto rows = read_rows<Row>(result);
+  if (rows.empty()) return std::nullopt;
+  return std::move(rows.front());
+}
+
+template <class Row>
+std::vector<RawRow> raw(Transaction& transaction) {
+  const Result result = transaction.ask(RowSql<Row>::select_all());
+  std::vector<RawRow> rows;
+  for (int row = 0; row < result.rows(); ++row) {
+    RawRow& raw = rows.emplace_back();
+    const Columns columns(result, row);
+    for (int at = 0; at < result.columns(); ++at) {
+      raw.columns[result.name(at)] = columns.raw(at);
+    }
+    const json::value& key = raw.columns.at(TableOf<Row>::key_column());
+    raw.key = key.is_string() ? std::string(key.get_string()) : json::serialize(key);
+  }
+  std::sort(rows.begin(), rows.end(),
+            [](const RawRow& a, const RawRow& b) { return a.key < b.key; });
+  return rows;
+}
+
+void add_key(Values& values, std::string_view key) { values.text(key); }
+void add_key(Values& values, std::int64_t key) { values.integer(key); }
+
+std::string numbered(std::string_view kind, std::int64_t id) {
+  return fmt::format("{}-{}", kind, id);
+}
+std::string debt_lock(std::string_view subject) { return fmt::format("debt-{}", subject); }
+
+/// What guards a row: an entry and what is known of it go with their stream.
+std::string lock_of(const CachedCluster& row) { return events::cluster_stream(row.cluster_id); }
+std::string lock_of(const RegistryEntry& row) { return events::registry_stream(row.config_hash); }
+std::string lock_of(const Share& row) { return events::registry_stream(row.config_hash); }
+std::string lock_of(const Lease& row) { return numbered("lease", row.id); }
+std::string lock_of(const Debt& row) { return debt_lock(row.subject); }
+std::string lock_of(const Participant& row) { return numbered("participant", row.id); }
+
+void add_flag(Values& values, const std::optional<bool>& flag) {
+  if (flag) {
+    values.integer(*flag ? 1 : 0);
+  } else {
+    values.null();
+  }
+}
+
+}  // namespace
+
+void PostgresTables::lock(std::string_view name) const {
+  if (locks_ != nullptr) locks_->need(name);
+}
+
+void PostgresTables::lock_stream(std::string_view stream) const {
+  if (locks_ != nullptr) locks_->need_stream(stream);
+}
+
+void PostgresTables::lock_everything() const {
+  if (locks_ != nullptr) locks_->need_everything();
+}
+
+std::optional<CachedCluster> PostgresTables::cluster(std::string_view cluster_id) const {
+  lock_stream(events::cluster_stream(cluster_id));
+  return read_row<CachedCluster>(
+      transaction_.ask(RowSql<CachedCluster>::select_one(), Values().text(cluster_id)));
+}
+
+std::vector<CachedCluster> PostgresTables::clusters(const ClusterFilter& filter, Timestamp now,
+                                                    std::optional<std::size_t> limit) const {
+  lock_everything();
+  static const std::string& sql =
+      *new std::string(RowSql<CachedCluster>::select() +
+                       " WHERE ($1::boolean IS NULL OR is_active = $1::boolean) "
+                       "AND ($2::boolean IS NULL OR is_shared = $2::boolean) "
+                       "AND ($3::boolean IS NULL OR (expiry_time <= $4::text) = $3::boolean) "
+                       "ORDER BY id DESC LIMIT $5::bigint");
+  const std::string time = format_timestamp(now);
+  Values values;
+  add_flag(values, filter.is_active);
+  add_flag(values, filter.is_shared);
+  add_flag(values, filter.is_expired);
+  values.text(time);
+  if (limit) {
+    values.integer(static_cast<std::int64_t>(*limit));
+  } else {
+    values.null();
+  }
+  return read_rows<CachedCluster>(transaction_.ask(sql, values));
+}
+
+CacheStatistics PostgresTables::statistics(Timestamp now) const {
+  lock_everything();
+  const std::string time = format_timestamp(now);
+  const Result row = transaction_.ask(
+      "SELECT count(*), count(*) FILTER (WHERE is_active), "
+      "count(*) FILTER (WHERE expiry_time <= $1::text), "
+      "least(coalesce(sum(access_count), 0), 9223372036854775807)::bigint, "
+      "count(*) FILTER (WHERE is_shared) FROM clusters",
+      Values().text(time));
+  CacheStatistics totals;
+  totals.total_clusters = row.integer(0, 0);
+  totals.active_clusters = row.integer(0, 1);
+  totals.expired_clusters = row.integer(0, 2);
+  totals.total_accesses = row.integer(0, 3);
+  totals.shared_clusters = row.integer(0, 4);
+  return totals;
+}
+
+std::optional<RegistryEntry> PostgresTables::entry(std::string_view config_hash) const {
+  if (looked_ && looked_->config_hash == config_hash) return looked_->entry;
+  lock_stream(events::registry_stream(config_hash));
+  auto found = read_row<RegistryEntry>(
+      transaction_.ask(RowSql<RegistryEntry>::select_one(), Values().text(config_hash)));
+  looked_ = Looked{std::string(config_hash), found};
+  return found;
+}
+
+std::vector<RegistryEntry> PostgresTables::entries() const {
+  lock_everything();
+  return read_rows<RegistryEntry>(transaction_.ask(RowSql<RegistryEntry>::select_newest_first()));
+}
+
+std::optional<Share> PostgresTables::share(std::string_view config_hash) const {
+  lock_stream(events::registry_stream(config_hash));
+  return read_row<Share>(transaction_.ask(RowSql<Share>::select_one(), Values().text(config_hash)));
+}
+
+std::optional<Lease> PostgresTables::lease(std::int64_t id) const {
+  lock(numbered("lease", id));
+  return read_row<Lease>(transaction_.ask(RowSql<Lease>::select_one(), Values().integer(id)));
+}
+
+std::optional<Debt> PostgresTables::debt(std::string_view subject) const {
+  lock(debt_lock(subject));
+  return read_row<Debt>(transaction_.ask(RowSql<Debt>::select_one(), Values().text(subject)));
+}
+
+std::vector<Share> PostgresTables::shares() const {
+  lock_everything();
+  return read_rows<Share>(transaction_.ask(RowSql<Share>::select_all()));
+}
+std::vector<Lease> PostgresTables::leases() const {
+  lock_everything();
+  return read_rows<Lease>(transaction_.ask(RowSql<Lease>::select_all()));
+}
+std::vector<Debt> PostgresTables::debts() const {
+  lock_everything();
+  return read_rows<Debt>(transaction_.ask(RowSql<Debt>::select_all()));
+}
+std::vector<Participant> PostgresTables::participants() const {
+  lock_everything();
+  return read_rows<Participant>(transaction_.ask(RowSql<Participant>::select_all()));
+}
+
+std::vector<RawRow> PostgresTables::raw_rows(std::string_view table) const {
+  lock_everything();
+  if (table == projections::clusters_table) return raw<CachedCluster>(transaction_);
+  if (table == projections::registry_table) return raw<RegistryEntry>(transaction_);
+  if (table == Share::table) return raw<Share>(transaction_);
+  if (table == Lease::table) return raw<Lease>(transaction_);
+  if (table == Debt::table) return raw<Debt>(transaction_);
+  if (table == Participant::table) return raw<Participant>(transaction_);
+  throw Error(fmt::format("{} is no projected table", table));
+}
+
+template <class Row>
+void PostgresTables::put_row(const Row& row) {
+  lock(lock_of(row));
+  const json::object columns = projections::stored_columns(row);
+  Values values;
+  for (const auto& column : columns) {
+    const json::value& value = column.value();
+    if (value.is_null()) {
+      values.null();
+    } else if (value.is_int64()) {
+      values.integer(value.get_int64());
+    } else {
+      values.text(value.get_string());
+    }
+  }
+  transaction_.change(RowSql<Row>::put(), values);
+  changed_ = true;
+}
+
+template <class Row, class Key>
+void PostgresTables::erase_row(const Key& key) {
+  Values values;
+  add_key(values, key);
+  transaction_.change(RowSql<Row>::erase(), values);
+  changed_ = true;
+}
+
+void PostgresTables::put(const CachedCluster& row) { put_row(row); }
+void PostgresTables::put(const RegistryEntry& row) {
+  put_row(row);
+  looked_ = Looked{row.config_hash, row};
+}
+void PostgresTables::put(const Share& row) { put_row(row); }
+void PostgresTables::put(const Lease& row) { put_row(row); }
+void PostgresTables::put(const Debt& row) { put_row(row); }
+void PostgresTables::put(const Participant& row) { put_row(row); }
+
+void PostgresTables::erase_cluster(std::string_view cluster_id) {
+  lock_stream(events::cluster_stream(cluster_id));
+  erase_row<CachedCluster>(cluster_id);
+}
+void PostgresTables::erase_entry(std::string_view config_hash) {
+  lock_stream(events::registry_stream(config_hash));
+  looked_.reset();
+  erase_row<RegistryEntry>(config_hash);
+}
+void PostgresTables::erase_share(std::string_view config_hash) {
+  lock_stream(events::registry_stream(config_hash));
+  erase_row<Share>(config_hash);
+}
+void PostgresTables::erase_lease(std::int64_t id) {
+  lock(numbered("lease", id));
+  erase_row<Lease>(id);
+}
+void PostgresTables::erase_debt(std::string_view subject) {
+  lock(debt_lock(subject));
+  erase_row<Debt>(subject);
+}
+void PostgresTables::erase_participant(std::int64_t id) {
+  lock(numbered("participant", id));
+  erase_row<Participant>(id);
+}
+
+void PostgresTables::clear() {
+  lock_everything();
+  looked_.reset();
+  transaction_.change(RowSql<CachedCluster>::clear(), {});
+  transaction_.change(RowSql<RegistryEntry>::clear(), {});
+  transaction_.change(RowSql<Share>::clear(), {});
+  transaction_.change(RowSql<Lease>::clear(), {});
+  transaction_.change(RowSql<Debt>::clear(), {});
+  transaction_.change(RowSql<Participant>::clear(), {});
+  changed_ = true;
+}
+
+}  // namespace dbcache::store::postgres

@@ -1,0 +1,72 @@
+#pragma once
+
+#include "projections/tables.hpp"
+#include "store/postgres/stream_locks.hpp"
+#include "store/postgres/transaction.hpp"
+
+namespace dbcache::store::postgres {
+
+/// The projected tables in PostgreSQL, in one transaction. What is written is queued, and sent with
+/// what is asked next or with the commit.
+class PostgresTables final : public projections::Tables {
+ public:
+  /// To write, `locks` are taken over whatever is touched.
+  explicit PostgresTables(Transaction& transaction, StreamLocks* locks = nullptr)
+      : transaction_(transaction), locks_(locks) {}
+
+  std::optional<CachedCluster> cluster(std::string_view cluster_id) const override;
+  std::vector<CachedCluster> clusters(const ClusterFilter& filter, Timestamp now,
+                                      std::optional<std::size_t> limit) const override;
+  CacheStatistics statistics(Timestamp now) const override;
+  std::optional<RegistryEntry> entry(std::string_view config_hash) const override;
+  std::vector<RegistryEntry> entries() const override;
+  std::optional<projections::Share> share(std::string_view config_hash) const override;
+  std::optional<projections::Lease> lease(std::int64_t id) const override;
+  std::optional<projections::Debt> debt(std::string_view subject) const override;
+  std::vector<projections::Share> shares() const override;
+  std::vector<projections::Lease> leases() const override;
+  std::vector<projections::Debt> debts() const override;
+  std::vector<projections::Participant> participants() const override;
+  std::vector<projections::RawRow> raw_rows(std::string_view table) const override;
+
+  void put(const CachedCluster& row) override;
+  void put(const RegistryEntry& row) override;
+  void put(const projections::Share& row) override;
+  void put(const projections::Lease& row) override;
+  void put(const projections::Debt& row) override;
+  void put(const projections::Participant& row) override;
+  void erase_cluster(std::string_view cluster_id) override;
+  void erase_entry(std::string_view config_hash) override;
+  void erase_share(std::string_view config_hash) override;
+  void erase_lease(std::int64_t id) override;
+  void erase_debt(std::string_view subject) override;
+  void erase_participant(std::int64_t id) override;
+  void clear() override;
+
+  /// Whether anything was written.
+  [[nodiscard]] bool changed() const { return changed_; }
+
+ private:
+  /// All do nothing where this only reads.
+  void lock(std::string_view name) const;
+  void lock_stream(std::string_view stream) const;
+  void lock_everything() const;
+
+  template <class Row>
+  void put_row(const Row& row);
+  template <class Row, class Key>
+  void erase_row(const Key& key);
+
+  Transaction& transaction_;
+  StreamLocks* locks_;
+  bool changed_ = false;
+  /// The entry that was looked for last: a command reads the one that it changes, and so does
+  /// projecting the change.
+  struct Looked {
+    std::string config_hash;
+    std::optional<RegistryEntry> entry;
+  };
+  mutable std::optional<Looked> looked_;
+};
+
+}  // namespace dbcache::store::postgres

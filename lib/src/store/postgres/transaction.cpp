@@ -1,0 +1,97 @@
+#include "store/postgres/transaction.hpp"
+
+#include <utility>
+
+#include <boost/describe/enum_from_string.hpp>
+#include <fmt/format.h>
+
+#include <dbcache/errors.hpp>
+
+namespace dbcache::store::postgres {
+namespace {
+
+/// The present, and which database this is by now.
+constexpr std::string_view select_present =
+    "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, number, log, "
+    "closed, other FROM schema_version";
+
+/// Not so where the schema was made anew, or migrated by a newer dbcache, since the connection was
+/// opened.
+void require_same(const SchemaVersion& schema, const Result& present) {
+  if (present.rows() == 1 && present.integer(0, 1) == schema.number &&
+      present.text(0, 2) == schema.log) {
+    return;
+  }
+  throw ConnectionLost("the schema has changed");
+}
+
+}  // namespace
+
+const std::optional<Closure>& Transaction::closure() {
+  if (!asked_) run();
+  return closure_;
+}
+
+void Transaction::change(std::string_view sql, const Values& values) {
+  if (!asked_) run();  // work that is to be stopped changes nothing
+  first_answer_.reset();
+  connection_.queue(sql, values);
+}
+
+void Transaction::expect(std::optional<Result>& answer, std::string_view sql,
+                         const Values& values) {
+  connection_.want(sql, values);
+  expected_.push_back(&answer);
+}
+
+void Transaction::run() {
+  if (!asked_) {
+    const bool stops = !now_;
+    learn_present();
+    if (stops) throw PresentKnown{};
+    return;
+  }
+  if (expected_.empty()) return;
+  const auto expected = std::exchange(expected_, {});
+  const std::vector<Result> answers = connection_.run();
+  for (std::size_t at = 0; at < answers.size(); ++at) *expected[at] = answers[at];
+}
+
+/// Last, so that the time is told when the locks before it are had.
+void Transaction::learn_present() {
+  std::optional<Result> present;
+  expect(present, select_present);
+  asked_ = true;
+  run();
+  require_same(schema_, *present);
+  if (!present->is_null(0, 3)) {
+    const std::string word(present->text(0, 3));
+    if (!boost::describe::enum_from_string(word.c_str(), closure_.emplace().moving)) {
+      throw CorruptDatabase(fmt::format(
+          "the database {} holds a row that dbcache did not write (schema_version: closed is "
+          "'{}'); restore it from a copy",
+          schema_.database, word));
+    }
+    closure_->other = present->text(0, 4);
+  }
+  if (!now_) now_ = Timestamp(std::chrono::microseconds(present->integer(0, 0)));
+}
+
+Result Transaction::ask(std::string_view sql, const Values& values) {
+  const std::string question = first_answer_ || !asked_ ? values.described(sql) : std::string();
+  if (const auto known = std::exchange(first_answer_, {})) {
+    if (question == first_question_) return *known;
+  }
+  std::optional<Result> answer;
+  expect(answer, sql, values);
+  try {
+    run();
+  } catch (const PresentKnown&) {
+    first_question_ = question;
+    first_answer_ = answer;
+    throw;
+  }
+  return *answer;
+}
+
+}  // namespace dbcache::store::postgres

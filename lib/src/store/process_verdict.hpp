@@ -1,0 +1,16 @@
+#pragma once
+
+#include "commands/liveness.hpp"
+
+namespace dbcache::store {
+
+/// What it means that a process belongs to another boot than this machine's.
+enum class OtherBoot {
+  dead,     ///< Everybody is on one machine, which was started anew since.
+  unknown,  ///< It may be on another machine.
+};
+
+/// Judges a holder by its process alone.
+commands::Liveness::Verdict judge_process(const system::ProcessIdentity& process, OtherBoot other);
+
+}  // namespace dbcache::store

@@ -1,0 +1,104 @@
+#include "store/sqlite/commit_signal.hpp"
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <unistd.h>
+#include <utility>
+
+#include <sys/inotify.h>
+#include <sys/stat.h>
+
+#include "store/descriptor.hpp"
+#include "store/fork_gate.hpp"
+#include "store/sqlite/files.hpp"
+#include "system/detached_thread.hpp"
+
+namespace dbcache::store::sqlite {
+namespace {
+
+constexpr const char* suffix = "-signal";
+
+/// Asks for nothing else: once its times were asked for, the kernel would give the file new ones at
+/// every write (multigrain timestamps), and a sync of the WAL writes the block of the disk that has
+/// the inodes of both.
+bool is_deleted(int descriptor) {
+  struct statx status {};
+  return ::statx(descriptor, "", AT_EMPTY_PATH, STATX_NLINK, &status) == 0 && status.stx_nlink == 0;
+}
+
+class WatchedFile final : public Wakeup {
+ public:
+  WatchedFile(const std::string& database, bool may_make) {
+    if (!may_make) return;
+    const ForkGate::Pass pass;
+    // The file must be there to be watched.
+    const int file = open_side_file(database, suffix);
+    if (file < 0) return;
+    ::close(file);
+    // Where there is no instance left (128 for a user, by default), waiters look now and then.
+    inotify_ = Descriptor(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+    if (inotify_.get() >= 0 &&
+        ::inotify_add_watch(inotify_.get(), (database + suffix).c_str(),
+                            IN_MODIFY | IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF) < 0) {
+      inotify_.close();
+    }
+  }
+
+  // The kernel takes 5 to 30 ms to close an instance (it waits until nobody reads its marks), and
+  // who was woken is in a hurry.
+  ~WatchedFile() override {
+    if (inotify_.get() < 0) return;
+    system::start_detached("dbcache-close",
+                           [inotify = std::move(inotify_)]() mutable { inotify.close_slowly(); });
+  }
+
+  [[nodiscard]] int descriptor() const override { return inotify_.get(); }
+
+  void clear() override {
+    alignas(inotify_event) std::array<char, 4096> events{};
+    for (;;) {
+      const ssize_t size =
+          inotify_.get() < 0 ? -1 : ::read(inotify_.get(), events.data(), events.size());
+      if (size <= 0) return;
+      for (ssize_t at = 0; at < size;) {
+        inotify_event event{};
+        std::memcpy(&event, events.data() + at, sizeof event);
+        at += static_cast<ssize_t>(sizeof event + event.len);
+        // Another file is there by now, or none: who waits watches anew.
+        if ((event.mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED)) != 0)
+          return inotify_.close();
+      }
+    }
+  }
+
+ private:
+  Descriptor inotify_;
+};
+
+}  // namespace
+
+void CommitSignal::raise() noexcept {
+  const std::lock_guard lock(mutex_);
+  // Somebody may have deleted it: who waits watches what stands in its place.
+  if (descriptor_ >= 0 && is_deleted(descriptor_)) close_file();
+  if (descriptor_ < 0) descriptor_ = open_side_file(database_, suffix);
+  if (descriptor_ >= 0) static_cast<void>(!::pwrite(descriptor_, "!", 1, 0));
+}
+
+void CommitSignal::close() noexcept {
+  const std::lock_guard lock(mutex_);
+  close_file();
+}
+
+void CommitSignal::close_file() noexcept {
+  if (descriptor_ >= 0) ::close(descriptor_);
+  descriptor_ = -1;
+}
+
+std::unique_ptr<Wakeup> CommitSignal::watch(bool may_make) const {
+  return std::make_unique<WatchedFile>(database_, may_make);
+}
+
+}  // namespace dbcache::store::sqlite

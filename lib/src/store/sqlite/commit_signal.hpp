@@ -1,0 +1,39 @@
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "store/engine.hpp"
+
+namespace dbcache::store::sqlite {
+
+/// Tells other processes that something was committed: a write to a small file beside the database
+/// (`DATABASE-signal`), which those who wait watch with inotify(7). Watching the WAL itself would
+/// wake them before the commit is to be seen.
+class CommitSignal {
+ public:
+  explicit CommitSignal(std::string database) : database_(std::move(database)) {}
+  ~CommitSignal() { close(); }
+  CommitSignal(const CommitSignal&) = delete;
+  CommitSignal& operator=(const CommitSignal&) = delete;
+
+  /// After a commit, once it is on disk. A signal that cannot be given is lost: waiters look now
+  /// and then.
+  void raise() noexcept;
+
+  /// Around a fork, and when the database was replaced.
+  void close() noexcept;
+
+  /// Nothing to poll for where the file is missing and may not be made.
+  [[nodiscard]] std::unique_ptr<Wakeup> watch(bool may_make) const;
+
+ private:
+  void close_file() noexcept;
+
+  std::string database_;
+  std::mutex mutex_;
+  int descriptor_ = -1;
+};
+
+}  // namespace dbcache::store::sqlite

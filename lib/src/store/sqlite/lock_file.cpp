@@ -1,0 +1,198 @@
+#include "store/sqlite/lock_file.hpp"
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <random>
+#include <system_error>
+#include <unistd.h>
+
+#include <fmt/format.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+
+#include <dbcache/errors.hpp>
+
+#include "store/fork_gate.hpp"
+#include "store/process_verdict.hpp"
+#include "store/sqlite/files.hpp"
+#include "store/sqlite/ofd_lock.hpp"
+#include "system/detached_thread.hpp"
+#include "system/process.hpp"
+#include "text/hex.hpp"
+
+namespace dbcache::store::sqlite {
+namespace {
+
+using projections::Holder;
+
+constexpr std::string_view suffix = "-locks";
+
+/// The id, in hex, at the file's beginning; its first byte is locked while it is made.
+constexpr std::size_t id_bytes = 32;
+
+/// Places begin behind the id; the last is the largest offset that a lock may have, by far.
+constexpr std::int64_t first_place = 4096;
+constexpr std::int64_t last_place = std::int64_t{1} << 62;
+
+std::int64_t random_place() {
+  const auto bits = system::random_128_bits();
+  std::uint64_t number = 0;
+  std::memcpy(&number, bits.data(), sizeof number);
+  const auto range = static_cast<std::uint64_t>(last_place - first_place) / 2;
+  return first_place + static_cast<std::int64_t>(number % range) * 2;
+}
+
+std::string reason(int error) { return std::generic_category().message(error); }
+
+std::string read_id(int descriptor) {
+  std::array<char, id_bytes> id{};
+  return ::pread(descriptor, id.data(), id.size(), 0) == static_cast<ssize_t>(id.size())
+             ? std::string(id.data(), id.size())
+             : "";
+}
+
+/// The file's id; made by whoever comes first.
+std::string id_of(int descriptor, const std::string& path) {
+  if (auto id = read_id(descriptor); !id.empty()) return id;
+  const auto lock = set_ofd_lock(descriptor, F_WRLCK, 0, Waiting::yes);
+  auto id = read_id(descriptor);
+  if (lock && id.empty()) {
+    const auto bits = system::random_128_bits();
+    id = text::to_hex({reinterpret_cast<const char*>(bits.data()), bits.size()});
+    if (::pwrite(descriptor, id.data(), id.size(), 0) != static_cast<ssize_t>(id.size()))
+      id.clear();
+  }
+  const int error = errno;
+  set_ofd_lock(descriptor, F_UNLCK, 0);
+  if (id.empty()) {
+    throw StorageFailure(fmt::format("{} cannot be written: {}", path, reason(error)));
+  }
+  return id;
+}
+
+/// A place in the file, locked by this process.
+class HeldPlace final : public LifeLock {
+ public:
+  HeldPlace(Descriptor descriptor, Holder holder)
+      : descriptor_(std::move(descriptor)), holder_(std::move(holder)) {}
+
+  [[nodiscard]] const Holder& holder() const override { return holder_; }
+  void done() override {
+    if (descriptor_.get() >= 0) set_ofd_lock(descriptor_.get(), F_UNLCK, holder_.lock + 1);
+  }
+  [[nodiscard]] int descriptor() const override { return descriptor_.get(); }
+
+ private:
+  Descriptor descriptor_;
+  Holder holder_;
+};
+
+}  // namespace
+
+LockFile::Opened LockFile::open() const {
+  Opened opened;
+  opened.descriptor = Descriptor(open_side_file_or_throw(database_, suffix));
+  opened.id = id_of(opened.descriptor.get(), database_ + std::string(suffix));
+  struct stat status {};
+  ::fstat(opened.descriptor.get(), &status);
+  opened.device = status.st_dev;
+  opened.inode = status.st_ino;
+  return opened;
+}
+
+bool LockFile::is_current(const Opened& opened) const {
+  struct stat status {};
+  return opened.descriptor.get() >= 0 &&
+         ::lstat((database_ + std::string(suffix)).c_str(), &status) == 0 &&
+         status.st_dev == opened.device && status.st_ino == opened.inode;
+}
+
+std::unique_ptr<LifeLock> LockFile::hold() {
+  const ForkGate::Pass pass;
+  create_directories_for(database_);
+  // Before a file is made that its owner could not use.
+  require_usable(database_);
+  Opened opened = open();
+  Holder holder;
+  holder.lock_file = opened.id;
+  holder.process = system::identify_process(::getpid());
+  holder.host = system::host_name();
+  for (;;) {
+    holder.lock = random_place();
+    if (set_ofd_lock(opened.descriptor.get(), F_WRLCK, holder.lock, Waiting::no, 2)) break;
+    if (errno != EAGAIN && errno != EACCES) {
+      throw StorageFailure(
+          fmt::format("{}{} cannot be locked: {}; put the database on a local disk", database_,
+                      suffix, reason(errno)));
+    }
+  }
+  return std::make_unique<HeldPlace>(std::move(opened.descriptor), std::move(holder));
+}
+
+commands::Liveness::Verdict LockFile::probe(const Holder& holder) const {
+  if (holder.lock_file.empty()) return judge_process(holder.process, OtherBoot::dead);
+  const std::lock_guard lock(mutex_);
+  if (!is_current(probing_)) probing_ = open();
+  if (probing_.id != holder.lock_file) return judge_process(holder.process, OtherBoot::dead);
+  const auto held = ofd_lock_held_by_others(probing_.descriptor.get(), F_RDLCK, holder.lock);
+  if (!held) return judge_process(holder.process, OtherBoot::dead);
+  return *held ? Verdict::alive : Verdict::dead;
+}
+
+/// Raised once a byte is let go of.
+class LockFile::Freed {
+ public:
+  Freed() : event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+
+  void raise() const {
+    constexpr std::uint64_t one = 1;
+    if (event_.get() >= 0) static_cast<void>(!::write(event_.get(), &one, sizeof one));
+  }
+  void close() { event_.close(); }
+  [[nodiscard]] int descriptor() const { return event_.get(); }
+
+ private:
+  Descriptor event_;
+};
+
+/// One who waits for a byte.
+class LockFile::FreedWakeup final : public Wakeup {
+ public:
+  explicit FreedWakeup(std::shared_ptr<const Freed> freed) : freed_(std::move(freed)) {}
+
+  [[nodiscard]] int descriptor() const override { return freed_->descriptor(); }
+  void clear() override {}  // a byte is freed once
+
+ private:
+  std::shared_ptr<const Freed> freed_;
+};
+
+std::unique_ptr<Wakeup> LockFile::watch(const Holder& holder) const {
+  if (holder.lock_file.empty()) return std::make_unique<NoWakeup>();
+  const ForkGate::Pass pass;
+  const std::lock_guard lock(mutex_);
+  std::erase_if(watched_, [](const auto& watched) { return watched.second.expired(); });
+  auto freed = watched_[holder.lock].lock();
+  // In a forked child there is no thread that would raise it.
+  if (!freed || freed->descriptor() < 0) {
+    Opened opened = open();
+    if (opened.id != holder.lock_file) return std::make_unique<NoWakeup>();
+    freed = std::make_shared<Freed>();
+    // A thread blocks on the byte. A wait that is given up leaves it behind until then, to be
+    // shared by those who wait next: fcntl(2) can only be broken off by a signal, and those are the
+    // program's.
+    const bool started = system::start_detached(
+        "dbcache-wait", [file = std::move(opened.descriptor), byte = holder.lock + 1, freed] {
+          while (!set_ofd_lock(file.get(), F_RDLCK, byte, Waiting::yes) && errno == EINTR) {
+          }
+          freed->raise();
+        });
+    if (!started) freed->close();  // who waits looks now and then
+    watched_[holder.lock] = freed;
+  }
+  return std::make_unique<FreedWakeup>(std::move(freed));
+}
+
+}  // namespace dbcache::store::sqlite

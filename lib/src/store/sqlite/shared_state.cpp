@@ -1,0 +1,163 @@
+#include "store/sqlite/shared_state.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <fcntl.h>
+#include <string_view>
+#include <thread>
+#include <unistd.h>
+
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "store/sqlite/ofd_lock.hpp"
+#include "system/process.hpp"
+
+namespace dbcache::store::sqlite {
+namespace {
+
+constexpr const char* suffix = "-sync";
+
+/// Its bytes are locked, not read.
+constexpr off_t making_byte = 0;
+constexpr off_t syncing_byte = 1;
+
+/// A tenth of a second in all; then it is done without.
+constexpr int most_tries = 100;
+constexpr std::chrono::milliseconds pause_between_tries{1};
+
+/// The file's beginning: whose words follow.
+struct Header {
+  std::array<char, 32> format;
+  std::array<char, 64> boot_id;
+  std::uint64_t device;
+  std::uint64_t inode;
+
+  bool operator==(const Header& other) const {
+    return std::memcmp(this, &other, sizeof *this) == 0;
+  }
+};
+
+constexpr std::size_t words_offset = 128;
+constexpr off_t file_size = 4096;
+static_assert(sizeof(Header) <= words_offset);
+static_assert(words_offset % alignof(SharedState::Words) == 0);
+static_assert(words_offset + sizeof(SharedState::Words) <= file_size);
+static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
+
+template <std::size_t size>
+void put(std::array<char, size>& field, std::string_view text) {
+  std::copy_n(text.begin(), std::min(text.size(), size), field.begin());
+}
+
+/// The header that fits now; its boot id is empty where that is not known.
+Header header_of(const FileIdentity& database) {
+  Header header{};
+  put(header.format, "dbcache sync 1");
+  put(header.boot_id, system::boot_id());
+  header.device = database.device;
+  header.inode = database.inode;
+  return header;
+}
+
+bool leads_to(const std::string& path, int descriptor) {
+  struct stat there {};
+  struct stat here {};
+  return ::lstat(path.c_str(), &there) == 0 && ::fstat(descriptor, &here) == 0 &&
+         there.st_dev == here.st_dev && there.st_ino == here.st_ino;
+}
+
+bool is_empty(int descriptor) {
+  struct stat status {};
+  return ::fstat(descriptor, &status) == 0 && status.st_size == 0;
+}
+
+bool has(int descriptor, const Header& wanted) {
+  Header header{};
+  struct stat status {};
+  return ::fstat(descriptor, &status) == 0 && status.st_size == file_size &&
+         ::pread(descriptor, &header, sizeof header, 0) == static_cast<ssize_t>(sizeof header) &&
+         header == wanted;
+}
+
+/// In full: storing into a hole of a mapped file kills the process where the disk is full.
+bool make(int descriptor, const Header& header) {
+  if (::posix_fallocate(descriptor, 0, file_size) == 0 &&
+      ::pwrite(descriptor, &header, sizeof header, 0) == static_cast<ssize_t>(sizeof header)) {
+    return true;
+  }
+  static_cast<void>(!::ftruncate(descriptor, 0));
+  return false;
+}
+
+}  // namespace
+
+std::shared_ptr<SharedState> SharedState::open(const std::string& database,
+                                               const FileIdentity& file) {
+  std::shared_ptr<SharedState> state(new SharedState(file));
+  if (state->map(database)) {
+    state->words_ = reinterpret_cast<Words*>(static_cast<char*>(state->memory_) + words_offset);
+  } else {
+    state->close_file();
+    state->own_ = std::make_unique<Words>();
+    state->words_ = state->own_.get();
+  }
+  return state;
+}
+
+bool SharedState::map(const std::string& database) {
+  const Header wanted = header_of(database_);
+  if (wanted.boot_id[0] == '\0') return false;
+  const std::string path = database + suffix;
+  // Making it takes a moment, in which another may be stopped; and others may put a file of another
+  // boot aside at the same time.
+  for (int attempt = 0; attempt < most_tries; ++attempt) {
+    close_file();
+    file_ = open_side_file(database, suffix);
+    if (file_ < 0) return false;
+    if (!set_ofd_lock(file_, F_WRLCK, making_byte)) {
+      if (errno != EAGAIN && errno != EACCES) return false;
+      std::this_thread::sleep_for(pause_between_tries);
+      continue;
+    }
+    if (!leads_to(path, file_)) continue;
+    if (is_empty(file_) && !make(file_, wanted)) return false;
+    if (!has(file_, wanted)) {
+      ::unlink(path.c_str());
+      continue;
+    }
+    set_ofd_lock(file_, F_UNLCK, making_byte);
+    void* const memory = ::mmap(nullptr, file_size, PROT_READ | PROT_WRITE, MAP_SHARED, file_, 0);
+    if (memory == MAP_FAILED) return false;
+    memory_ = memory;
+    return true;
+  }
+  return false;
+}
+
+SharedState::~SharedState() {
+  close_file();
+  if (memory_ != nullptr) ::munmap(memory_, file_size);
+}
+
+void SharedState::close_file() noexcept {
+  if (file_ >= 0) ::close(file_);
+  file_ = -1;
+}
+
+bool SharedState::try_lock_sync() {
+  if (syncing_.test_and_set()) return false;
+  if (memory_ == nullptr || set_ofd_lock(file_, F_WRLCK, syncing_byte)) return true;
+  syncing_.clear();
+  return false;
+}
+
+void SharedState::unlock_sync() noexcept {
+  if (memory_ != nullptr) set_ofd_lock(file_, F_UNLCK, syncing_byte);
+  syncing_.clear();
+}
+
+}  // namespace dbcache::store::sqlite

@@ -1,0 +1,1 @@
+-- From here on the log may hold ClusterUsed, which an older dbcache cannot read. No table changes.

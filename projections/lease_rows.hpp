@@ -1,0 +1,129 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <boost/describe.hpp>
+
+#include <dbcache/lease.hpp>
+#include <dbcache/time.hpp>
+
+#include "system/process.hpp"
+
+// The rows by which workers are coordinated, beside the documented ones. Projected from the log as
+// those are; a column that holds a struct or a list is stored as JSON text.
+namespace dbcache {
+
+BOOST_DESCRIBE_ENUM(HandBackPolicy, keep, hand_back)
+
+namespace system {
+
+BOOST_DESCRIBE_STRUCT(ProcessIdentity, (), (pid, start_time, boot_id, pid_namespace))
+
+}  // namespace system
+}  // namespace dbcache
+
+namespace dbcache::projections {
+
+/// What holds a lease, a creation, a check, a termination or a place in a run: a process, by a lock
+/// of the kernel's, or nobody but a deadline.
+struct Holder {
+  std::string lock_file;  ///< The id in the file of locks; empty: there is no lock.
+  std::int64_t lock = 0;  ///< The byte in it.
+  system::ProcessIdentity process;
+  std::string host;
+  std::optional<std::string> label;
+  std::optional<Timestamp> until;  ///< The deadline, for what outlives its process.
+
+  bool operator==(const Holder&) const = default;
+};
+
+/// Who made an entry, which decides whether its cluster may be handed back.
+enum class EntryOrigin {
+  documented,   ///< `register`: whoever did has the cluster in his own hands.
+  acquired,     ///< `acquire` created the cluster.
+  environment,  ///< DATABRICKS_CLUSTER_ID.
+};
+BOOST_DESCRIBE_ENUM(EntryOrigin, documented, acquired, environment)
+
+/// What is known of an entry of the registry beside its documented columns.
+struct Share {
+  static constexpr std::string_view table = "shares";
+  std::string config_hash;
+  EntryOrigin origin = EntryOrigin::documented;
+  std::optional<std::string> host;
+  std::optional<Holder> worker;                  ///< Who creates the cluster.
+  std::optional<std::int64_t> creation;          ///< Fencing token of the creation under way.
+  std::optional<std::string> idempotency_token;  ///< Of the newest creation.
+  bool created = false;                          ///< It came to the entry's cluster.
+  std::optional<std::int64_t> check;             ///< Position of the check under way.
+  std::optional<Holder> checker;
+  std::optional<HandBackPolicy> policy;  ///< Of the lease that ended last.
+  std::vector<std::string> runs;         ///< That used the cluster.
+
+  [[nodiscard]] const std::string& key() const { return config_hash; }
+  bool operator==(const Share&) const = default;
+};
+
+struct Lease {
+  static constexpr std::string_view table = "leases";
+  std::int64_t id = 0;  ///< Position of the grant: the fencing token.
+  std::string config_hash;
+  std::string cluster_id;
+  Holder holder;
+  HandBackPolicy policy = HandBackPolicy::keep;
+  std::optional<std::string> run;
+  Timestamp granted_at{};
+  bool created_here = false;
+
+  [[nodiscard]] std::int64_t key() const { return id; }
+  bool operator==(const Lease&) const = default;
+};
+
+/// A termination that is due.
+struct Debt {
+  static constexpr std::string_view table = "terminations";
+  std::string subject;  ///< The cluster id; the idempotency token where no id is known.
+  std::optional<std::string> cluster_id;
+  std::optional<std::string> idempotency_token;
+  std::string config_hash;
+  std::optional<std::string> host;
+  std::string reason;
+  Timestamp owed_at{};
+  std::int64_t attempts = 0;
+  std::optional<std::int64_t> termination;  ///< Position of the attempt under way.
+  std::optional<Holder> terminator;
+  std::optional<std::string> error;  ///< Of the last attempt.
+
+  [[nodiscard]] const std::string& key() const { return subject; }
+  bool operator==(const Debt&) const = default;
+};
+
+struct Participant {
+  static constexpr std::string_view table = "participants";
+  std::int64_t id = 0;  ///< Position of the joining.
+  std::string run;
+  std::string kind;
+  std::optional<std::string> name;
+  Holder holder;
+  Timestamp joined_at{};
+
+  [[nodiscard]] std::int64_t key() const { return id; }
+  bool operator==(const Participant&) const = default;
+};
+
+BOOST_DESCRIBE_STRUCT(Holder, (), (lock_file, lock, process, host, label, until))
+BOOST_DESCRIBE_STRUCT(Share, (),
+                      (config_hash, origin, host, worker, creation, idempotency_token, created,
+                       check, checker, policy, runs))
+BOOST_DESCRIBE_STRUCT(Lease, (),
+                      (id, config_hash, cluster_id, holder, policy, run, granted_at, created_here))
+BOOST_DESCRIBE_STRUCT(Debt, (),
+                      (subject, cluster_id, idempotency_token, config_hash, host, reason, owed_at,
+                       attempts, termination, terminator, error))
+BOOST_DESCRIBE_STRUCT(Participant, (), (id, run, kind, name, holder, joined_at))
+
+}  // namespace dbcache::projections

@@ -68,6 +68,10 @@ std::string user_name() {
 
 CliTest::CliTest() : clock_("2024-01-15T10:30:00"), before_(std::filesystem::current_path()) {
   std::filesystem::current_path(directory_.path());
+  if (!test::over_postgres()) return;
+  location_.emplace("DBCACHE_DATABASE", database_.location());
+  schema_.emplace("DBCACHE_SCHEMA", database_.schema());
+  test::name_sessions(database_.schema());
 }
 
 CliTest::~CliTest() { std::filesystem::current_path(before_); }
@@ -101,6 +105,17 @@ std::string CliTest::must(const std::string& line, const std::string& input) {
   return result.out;
 }
 
+bool CliTest::database_exists() const {
+  return test::over_postgres() ? database_.exists() : std::filesystem::exists(database);
+}
+
+std::string CliTest::database_name() const {
+  return test::over_postgres() ? database_.location()
+                               : (std::filesystem::current_path() / database).string();
+}
+
+void CliTest::await_the_killed() const { test::await_end_of_sessions(database_.schema()); }
+
 std::int64_t CliTest::events_in_log() {
   if (!std::filesystem::exists(database)) return 0;
   return std::stoll(test::query_text(database, "SELECT count(*) FROM events"));
@@ -117,6 +132,10 @@ std::string CliTest::transcript(std::initializer_list<std::string> lines) {
     if (!seen.empty()) seen += '\n';
     seen += "$ dbcache " + line + '\n' + result.out + result.err;
     if (result.code != 0) seen += "[exit " + std::to_string(result.code) + "]\n";
+  }
+  // What people see differs by the database's name alone.
+  if (test::over_postgres()) {
+    replace_all(seen, database_.location(), (std::filesystem::current_path() / database).string());
   }
   return scrub(seen);
 }

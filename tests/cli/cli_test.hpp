@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <initializer_list>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,7 +12,7 @@
 
 #include "support/manual_clock.hpp"
 #include "support/scoped_variable.hpp"
-#include "support/temporary_directory.hpp"
+#include "support/test_database.hpp"
 
 namespace dbcache::cli {
 
@@ -28,7 +29,8 @@ struct Result {
 };
 
 /// Runs commands in this process: in a directory of its own, which is the current one, under a
-/// clock that stands still, and with none of the environment's settings.
+/// clock that stands still, and with none of the environment's settings. The database is where it
+/// is by default, or on PostgreSQL where the environment says.
 class CliTest : public ::testing::Test {
  protected:
   CliTest();
@@ -47,6 +49,13 @@ class CliTest : public ::testing::Test {
   /// Runs each line, as above, and writes down what a person would see of it all.
   std::string transcript(std::initializer_list<std::string> lines);
 
+  /// Whether anything is there by now.
+  [[nodiscard]] bool database_exists() const;
+  /// As commands that dbcache runs are told it.
+  [[nodiscard]] std::string database_name() const;
+  /// Comes back once nothing is left of the program's processes that were killed.
+  void await_the_killed() const;
+
   static std::int64_t events_in_log();
   static void write_file(const std::string& name, const std::string& content);
 
@@ -56,6 +65,9 @@ class CliTest : public ::testing::Test {
  private:
   test::BareEnvironment environment_;
   test::TemporaryDirectory directory_;
+  test::TestDatabase database_;
+  std::optional<test::ScopedVariable> location_;
+  std::optional<test::ScopedVariable> schema_;
   test::ManualClock clock_;
   std::filesystem::path before_;
 };

@@ -76,6 +76,10 @@ TEST_F(CommandsTest, Dbinfo) {
   expect_golden("dbinfo", transcript({"dbinfo", "dbinfo --json"}));
 }
 
+TEST_F(CommandsTest, Init) {
+  expect_golden("init", transcript({"init", "init", "init --json", "dbinfo"}));
+}
+
 TEST_F(CommandsTest, Optimize) {
   must("cache cluster-123");
   expect_golden("optimize", transcript({"optimize", "optimize --vacuum", "optimize --json"}));

@@ -152,29 +152,31 @@ TEST_F(OutputTest, WhatCannotBeWrittenIsAnError) {
 TEST_F(OutputTest, JsonIsOneDocumentOnOneLine) {
   must("cache cluster-1");
   must("register team-tests");
-  for (const char* const line : {"status",
-                                 "list",
-                                 "cleanup",
-                                 "shared",
-                                 "shared team-tests",
-                                 "dbinfo",
-                                 "optimize",
-                                 "history",
-                                 "replay --check",
-                                 "replay",
-                                 "verify",
-                                 "cache cluster-2",
-                                 "access cluster-2",
-                                 "remove cluster-2",
-                                 "register team-tests",
-                                 "can-join team-tests",
-                                 "mark team-tests failed",
-                                 "use team-tests",
-                                 "unuse team-tests",
-                                 "hash --config -",
-                                 "clear",
-                                 "cleanup-shared"}) {
-    const Result result = run(std::string(line) + " --json", "{}");
+  for (const std::string& line :
+       std::vector<std::string>{"status",
+                                "list",
+                                "cleanup",
+                                "shared",
+                                "shared team-tests",
+                                "dbinfo",
+                                "optimize",
+                                "history",
+                                "replay --check",
+                                "replay",
+                                "verify",
+                                "cache cluster-2",
+                                "access cluster-2",
+                                "remove cluster-2",
+                                "register team-tests",
+                                "can-join team-tests",
+                                "mark team-tests failed",
+                                "use team-tests",
+                                "unuse team-tests",
+                                "hash --config -",
+                                "clear",
+                                "cleanup-shared",
+                                "move --from " + database_name() + " --to b.db"}) {
+    const Result result = run(line + " --json", "{}");
     EXPECT_EQ(result.code, 0) << line << result.err;
     EXPECT_THAT(result.out, ::testing::MatchesRegex("[{[][^\n]*[]}]\n")) << line;
     EXPECT_EQ(result.err, "") << line;

@@ -50,6 +50,25 @@ RegistryEntry entry() {
   return row;
 }
 
+Holder process_holder() {
+  Holder holder;
+  holder.lock_file = "0123456789abcdef0123456789abcdef";
+  holder.lock = 4'611'686'018'427'387'000;
+  holder.process = {4711, 123456, "0b1e6a3c-3f0e-4d5a-9c53-1f2a3b4c5d6e", "pid:[4026531836]"};
+  holder.host = "ci-1";
+  holder.label = "tests/test_gr\u00f6\u00dfe.py::test \"\u03c0\"";
+  return holder;
+}
+
+/// Of what outlives its process.
+Holder deadline_holder() {
+  Holder holder;
+  holder.process.pid = 4711;
+  holder.host = "ci-1";
+  holder.until = at("12:30:00.000001");
+  return holder;
+}
+
 /// One of each type, every column holding something somewhere, and nothing somewhere.
 std::vector<Event> samples() {
   return {
@@ -81,6 +100,27 @@ std::vector<Event> samples() {
       UsageIncremented{"config_hash_123", 2},
       UsageDecremented{"config_hash_123", 1},
       RegistryEntryRemoved{"config_hash_123", EntryRemovalReason::cleaned_up},
+      CreationStarted{"config_hash_123", process_holder(),
+                      "dbcache-00112233445566778899aabbccddeeff", "cluster-123",
+                      "https://workspace.cloud.databricks.com", at("10:30"), 1},
+      LeaseGranted{"config_hash_123", "cluster-123", process_holder(), HandBackPolicy::hand_back,
+                   "nightly gr\u00f6\u00dfe", at("10:34"), true, std::nullopt, 41, 2},
+      LeaseReleased{"config_hash_123", 42, "cluster-123", HandBackPolicy::keep, 1},
+      LeaseLost{"config_hash_123", 41, std::nullopt, std::nullopt, LeaseLossReason::died, 0},
+      LeaseRenewed{"config_hash_123", 42, at("12:30:00.000001")},
+      ClusterUsed{"cluster-123", 42, "tests/test_table.py::test_gr\u00f6\u00dfe[1]"},
+      CheckStarted{"config_hash_123", "cluster-123", deadline_holder()},
+      CheckAnswered{"config_hash_123", "cluster-123", 43, CheckAnswer::failed, "no route\n"},
+      TerminationOwed{"dbcache-00112233445566778899aabbccddeeff", std::nullopt,
+                      "dbcache-00112233445566778899aabbccddeeff", "config_hash_123",
+                      "https://workspace.cloud.databricks.com", OwedReason::creator_died,
+                      at("10:40")},
+      TerminationStarted{"cluster-123", "config_hash_123", process_holder()},
+      TerminationDone{"cluster-123", 44},
+      TerminationFailed{"cluster-123", 44, "403 \u2013 not allowed"},
+      TerminationCancelled{"cluster-123", CancelReason::taken_over},
+      RunJoined{"nightly gr\u00f6\u00dfe", "worker", "gw0", process_holder(), at("10:20")},
+      RunLeft{"nightly gr\u00f6\u00dfe", 40, RunLeftReason::died},
   };
 }
 
@@ -223,6 +263,34 @@ INSTANTIATE_TEST_SUITE_P(Texts, ADamagedPayload,
 TEST(ADamagedPayload, WithAWordThatIsNoReasonIsRefused) {
   EXPECT_THROW(parse_event("ClusterRemoved", R"({"schema":1,"cluster_id":"c-1","reason":"bored"})"),
                CorruptDatabase);
+}
+
+/// The words of an enumeration, as they stand in logs.
+template <class Enum>
+std::vector<std::string> words() {
+  std::vector<std::string> all;
+  boost::mp11::mp_for_each<boost::describe::describe_enumerators<Enum>>(
+      [&](auto enumerator) { all.emplace_back(enumerator.name); });
+  return all;
+}
+
+TEST(TheWordsInEvents, AreThoseOfTheDocument) {
+  using testing::ElementsAre;
+  EXPECT_THAT(words<ClusterRemovalReason>(),
+              ElementsAre("cleared", "terminated", "lost", "handed_back"));
+  EXPECT_THAT(words<EntryRemovalReason>(),
+              ElementsAre("cleaned_up", "lost", "handed_back", "expired", "cleared", "terminated",
+                          "released"));
+  EXPECT_THAT(words<LeaseLossReason>(), ElementsAre("died", "deadline", "cluster_lost", "forced"));
+  EXPECT_THAT(words<CheckAnswer>(), ElementsAre("alive", "dead", "failed", "died"));
+  EXPECT_THAT(words<OwedReason>(),
+              ElementsAre("handed_back", "expired", "cleared", "cleaned_up", "creation_failed",
+                          "creator_died", "superseded", "reported_dead"));
+  EXPECT_THAT(words<CancelReason>(), ElementsAre("taken_over", "in_use", "terminated"));
+  EXPECT_THAT(words<RunLeftReason>(), ElementsAre("left", "died"));
+  EXPECT_THAT(words<HandBackPolicy>(), ElementsAre("keep", "hand_back"));
+  EXPECT_THAT(words<projections::EntryOrigin>(),
+              ElementsAre("documented", "acquired", "environment"));
 }
 
 TEST(ADamagedPayload, WithAMalformedTimeIsRefused) {

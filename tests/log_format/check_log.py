@@ -21,8 +21,11 @@ FIELDS = {"position": int, "stream": str, "version": int, "type": str, "payload"
           "metadata": str, "recorded_at": int, "command_id": bytes, "hash": bytes}
 METADATA = {"host", "pid", "user", "program", "label"}
 WORKER = {"pid", "start_time", "boot_id", "pid_namespace"}
-TABLES = {"cluster_id": "clusters", "config_hash": "shared_cluster_registry"}
-STREAMS = {"cluster_id": "cluster-", "config_hash": "registry-"}
+HOLDER = {"lock_file", "lock", "process", "host", "label", "until"}
+TABLES = {"clusters": "cluster_id", "shared_cluster_registry": "config_hash",  # and their keys
+          "shares": "config_hash", "leases": "id", "terminations": "subject", "participants": "id"}
+STREAMS = {"cluster_id": "cluster-", "config_hash": "registry-", "subject": "cluster-",
+           "run": "run-"}
 WHOLE_ROW = {"configuration", "original"}  # payloads with one of these hold all columns
 CLUSTER = ("cluster_id cluster_name host num_workers status created_at expiry_time last_accessed "
            "access_count is_active is_shared")
@@ -41,6 +44,23 @@ EVENTS = {kind: keys.split() for kind, keys in {
     "UsageIncremented": "config_hash usage_count",
     "UsageDecremented": "config_hash usage_count",
     "RegistryEntryRemoved": "config_hash reason",
+    "CreationStarted": "config_hash holder idempotency_token cluster_id host creation_time "
+                       "usage_count",
+    "LeaseGranted": "config_hash cluster_id holder policy run granted_at created_here host "
+                    "creation usage_count",
+    "LeaseReleased": "config_hash lease cluster_id policy usage_count",
+    "LeaseLost": "config_hash lease cluster_id policy reason usage_count",
+    "LeaseRenewed": "config_hash lease until",
+    "ClusterUsed": "cluster_id lease by",
+    "CheckStarted": "config_hash cluster_id holder",
+    "CheckAnswered": "config_hash cluster_id check answer error",
+    "TerminationOwed": "subject cluster_id idempotency_token config_hash host reason owed_at",
+    "TerminationStarted": "subject config_hash holder",
+    "TerminationDone": "subject termination",
+    "TerminationFailed": "subject termination error",
+    "TerminationCancelled": "subject reason",
+    "RunJoined": "run kind name holder joined_at",
+    "RunLeft": "run participant reason",
 }.items()}
 
 
@@ -77,8 +97,11 @@ def fault(event, version_before, hash_before):
     subject, keys = EVENTS[kind][0], {"schema", *EVENTS[kind]}
     if keys != set(payload):
         return f"the keys {sorted(payload)} are not those of {kind}"
-    if METADATA - set(metadata) or "worker" in keys and set(payload["worker"] or ()) != WORKER:
+    holder = payload.get("holder", {"process": payload.get("worker", dict.fromkeys(WORKER))})
+    if METADATA - set(metadata) or set(holder["process"] or ()) != WORKER:
         return "metadata or worker has not the documented keys"
+    if "holder" in keys and set(holder) != HOLDER:
+        return "the holder has not the documented keys"
     if event["stream"] != f"{STREAMS[subject]}{payload[subject]}":
         return f"the stream is not that of the payload's {subject}"
     return None
@@ -87,12 +110,13 @@ def fault(event, version_before, hash_before):
 class Log:
     """What a pass over the events, in order of position, has found."""
 
-    def __init__(self):
+    def __init__(self, gaps_until=0):
+        self.gaps_until = gaps_until
         self.problems = []
         self.before = {}  # of each stream the last version and hash; None when it was at fault
         self.position = self.count = 0
         self.digest = hashlib.sha256()
-        self.tables = {subject: {} for subject in TABLES}
+        self.tables = {table: {} for table in TABLES}
 
     def head(self):
         return f"{self.count}:{self.digest.hexdigest()}"
@@ -100,7 +124,8 @@ class Log:
     def add(self, event):
         position, stream = event["position"], event["stream"]
         where = f"position {position}, stream {stream!a}: "  # a: the name may hold newlines
-        if position != self.position + 1:  # a fault of the log's, not of this stream's
+        gap = position != self.position + 1
+        if gap and not 1 <= position <= self.gaps_until:  # the log's fault, not this stream's
             self.problems.append(f"{where}follows position {self.position}")
         before = self.before.get(stream, (0, b""))
         wrong = before and fault(event, *before)
@@ -115,34 +140,116 @@ class Log:
 
     def project(self, position, kind, payload):
         subject, *keys = EVENTS[kind]
-        rows, key = self.tables[subject], payload[subject]
+        key, given = payload[subject], payload.get
+        clusters, entries, shares, leases, debts, participants = self.tables.values()
+        rows = {"cluster_id": clusters, "config_hash": entries, "subject": debts}.get(subject)
         if WHOLE_ROW & set(keys):
             columns = payload.keys() - WHOLE_ROW - {"schema", "notes"}
             rows[key] = {"id": position} | {name: payload[name] for name in columns}
         elif kind == "CreationRegistered":
-            rows[key] = {"id": position, "config_hash": key, "cluster_id": None, "usage_count": 1,
-                         "status": "creating", "worker_pid": payload["worker"]["pid"],
-                         "creation_time": payload["creation_time"], "error_message": None}
-        elif kind in ("ClusterExpired", "ClusterRemoved", "RegistryEntryRemoved"):
+            rows[key] = entry(position, key, status="creating", worker_pid=payload["worker"]["pid"],
+                              creation_time=payload["creation_time"], usage_count=1)
+            shares[key] = share(key, "documented", worker={
+                "lock_file": "", "lock": 0, "process": payload["worker"], "host": "",
+                "label": None, "until": None})
+        elif kind in ("ClusterExpired", "ClusterRemoved", "RegistryEntryRemoved",
+                      "TerminationDone", "TerminationCancelled"):
             rows.pop(key, None)
+            if rows is entries:
+                shares.pop(key, None)
+        elif kind == "CreationStarted":
+            rows[key] = rows.get(key, entry(position, key)) | {
+                "cluster_id": given("cluster_id"), "creation_time": given("creation_time"),
+                "usage_count": given("usage_count"), "status": "creating", "error_message": None,
+                "worker_pid": payload["holder"]["process"]["pid"]}
+            shares[key] = share(key, "acquired", host=given("host"), worker=given("holder"),
+                                creation=position, idempotency_token=given("idempotency_token"))
+        elif kind == "LeaseGranted":
+            if key not in rows:
+                rows[key] = entry(position, key, cluster_id=given("cluster_id"), status="ready",
+                                  creation_time=given("granted_at"))
+                shares[key] = share(key, "environment", host=given("host"))
+            rows[key]["usage_count"] = given("usage_count")
+            of = shares.setdefault(key, share(key, "documented"))
+            leases[position] = {"id": position} | {name: payload[name] for name in (
+                "config_hash", "cluster_id", "holder", "policy", "run", "granted_at",
+                "created_here")}
+            if given("creation") is not None and of["creation"] == given("creation"):
+                of |= {"creation": None, "worker": None, "created": True}
+            if given("run") is not None and given("run") not in of["runs"]:
+                of["runs"].append(given("run"))
+        elif kind in ("LeaseReleased", "LeaseLost"):
+            leases.pop(payload["lease"], None)
+            if key in rows:
+                rows[key]["usage_count"] = given("usage_count")
+            if key in shares and shares[key]["creation"] == payload["lease"]:
+                shares[key] |= {"creation": None, "worker": None}
+            if key in shares and given("policy") is not None:
+                shares[key]["policy"] = given("policy")
+        elif kind == "LeaseRenewed":
+            if payload["lease"] in leases:
+                leases[payload["lease"]]["holder"] |= {
+                    "until": given("until"), "lock_file": "", "lock": 0}
+        elif kind == "CheckStarted":
+            shares.setdefault(key, share(key, "documented")).update(
+                check=position, checker=given("holder"))
+        elif kind == "CheckAnswered":
+            if key in shares and shares[key]["check"] == given("check"):
+                shares[key] |= {"check": None, "checker": None}
+        elif kind == "TerminationOwed":
+            rows[key] = {"attempts": 0, "termination": None, "terminator": None, "error": None} | {
+                name: payload[name] for name in EVENTS[kind]}
+        elif kind == "TerminationStarted":
+            if key in rows:
+                of = shares.get(given("config_hash"), {})
+                if of and of["idempotency_token"] == rows[key]["idempotency_token"]:
+                    of["idempotency_token"] = None
+                rows[key] |= {"attempts": rows[key]["attempts"] + 1, "termination": position,
+                              "terminator": given("holder"), "error": None}
+        elif kind == "TerminationFailed":
+            if key in rows and rows[key]["termination"] == given("termination"):
+                rows[key] |= {"termination": None, "terminator": None, "error": given("error")}
+        elif kind == "RunJoined":
+            participants[position] = {"id": position} | {
+                name: payload[name] for name in EVENTS[kind]}
+        elif kind == "RunLeft":
+            participants.pop(payload["participant"], None)
         elif key in rows and kind == "ClusterDeactivated":
             rows[key]["is_active"] = False
         elif key in rows:
+            of = shares.get(key) if kind == "RegistryStatusChanged" else None
+            if of and of["origin"] == "acquired" and of["creation"] is None:
+                if rows[key]["cluster_id"] != given("cluster_id"):
+                    of |= {"origin": "documented", "created": False, "idempotency_token": None}
+                elif given("to") == "ready":
+                    of["created"] = True
             for name in set(keys) - {"from"}:
                 rows[key]["status" if name == "to" else name] = payload[name]
 
-    def differences(self, subject, live_rows):
-        missing = dict(self.tables[subject])
+    def differences(self, table, live_rows):
+        missing, key = dict(self.tables[table]), TABLES[table]
         for live in live_rows:
-            where = f"table {TABLES[subject]}, {subject} {live[subject]!a}: "
-            if live[subject] not in missing:
+            where = f"table {table}, {key} {live[key]!a}: "
+            if live[key] not in missing:
                 yield where + "the events make no such row"
-            for name, value in sorted(missing.pop(live[subject], {}).items()):
+            for name, value in sorted(missing.pop(live[key], {}).items()):
+                if isinstance(value, (dict, list)):
+                    value = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
                 value = int(value) if isinstance(value, bool) else value
                 if repr(value) != repr(live.get(name)):  # repr tells 1 from 1.0
                     yield f"{where}{name} is {live.get(name)!a}, the events make it {value!a}"
-        for key in missing:
-            yield f"table {TABLES[subject]}, {subject} {key!a}: the row is missing"
+        for row in missing:
+            yield f"table {table}, {key} {row!a}: the row is missing"
+
+
+def entry(position, config_hash, **columns):
+    return {"id": position} | dict.fromkeys(ENTRY.split()) | {"config_hash": config_hash} | columns
+
+
+def share(config_hash, origin, **columns):
+    return {"config_hash": config_hash, "origin": origin, "host": None, "worker": None,
+            "creation": None, "idempotency_token": None, "created": False, "check": None,
+            "checker": None, "policy": None, "runs": []} | columns
 
 
 def check_database(path, kept=None):
@@ -151,15 +258,15 @@ def check_database(path, kept=None):
     database.row_factory = sqlite3.Row
     database.text_factory = lambda data: data.decode("utf-8", "surrogateescape")  # loses no byte
     database.execute("BEGIN")  # log and tables of one moment
-    log = Log()
+    log = Log(database.execute("SELECT gaps_until FROM log_state").fetchone()[0])
     kept = kept and kept.lower()
     begins_as_kept = kept in (None, log.head())
     for event in database.execute(f"SELECT {', '.join(FIELDS)} FROM events ORDER BY position"):
         log.add(dict(event))
         begins_as_kept |= kept == log.head()
     found = [] if begins_as_kept else [f"the log does not begin with the events of {kept}"]
-    for subject, table in TABLES.items() if not log.problems else ():
-        found += log.differences(subject, map(dict, database.execute(f"SELECT * FROM {table}")))
+    for table in TABLES if not log.problems else ():
+        found += log.differences(table, map(dict, database.execute(f"SELECT * FROM {table}")))
     return log.problems + found, log.head()
 
 

@@ -1,6 +1,7 @@
 #include <array>
 #include <cstdio>
 #include <optional>
+#include <set>
 #include <stdexcept>
 #include <string>
 
@@ -10,12 +11,14 @@
 #include <dbcache/dbcache.hpp>
 
 #include "support/manual_clock.hpp"
+#include "support/scoped_variable.hpp"
 #include "support/temporary_directory.hpp"
 
 // The independent checker and the library look at the same databases.
 namespace dbcache {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -67,17 +70,68 @@ class LogFormat : public ::testing::Test {
     manager_->update_shared_cluster_status("hash-2", RegistryStatus::failed,
                                            {.error_message = "no quota"});
     manager_->cleanup_shared_cluster_registry("hash-1");
+    lease();
+  }
+
+  /// The same for leases: a creation that fails and is taken over, one whose cluster is found dead,
+  /// one that is replaced, deadlines, runs, and terminations that fail, succeed and are cancelled.
+  void lease() {
+    SharedClusters shared(*manager_);
+    const ClusterConfig config{{"host", "https://example.test"},
+                               {"cluster_name", "gr\u00f6\u00dfe"}};
+    ClusterLifecycle lifecycle;
+    lifecycle.create = [](const ClusterConfig&, Creation& creation) -> std::string {
+      creation.started("started \"\u00e4\"\n");
+      throw std::runtime_error("no quota\n");
+    };
+    AcquireOptions options;
+    options.policy = HandBackPolicy::hand_back;
+    options.run = "nightly \"gr\u00f6\u00dfe\"";
+    EXPECT_THROW(shared.acquire(config, lifecycle, options), std::runtime_error);
+    lifecycle.create = [](const ClusterConfig&, Creation&) { return std::string("leased-1"); };
+    lifecycle.check = [](const std::string& id) { return id != "leased-1"; };
+    RunMembership member = shared.join_run(*options.run, "worker", "gw0");
+    {
+      ClusterLease first = shared.acquire(config, lifecycle, options);
+      ClusterLease second = shared.acquire(config, lifecycle, options);
+      lifecycle.create = [](const ClusterConfig&, Creation&) { return std::string("leased-2"); };
+      EXPECT_TRUE(second.report_dead());
+    }
+    shared.acquire(config, lifecycle, options).release();
+    ClusterLease held = shared.acquire(config, lifecycle, options);
+    held.note_use("a test");
+    held.hold_for(std::chrono::minutes{5});
+    shared.renew_lease(held.fencing_token(), std::chrono::minutes{9});
+    clock_.advance(std::chrono::minutes{10});
+    EXPECT_THAT(member.leave(), ::testing::ElementsAre("leased-2"));
+    const auto fails = [](const Termination&) { throw std::runtime_error("403"); };
+    EXPECT_EQ(shared.settle(fails).failed.size(),
+              2u);  // the cluster that was started, and leased-2
+    EXPECT_EQ(shared.settle([](const Termination&) {}).settled.size(), 2u);
+    lifecycle.create = [](const ClusterConfig&, Creation&) { return std::string("leased-3"); };
+    shared.acquire({{"num_workers", 1}}, lifecycle, options).release();
+    manager_->cache_new_cluster("leased-3");
+    lifecycle.create = [](const ClusterConfig&, Creation&) { return std::string("leased-4"); };
+    kept_ = shared.acquire({{"num_workers", 2}}, lifecycle);
+    member_ = shared.join_run(*options.run);
+    const test::ScopedVariable fixed("DATABRICKS_CLUSTER_ID", "fixed \u00e4");
+    fixed_ = shared.acquire({}, lifecycle);
   }
 
   void tamper(const char* sql) {
     SQLite::Database database(directory_.database(), SQLite::OPEN_READWRITE);
-    database.exec("DROP TRIGGER events_refuse_update; DROP TRIGGER events_refuse_delete;");
+    database.exec(
+        "DROP TRIGGER IF EXISTS events_refuse_update; DROP TRIGGER IF EXISTS events_refuse_delete");
     database.exec(sql);
   }
 
+  test::BareEnvironment environment_;
   test::TemporaryDirectory directory_;
   test::ManualClock clock_;
   std::optional<CacheManager> manager_;
+  ClusterLease kept_;
+  ClusterLease fixed_;
+  RunMembership member_;
 };
 
 TEST_F(LogFormat, CheckerAndLibraryComputeTheSameHead) {
@@ -85,6 +139,12 @@ TEST_F(LogFormat, CheckerAndLibraryComputeTheSameHead) {
   const Verdict verdict = check(directory_.database());
   EXPECT_EQ(verdict.status, 0) << verdict.output;
   EXPECT_THAT(verdict.output, HasSubstr(std::to_string(head.events) + ":" + head.hash));
+}
+
+TEST_F(LogFormat, TheLogThatIsCheckedHoldsEventsOfEveryKindButImportedRows) {
+  std::set<std::string> types;
+  for (const RecordedEvent& event : manager_->history()) types.insert(event.type);
+  EXPECT_EQ(types.size(), 25u);
 }
 
 TEST_F(LogFormat, CheckerTakesAHeadThatTheLibraryPrintedEarlier) {
@@ -104,6 +164,20 @@ TEST_F(LogFormat, CheckerAndLibraryBothNameAnAlteredEvent) {
   EXPECT_THAT(verdict.output, HasSubstr("position 2, stream 'registry-hash-1'"));
 }
 
+TEST_F(LogFormat, CheckerAndLibraryAllowGapsUpToWhereTheyMayBe) {
+  // Both events of a stream that left no row.
+  tamper("DELETE FROM events WHERE stream = 'cluster-cluster-3'");
+  ASSERT_EQ(manager_->verify().problems.size(), 1u);
+  EXPECT_THAT(check(directory_.database()).output, HasSubstr("follows position"));
+
+  tamper("UPDATE log_state SET gaps_until = (SELECT max(position) FROM events)");
+
+  EXPECT_TRUE(manager_->verify().ok());
+  EXPECT_TRUE(manager_->replay({.mode = ReplayMode::check}).differences.empty());
+  const Verdict verdict = check(directory_.database());
+  EXPECT_EQ(verdict.status, 0) << verdict.output;
+}
+
 TEST_F(LogFormat, CheckerMakesTheSameTablesOfTheEvents) {
   tamper("UPDATE clusters SET access_count = 9 WHERE cluster_id = 'cluster-2'");
   ASSERT_EQ(manager_->replay({.mode = ReplayMode::check}).differences.size(), 1u);
@@ -112,6 +186,20 @@ TEST_F(LogFormat, CheckerMakesTheSameTablesOfTheEvents) {
   const Verdict verdict = check(directory_.database());
   EXPECT_EQ(verdict.status, 0) << verdict.output;
   EXPECT_THAT(verdict.output, Not(HasSubstr("access_count")));
+}
+
+TEST_F(LogFormat, CheckerFindsWhatWasChangedInTheTablesOfLeases) {
+  tamper("UPDATE leases SET policy = 'hand_back'");
+  tamper("DELETE FROM participants");
+  tamper(
+      "INSERT INTO terminations (subject, config_hash, reason, owed_at, attempts) "
+      "VALUES ('s', 'h', 'expired', '2026-01-15T10:30:00.000000', 0)");
+  const auto differences = manager_->replay({.mode = ReplayMode::check}).differences;
+  EXPECT_EQ(differences.size(), 4u);  // there are two leases
+  EXPECT_THAT(check(directory_.database()).output,
+              AllOf(HasSubstr("table leases, id"), HasSubstr("policy is 'hand_back'"),
+                    HasSubstr("table participants, id"), HasSubstr("the row is missing"),
+                    HasSubstr("table terminations, subject 's': the events make no such row")));
 }
 
 }  // namespace

@@ -5,16 +5,16 @@
 
 namespace dbcache::test {
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 inline constexpr bool allocator_forks = false;
 #else
 inline constexpr bool allocator_forks = true;
 #endif
 
-/// Keeps the calls of other threads and a fork apart, under the address sanitizer only: its
-/// allocator (in GCC 12) does not take its locks over a fork, as glibc's does, and a child would
-/// wait for ever for one that another thread held. Anywhere else this does nothing, and a fork
-/// meets calls that are running.
+/// Keeps the calls of other threads and a fork apart, under the address and the thread sanitizer
+/// only: their allocator (in GCC 12) does not take its locks over a fork, as glibc's does, and a
+/// child would wait for ever for one that another thread held. Anywhere else this does nothing,
+/// and a fork meets calls that are running.
 class CallsApart {
  public:
   template <class Call>

@@ -17,7 +17,7 @@
 #include "support/fault_vfs.hpp"
 #include "support/scoped_variable.hpp"
 #include "support/soundness.hpp"
-#include "support/temporary_directory.hpp"
+#include "support/test_database.hpp"
 
 namespace dbcache::store {
 namespace {
@@ -46,7 +46,7 @@ class ForkPatience : public ::testing::Test {
   /// Runs a transaction of another thread's that goes on until `finish_`.
   std::thread begin_transaction() {
     std::thread thread([&] {
-      Store store({.database = directory_.database()});
+      Store store(database_.options());
       store.transact([&](const projections::TableReader&, Timestamp) {
         begun_.raise();
         finish_.wait();
@@ -67,15 +67,14 @@ class ForkPatience : public ::testing::Test {
     for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
       std::error_code error;
       const auto target = std::filesystem::read_symlink(entry.path(), error).string();
-      if (target.starts_with(directory_.database()) && !target.ends_with("-turn")) ++count;
+      if (target.starts_with(database_.location()) && !target.ends_with("-turn")) ++count;
     }
     return count;
   }
 
   test::BareEnvironment environment_;
-  test::TemporaryDirectory directory_;
-  std::unique_ptr<CacheManager> manager_ =
-      std::make_unique<CacheManager>(Options{.database = directory_.database()});
+  test::TestDatabase database_;
+  std::unique_ptr<CacheManager> manager_ = std::make_unique<CacheManager>(database_.options());
   std::thread::id main_ = std::this_thread::get_id();
   Flag begun_;
   Flag finish_;
@@ -96,7 +95,7 @@ TEST_F(ForkPatience, PastItTheChildsCallsThrowAndTouchNothing) {
              return 0;
            }) +
            "\n";
-    CacheManager another({.database = directory_.database() + "-another"});
+    CacheManager another({.database = database_.location() + "-another"});
     all += test::error_of([&] {
              another.cache_new_cluster("c");
              return 0;
@@ -110,10 +109,10 @@ TEST_F(ForkPatience, PastItTheChildsCallsThrowAndTouchNothing) {
 
   EXPECT_THAT(errors, ::testing::MatchesRegex("(StorageFailure: this process was forked while "
                                               "another thread [^\n]*\n){5}untouched"));
-  EXPECT_FALSE(std::filesystem::exists(directory_.database() + "-another"));
+  EXPECT_FALSE(std::filesystem::exists(database_.location() + "-another"));
   EXPECT_EQ(increment(), "");
   EXPECT_EQ(manager_->get_shared_cluster_info("h")->usage_count, 3);
-  EXPECT_EQ(test::unsoundness_of(directory_.database()), "");
+  EXPECT_EQ(test::unsoundness_of(database_.options()), "");
 }
 
 TEST_F(ForkPatience, PastItAManagerDestroyedInTheChildClosesNothing) {
@@ -164,7 +163,7 @@ TEST_F(ForkPatience, PastItTheNextForkOfTheParentIsLikeAnyOther) {
 TEST_F(ForkPatience, AManagerThatIsBeingClosedIsInUse) {
   Flag closing;
   Flag finish;
-  auto closed = std::make_unique<CacheManager>(Options{.database = directory_.database()});
+  auto closed = std::make_unique<CacheManager>(database_.options());
   std::optional<test::FaultVfs> vfs(std::in_place, [&](const test::FileAccess& access) {
     if (access.call == test::FileCall::close && !access.on_wal() &&
         std::this_thread::get_id() != main_) {

@@ -15,7 +15,7 @@
 #include "support/errors.hpp"
 #include "support/scoped_variable.hpp"
 #include "support/soundness.hpp"
-#include "support/temporary_directory.hpp"
+#include "support/test_database.hpp"
 
 namespace dbcache {
 namespace {
@@ -39,7 +39,7 @@ class Fork : public ::testing::Test {
 
   CacheManager& manager() { return *manager_; }
   [[nodiscard]] Options options() const {
-    return {.database = directory_.database(), .durability = Durability::relaxed};
+    return database_.options({.durability = Durability::relaxed});
   }
   [[nodiscard]] std::int64_t count() const {
     return CacheManager(options()).get_shared_cluster_info("h")->usage_count;
@@ -56,22 +56,42 @@ class Fork : public ::testing::Test {
   }
 
   test::BareEnvironment environment_;
-  test::TemporaryDirectory directory_;
+  test::TestDatabase database_;
   test::CallsApart apart_;
   std::unique_ptr<CacheManager> manager_ = std::make_unique<CacheManager>(options());
 };
 
 TEST_F(Fork, AChildInheritsNoOpenFileOfTheDatabase) {
   static_cast<void>(manager().get_all_clusters());
-  ASSERT_FALSE(descriptors_below(directory_.path()).empty());
+  ASSERT_FALSE(descriptors_below(database_.directory()).empty());
 
   const std::string open = test::in_child([&] {
     std::string names;
-    for (const std::string& name : descriptors_below(directory_.path())) names += name + " ";
+    for (const std::string& name : descriptors_below(database_.directory())) names += name + " ";
     return names;
   });
 
   EXPECT_EQ(open, "");
+}
+
+TEST_F(Fork, WhatAParentWasToldIsNotKeptOverAChildThatClosesTheDatabaseLast) {
+  // With the WAL gone, the next one begins as the one before did.
+  const auto told = [&] {
+    const auto count = manager_->get_shared_cluster_info("h")->usage_count;
+    return manager_->get_shared_cluster_info("h")->usage_count == count ? count : -1;
+  };
+  const auto before = told();
+  ASSERT_EQ(told(), before);
+
+  const std::string path = database_.location();
+  ASSERT_EQ(test::in_child([&] {
+              CacheManager({.database = path}).increment_shared_cluster_usage("h");
+              return "";
+            }),
+            "");
+
+  EXPECT_EQ(told(), before + 1);
+  EXPECT_EQ(told(), before + 1);
 }
 
 TEST_F(Fork, ParentAndChildGoOnWithTheSameManager) {
@@ -116,7 +136,7 @@ TEST_F(Fork, TheChildsCommitsStandAfterTheParentClosedFirst) {
 
   EXPECT_EQ(child.wait(), 0);
   EXPECT_EQ(count(), 101);
-  EXPECT_EQ(test::unsoundness_of(directory_.database()), "");
+  EXPECT_EQ(test::unsoundness_of(database_.options()), "");
 }
 
 TEST_F(Fork, AManagerDestroyedInTheChildHarmsNothing) {
@@ -143,7 +163,7 @@ TEST_F(Fork, AManagerDestroyedInTheChildAfterItsUseHarmsNothing) {
   EXPECT_EQ(manager().increment_shared_cluster_usage("h"), 3);
 
   EXPECT_EQ(child.wait(), 0);
-  EXPECT_EQ(test::unsoundness_of(directory_.database()), "");
+  EXPECT_EQ(test::unsoundness_of(database_.options()), "");
 }
 
 TEST_F(Fork, EveryAcknowledgedCommitStandsWhileOtherThreadsUseTheManager) {
@@ -174,7 +194,7 @@ TEST_F(Fork, EveryAcknowledgedCommitStandsWhileOtherThreadsUseTheManager) {
   for (std::thread& thread : running) thread.join();
 
   EXPECT_EQ(count(), 1 + acknowledged + forks * in_each_child);
-  EXPECT_EQ(test::unsoundness_of(directory_.database()), "");
+  EXPECT_EQ(test::unsoundness_of(database_.options()), "");
 }
 
 TEST_F(Fork, ChildrenThatLiveOnBesideTheirParentLoseNothing) {
@@ -193,7 +213,7 @@ TEST_F(Fork, ChildrenThatLiveOnBesideTheirParentLoseNothing) {
   for (auto& child : children) EXPECT_EQ(child.wait(), 0);
 
   EXPECT_EQ(count(), 1 + forks + in_each + forks * in_each);
-  EXPECT_EQ(test::unsoundness_of(directory_.database()), "");
+  EXPECT_EQ(test::unsoundness_of(database_.options()), "");
 }
 
 TEST_F(Fork, TwoThreadsMayForkAtOnce) {
@@ -238,7 +258,7 @@ TEST_F(Fork, ManagersMayComeAndGoInOtherThreads) {
   other.join();
 
   EXPECT_EQ(count(), 1 + acknowledged + forks);
-  EXPECT_EQ(test::unsoundness_of(directory_.database()), "");
+  EXPECT_EQ(test::unsoundness_of(database_.options()), "");
 }
 
 TEST_F(Fork, TheChildRecordsItsOwnPid) {

@@ -10,7 +10,7 @@
 #include "support/child_process.hpp"
 #include "support/scoped_variable.hpp"
 #include "support/soundness.hpp"
-#include "support/temporary_directory.hpp"
+#include "support/test_database.hpp"
 
 namespace dbcache {
 namespace {
@@ -28,9 +28,8 @@ std::string cluster_of(int worker, int number) {
 }
 
 /// Changes the database without end, and tells of each change once its call has returned.
-int work(const std::string& path, Durability durability, int worker, const test::Pipe& told) {
-  std::optional<CacheManager> manager(std::in_place,
-                                      Options{.database = path, .durability = durability});
+int work(const Options& options, int worker, const test::Pipe& told) {
+  std::optional<CacheManager> manager(options);
   manager->register_shared_cluster_creation(hash_of(worker), ::getpid());
   for (int step = 0;; ++step) {
     if (step % 4 == 3) {
@@ -40,7 +39,7 @@ int work(const std::string& path, Durability durability, int worker, const test:
       told.put(Acknowledged{worker, -1, manager->increment_shared_cluster_usage(hash_of(worker))});
     }
     if (step % 16 == 8) manager->optimize_database();
-    if (step % 16 == 12) manager.emplace(Options{.database = path, .durability = durability});
+    if (step % 16 == 12) manager.emplace(options);
   }
 }
 
@@ -51,14 +50,14 @@ class Kill : public ::testing::Test {
 
   /// Starts workers, kills all of them once `patience` of their changes are acknowledged, and
   /// returns every change that was.
-  std::vector<Acknowledged> kill_after(int changes, const std::string& path, Durability durability,
-                                       int first_worker) {
+  static std::vector<Acknowledged> kill_after(int changes, const Options& options,
+                                              int first_worker) {
     test::Pipe told;
     std::vector<test::ChildProcess> children;
     for (int i = 0; i < workers; ++i) {
       children.emplace_back([&, i] {
         told.close_read();
-        return work(path, durability, first_worker + i, told);
+        return work(options, first_worker + i, told);
       });
     }
     told.close_write();
@@ -73,8 +72,8 @@ class Kill : public ::testing::Test {
 
   /// The acknowledged changes that the log does not have.
   static std::vector<std::string> lost(const std::vector<Acknowledged>& acknowledged,
-                                       const std::string& path) {
-    const CacheManager manager({.database = path});
+                                       const Options& options) {
+    const CacheManager manager(options);
     std::set<std::string> in_log;
     for (const RecordedEvent& event : manager.history()) {
       in_log.insert(event.stream + " " + event.type + " " + std::to_string(event.version));
@@ -92,23 +91,23 @@ class Kill : public ::testing::Test {
   }
 
   test::BareEnvironment environment_;
-  test::TemporaryDirectory directory_;
 };
 
 TEST_F(Kill, OfWritersAtRandomMomentsLosesNothingAcknowledged) {
-  constexpr int kills = 200;
+  const int kills = test::over_postgres() ? 50 : 200;
   std::mt19937 random(20260115);  // the same moments in every run, as far as the machine allows
   std::uniform_int_distribution<int> moment(0, 40);
   std::size_t total = 0;
+  std::optional<test::TestDatabase> database;
   for (int round = 0; round < kills; ++round) {
-    const std::string path =
-        (directory_.path() / (std::to_string(round / kills_of_one_database) + ".db")).string();
-    const Durability durability = round % 4 == 0 ? Durability::full : Durability::relaxed;
+    if (round % kills_of_one_database == 0) database.emplace();
+    const Options options =
+        database->options({.durability = round % 4 == 0 ? Durability::full : Durability::relaxed});
 
-    const auto acknowledged = kill_after(moment(random), path, durability, round * workers);
+    const auto acknowledged = kill_after(moment(random), options, round * workers);
 
-    ASSERT_EQ(test::unsoundness_of(path), "") << "after kill " << round;
-    ASSERT_THAT(lost(acknowledged, path), ::testing::IsEmpty()) << "after kill " << round;
+    ASSERT_EQ(test::unsoundness_of(options), "") << "after kill " << round;
+    ASSERT_THAT(lost(acknowledged, options), ::testing::IsEmpty()) << "after kill " << round;
     total += acknowledged.size();
   }
   RecordProperty("kills", kills);

@@ -148,9 +148,7 @@ class NotAPath : public BadPath, public ::testing::WithParamInterface<std::strin
 
 INSTANTIATE_TEST_SUITE_P(Names, NotAPath,
                          ::testing::Values(":memory:", "file:cache.db",
-                                           "file::memory:", "postgresql://localhost/dbcache",
-                                           "postgres://localhost/dbcache",
-                                           std::string("cache\0.db", 9)));
+                                           "file::memory:", std::string("cache\0.db", 9)));
 
 TEST_P(NotAPath, IsRefusedAtOnce) {
   EXPECT_THROW(CacheManager({.database = GetParam()}), InvalidArgument);

@@ -10,6 +10,7 @@
 
 #include "store/engine.hpp"
 #include "store/store.hpp"
+#include "support/postgres_fixture.hpp"
 #include "support/temporary_directory.hpp"
 
 // What every engine promises, run over each of them: an engine is added by a line in `engines()`.
@@ -25,8 +26,15 @@ class Place {
 
   /// As users name it in Options::database. Nothing is there yet.
   [[nodiscard]] virtual std::string database() const = 0;
+  /// As in Options::schema.
+  [[nodiscard]] virtual std::string schema() const { return ""; }
   /// Whether anything is there by now.
   [[nodiscard]] virtual bool is_untouched() const = 0;
+
+  /// Whether a lock that is gone is as good as a death; else its holder has a while to show up.
+  [[nodiscard]] virtual bool locks_tell_all() const { return true; }
+  /// Brings that while to its end.
+  virtual void end_grace() {}
 };
 
 class SqlitePlace final : public Place {
@@ -42,6 +50,20 @@ class SqlitePlace final : public Place {
   test::TemporaryDirectory directory_;
 };
 
+class PostgresPlace final : public Place {
+ public:
+  [[nodiscard]] std::string database() const override { return schema_.url(); }
+  [[nodiscard]] std::string schema() const override { return schema_.name(); }
+  [[nodiscard]] bool is_untouched() const override { return !schema_.exists(); }
+  [[nodiscard]] bool locks_tell_all() const override { return false; }
+  void end_grace() override {
+    schema_.execute("UPDATE suspects SET since = since - interval '1 hour'");
+  }
+
+ private:
+  test::PostgresSchema schema_;
+};
+
 struct EngineKind {
   std::string name;
   std::function<std::unique_ptr<Place>()> new_place;
@@ -51,9 +73,15 @@ struct EngineKind {
   }
 };
 
-inline auto engines() {
-  return ::testing::Values(EngineKind{"SQLite", [] { return std::make_unique<SqlitePlace>(); }});
+inline EngineKind sqlite() {
+  return {"SQLite", [] { return std::make_unique<SqlitePlace>(); }};
 }
+inline EngineKind postgres() {
+  return {"PostgreSQL", [] { return std::make_unique<PostgresPlace>(); }};
+}
+
+inline auto engines() { return ::testing::Values(sqlite(), postgres()); }
+inline auto engines_whose_locks_tell_all() { return ::testing::Values(sqlite()); }
 
 inline std::string engine_name(const ::testing::TestParamInfo<EngineKind>& info) {
   return info.param.name;
@@ -65,12 +93,14 @@ class EngineContract : public ::testing::TestWithParam<EngineKind> {
   [[nodiscard]] Options options() const {
     Options options;
     options.database = place_->database();
+    options.schema = place_->schema();
     return options;
   }
   /// Another engine on the same database.
-  [[nodiscard]] std::unique_ptr<Engine> open() const {
+  [[nodiscard]] std::unique_ptr<Engine> open() const { return open(options()); }
+  [[nodiscard]] static std::unique_ptr<Engine> open(const Options& options) {
     return open_engine(
-        options(), [](WriteSession&, const commands::DocumentedRows&) { return AdoptionReport{}; });
+        options, [](WriteSession&, const commands::DocumentedRows&) { return AdoptionReport{}; });
   }
 
   std::unique_ptr<Place> place_ = GetParam().new_place();
@@ -86,7 +116,8 @@ inline EventRecord record(std::int64_t position, std::string stream, std::int64_
   record.payload = R"({"schema":1})";
   record.metadata = "{}";
   record.recorded_at = 1'700'000'000'000'000 + position;
-  record.command_id = std::string(16, 'c');
+  record.command_id = std::string(16 - sizeof position, 'c');
+  record.command_id.append(reinterpret_cast<const char*>(&position), sizeof position);
   record.hash = std::string(32, 'h');
   return record;
 }

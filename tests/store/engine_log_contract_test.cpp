@@ -63,8 +63,10 @@ TEST_P(EngineLog, AWriteCreatesTheDatabase) {
 TEST_P(EngineLog, ANewLogIsEmpty) {
   write(*engine_, [](WriteSession& session) {
     EXPECT_EQ(session.log.last_position(), 0);
-    EXPECT_EQ(session.log.end_of("registry-h").version, 0);
-    EXPECT_EQ(session.log.end_of("registry-h").hash, "");
+    const AppendPoint point = session.log.begin_append({"registry-h"}, 1);
+    EXPECT_EQ(point.position, 1);
+    EXPECT_EQ(point.ends.at(0).version, 0);
+    EXPECT_EQ(point.ends.at(0).hash, "");
     EXPECT_THAT(session.log.read(0, 10), IsEmpty());
   });
 }
@@ -99,8 +101,10 @@ TEST_P(EngineLog, ATransactionSeesWhatItAppended) {
     session.log.append(record(1, "registry-h", 1));
 
     EXPECT_EQ(session.log.last_position(), 1);
-    EXPECT_EQ(session.log.end_of("registry-h").version, 1);
-    EXPECT_EQ(session.log.end_of("registry-h").hash, std::string(32, 'h'));
+    const AppendPoint point = session.log.begin_append({"registry-h", "registry-i"}, 1);
+    EXPECT_EQ(point.ends.at(0).version, 1);
+    EXPECT_EQ(point.ends.at(0).hash, std::string(32, 'h'));
+    EXPECT_EQ(point.ends.at(1).version, 0);
   });
 }
 
@@ -137,11 +141,13 @@ TEST_P(EngineLog, TheEndOfAStreamIsItsHighestVersion) {
   second.hash = std::string(32, 'z');
   append({record(1, "registry-a", 1), record(2, "registry-b", 1), second});
 
-  engine_->read(std::nullopt, [](const ReadSession& session) {
+  write(*engine_, [](WriteSession& session) {
     EXPECT_EQ(session.log.last_position(), 3);
-    EXPECT_EQ(session.log.end_of("registry-a").version, 2);
-    EXPECT_EQ(session.log.end_of("registry-a").hash, std::string(32, 'z'));
-    EXPECT_EQ(session.log.end_of("registry-b").version, 1);
+    const AppendPoint point = session.log.begin_append({"registry-b", "registry-a"}, 2);
+    EXPECT_GT(point.position, 3);
+    EXPECT_EQ(point.ends.at(0).version, 1);
+    EXPECT_EQ(point.ends.at(1).version, 2);
+    EXPECT_EQ(point.ends.at(1).hash, std::string(32, 'z'));
   });
 }
 
@@ -240,6 +246,29 @@ TEST_P(EngineLog, WhatOneEngineCommitsAnotherReads) {
   EXPECT_THAT(positions(), ElementsAre(1, 2));
 }
 
+TEST_P(EngineLog, WhoHasSeenNoDatabaseWaitsForAStreamOfALaterOneToo) {
+  Options impatient = options();
+  impatient.busy_timeout = std::chrono::milliseconds{50};
+  const auto early = open(impatient);
+  ASSERT_FALSE(early->read(std::nullopt, [](const ReadSession&) {}));
+  append({record(1, "registry-h", 1)});
+
+  const auto begin = [](WriteSession& session) {
+    static_cast<void>(session.log.begin_append({"registry-h"}, 1));
+    return Sync::as_configured;
+  };
+  engine_->write(
+      std::nullopt,
+      [&](WriteSession& session) {
+        begin(session);
+        EXPECT_THROW(
+            early->write(std::nullopt, begin, Engine::Company::others, Engine::Reach::streams),
+            Busy);
+        return Sync::as_configured;
+      },
+      Engine::Company::others, Engine::Reach::streams);
+}
+
 TEST_P(EngineLog, NamesTheRegistryStreamsOfACluster) {
   const auto naming = [](std::int64_t position, std::string stream, std::int64_t version,
                          std::string type, std::string cluster) {
@@ -298,6 +327,178 @@ TEST_P(EngineLog, OptimizingKeepsEverything) {
   engine_->optimize(Vacuum::yes);
 
   EXPECT_THAT(positions(), ElementsAre(1, 2));
+}
+
+class EngineClosure : public EngineLog {
+ protected:
+  const Closure away_{Moving::away, "the other's \xC3\xA4"};
+
+  void close(const Closure& closure) const {
+    write(*engine_, [&](WriteSession& session) { session.log.close(closure); });
+  }
+  [[nodiscard]] std::optional<Closure> closure() const {
+    std::optional<Closure> found;
+    open()->read(std::nullopt, [&](const ReadSession& session) { found = session.log.closure(); });
+    return found;
+  }
+  [[nodiscard]] std::string error_of_appending(const EventRecord& event) const {
+    return test::error_of([&] {
+      append({event});
+      return 0;
+    });
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Engines, EngineClosure, engines(), engine_name);
+
+TEST_P(EngineClosure, ANewLogIsOpen) {
+  write(*engine_, [](WriteSession& session) { EXPECT_EQ(session.log.closure(), std::nullopt); });
+  EXPECT_EQ(closure(), std::nullopt);
+}
+
+TEST_P(EngineClosure, AClosedLogTellsWhyAndRefusesEveryAppend) {
+  append({record(1, "registry-a", 1)});
+  const auto other = open();
+  EXPECT_TRUE(other->read(std::nullopt, [](const ReadSession&) {}));
+
+  close(away_);
+
+  EXPECT_EQ(closure(), away_);
+  EXPECT_EQ(error_of_appending(record(2, "registry-a", 2)),
+            "DatabaseMoved: " + refusal(away_, engine_->name()));
+  // One that was open before, too.
+  EXPECT_THROW(write(*other, [](WriteSession& s) { s.log.append(record(2, "registry-a", 2)); }),
+               DatabaseMoved);
+  EXPECT_THAT(positions(), ElementsAre(1));
+}
+
+TEST_P(EngineClosure, WhatARefusedTransactionWroteIsUndone) {
+  close(away_);
+
+  EXPECT_THROW(write(*engine_,
+                     [](WriteSession& session) {
+                       CachedCluster row;
+                       row.id = 1;
+                       row.cluster_id = "c";
+                       session.tables.put(row);
+                       session.log.append(record(1, "cluster-c", 1));
+                     }),
+               DatabaseMoved);
+
+  engine_->read(std::nullopt, [](const ReadSession& session) {
+    EXPECT_EQ(session.tables.cluster("c"), std::nullopt);
+  });
+}
+
+TEST_P(EngineClosure, AClosedLogIsReadWhereOneWritesToo) {
+  close(away_);
+
+  write(*engine_, [&](WriteSession& session) {
+    EXPECT_EQ(session.log.closure(), away_);
+    EXPECT_EQ(session.log.last_position(), 0);
+  });
+}
+
+TEST_P(EngineClosure, ALogIsClosedOnceItsTransactionIsCommitted) {
+  struct Mine {};
+  EXPECT_THROW(write(*engine_,
+                     [&](WriteSession& session) {
+                       session.log.close(away_);
+                       throw Mine{};
+                     }),
+               Mine);
+
+  append({record(1, "registry-a", 1)});
+
+  EXPECT_EQ(closure(), std::nullopt);
+}
+
+TEST_P(EngineClosure, TheTransactionThatClosesALogIsRefusedToo) {
+  EXPECT_THROW(write(*engine_,
+                     [&](WriteSession& session) {
+                       session.log.close(away_);
+                       session.log.append(record(1, "registry-a", 1));
+                     }),
+               DatabaseMoved);
+
+  EXPECT_EQ(closure(), std::nullopt);
+}
+
+TEST_P(EngineClosure, AnOpenedLogTakesEventsAgain) {
+  close(away_);
+
+  write(*engine_, [](WriteSession& session) { session.log.open(); });
+
+  append({record(1, "registry-a", 1)});
+  EXPECT_EQ(closure(), std::nullopt);
+  EXPECT_THAT(positions(), ElementsAre(1));
+}
+
+TEST_P(EngineClosure, OpeningAnOpenLogChangesNothing) {
+  write(*engine_, [](WriteSession& session) { session.log.open(); });
+
+  EXPECT_EQ(closure(), std::nullopt);
+}
+
+TEST_P(EngineClosure, WhatIsAppendedBetweenOpeningAndClosingIsCommittedClosed) {
+  close({Moving::in, "other"});
+
+  write(*engine_, [](WriteSession& session) {
+    session.log.open();
+    session.log.append(record(1, "registry-a", 1));
+    session.log.close({Moving::in, "other"});
+  });
+
+  EXPECT_THAT(positions(), ElementsAre(1));
+  EXPECT_EQ(closure(), (Closure{Moving::in, "other"}));
+  EXPECT_THAT(error_of_appending(record(2, "registry-a", 2)), StartsWith("DatabaseMoved: "));
+}
+
+TEST_P(EngineClosure, AClosureTakesThePlaceOfTheOneBefore) {
+  close(away_);
+
+  close({Moving::gone, "another"});
+
+  EXPECT_EQ(closure(), (Closure{Moving::gone, "another"}));
+}
+
+TEST_P(EngineClosure, NewEventsComeBehindThoseThatWereTakenInAsTheyAre) {
+  write(*engine_, [](WriteSession& session) {
+    session.log.append(record(3, "registry-a", 1));
+    session.log.append(record(9, "registry-a", 2));
+  });
+
+  write(*engine_, [](WriteSession& session) {
+    EXPECT_GT(session.log.begin_append({"registry-a"}, 1).position, 9);
+  });
+}
+
+TEST_P(EngineClosure, GapsAreAllowedUpToWhereItWasSaid) {
+  write(*engine_, [](WriteSession& session) { session.log.set_gaps_until(7); });
+
+  open()->read(std::nullopt,
+               [](const ReadSession& session) { EXPECT_GE(session.log.gaps_until(), 7); });
+}
+
+TEST_P(EngineClosure, ADatabaseIsTheSameByEveryEngineOnIt) {
+  EXPECT_EQ(engine_->identity(), std::nullopt);
+  EXPECT_TRUE(place_->is_untouched());
+  append({record(1, "registry-a", 1)});
+
+  ASSERT_TRUE(engine_->identity().has_value());
+  EXPECT_EQ(open()->identity(), engine_->identity());
+}
+
+TEST_P(EngineClosure, TwoDatabasesAreNotTheSame) {
+  append({record(1, "registry-a", 1)});
+  const auto elsewhere = GetParam().new_place();
+  Options options;
+  options.database = elsewhere->database();
+  const auto other = open_engine(
+      options, [](WriteSession&, const commands::DocumentedRows&) { return AdoptionReport{}; });
+  write(*other, [](WriteSession&) {});
+
+  EXPECT_NE(other->identity(), engine_->identity());
 }
 
 TEST_P(EngineLog, AdoptsNothingInADatabaseOfItsOwn) {

@@ -25,6 +25,44 @@ RegistryEntry entry(std::int64_t id, std::string config_hash) {
   return row;
 }
 
+projections::Holder holder() {
+  projections::Holder holder;
+  holder.lock_file = "0123456789abcdef0123456789abcdef";
+  holder.lock = 4'611'686'018'427'387'000;
+  holder.process = {4711, 123, "boot", "pid:[4026531836]"};
+  holder.host = "ci-1";
+  holder.label =
+      "test_gr\xC3\xB6\xC3\x9F"
+      "e \"q\"\n";
+  holder.until = now;
+  return holder;
+}
+
+/// Every column holding something.
+projections::Share whole_share(std::string config_hash) {
+  return {std::move(config_hash),
+          projections::EntryOrigin::environment,
+          "https://a.example",
+          holder(),
+          41,
+          "token \xE2\x82\xAC",
+          true,
+          42,
+          holder(),
+          HandBackPolicy::hand_back,
+          {"nightly", "a \"b\""}};
+}
+projections::Lease whole_lease(std::int64_t id) {
+  return {id, "h", "c", holder(), HandBackPolicy::hand_back, "nightly", now, true};
+}
+projections::Debt whole_debt(std::string subject) {
+  return {std::move(subject), "c",    "token", "h", "https://a.example", "expired", now, 3, 43,
+          holder(),           "403\n"};
+}
+projections::Participant whole_participant(std::int64_t id) {
+  return {id, "nightly", "worker", "gw0", holder(), now};
+}
+
 class EngineTables : public EngineContract {
  protected:
   std::unique_ptr<Engine> engine_ = open();
@@ -37,6 +75,12 @@ class EngineTables : public EngineContract {
   void put(const std::vector<RegistryEntry>& rows) const {
     write(*engine_, [&](WriteSession& session) {
       for (const RegistryEntry& row : rows) session.tables.put(row);
+    });
+  }
+  template <class Row>
+  void put_each(const std::vector<Row>& rows) const {
+    write(*engine_, [&](WriteSession& session) {
+      for (const Row& row : rows) session.tables.put(row);
     });
   }
   template <class Query>
@@ -202,10 +246,140 @@ TEST_P(EngineTables, CountsNothingInEmptyTables) {
   EXPECT_EQ(ask([](const auto& tables) { return tables.statistics(now); }), CacheStatistics{});
 }
 
+// ---- The tables of leases
+
+TEST_P(EngineTables, ARowOfSharesReadsAsItWasPut) {
+  const projections::Share whole = whole_share("b");
+  projections::Share bare;
+  bare.config_hash = "a";
+
+  put_each<projections::Share>({whole, bare});
+
+  EXPECT_EQ(ask([](const auto& tables) { return tables.share("b"); }), whole);
+  EXPECT_EQ(ask([](const auto& tables) { return tables.share("a"); }), bare);
+  EXPECT_EQ(ask([](const auto& tables) { return tables.share("c"); }), std::nullopt);
+  EXPECT_THAT(ask([](const auto& tables) { return tables.shares(); }), ElementsAre(bare, whole));
+}
+
+TEST_P(EngineTables, ARowOfLeasesReadsAsItWasPut) {
+  const projections::Lease whole = whole_lease(10);
+  projections::Lease bare;
+  bare.id = 9;
+
+  put_each<projections::Lease>({whole, bare});
+
+  EXPECT_EQ(ask([](const auto& tables) { return tables.lease(10); }), whole);
+  EXPECT_EQ(ask([](const auto& tables) { return tables.lease(9); }), bare);
+  EXPECT_EQ(ask([](const auto& tables) { return tables.lease(8); }), std::nullopt);
+  EXPECT_THAT(ask([](const auto& tables) { return tables.leases(); }), ElementsAre(bare, whole));
+}
+
+TEST_P(EngineTables, ARowOfTerminationsReadsAsItWasPut) {
+  const projections::Debt whole = whole_debt("b");
+  projections::Debt bare;
+  bare.subject = "a";
+
+  put_each<projections::Debt>({whole, bare});
+
+  EXPECT_EQ(ask([](const auto& tables) { return tables.debt("b"); }), whole);
+  EXPECT_EQ(ask([](const auto& tables) { return tables.debt("a"); }), bare);
+  EXPECT_EQ(ask([](const auto& tables) { return tables.debt("c"); }), std::nullopt);
+  EXPECT_THAT(ask([](const auto& tables) { return tables.debts(); }), ElementsAre(bare, whole));
+}
+
+TEST_P(EngineTables, ARowOfParticipantsReadsAsItWasPut) {
+  const projections::Participant whole = whole_participant(10);
+  projections::Participant bare;
+  bare.id = 9;
+
+  put_each<projections::Participant>({whole, bare});
+
+  EXPECT_THAT(ask([](const auto& tables) { return tables.participants(); }),
+              ElementsAre(bare, whole));
+}
+
+TEST_P(EngineTables, PuttingARowOfTheTablesOfLeasesAgainReplacesIt) {
+  projections::Share share = whole_share("h");
+  projections::Lease lease = whole_lease(1);
+  projections::Debt debt = whole_debt("c");
+  projections::Participant participant = whole_participant(2);
+  put_each<projections::Share>({share});
+  put_each<projections::Lease>({lease});
+  put_each<projections::Debt>({debt});
+  put_each<projections::Participant>({participant});
+  share.runs.clear();
+  lease.run.reset();
+  debt.terminator.reset();
+  participant.name.reset();
+
+  put_each<projections::Share>({share});
+  put_each<projections::Lease>({lease});
+  put_each<projections::Debt>({debt});
+  put_each<projections::Participant>({participant});
+
+  EXPECT_THAT(ask([](const auto& tables) { return tables.shares(); }), ElementsAre(share));
+  EXPECT_THAT(ask([](const auto& tables) { return tables.leases(); }), ElementsAre(lease));
+  EXPECT_THAT(ask([](const auto& tables) { return tables.debts(); }), ElementsAre(debt));
+  EXPECT_THAT(ask([](const auto& tables) { return tables.participants(); }),
+              ElementsAre(participant));
+}
+
+TEST_P(EngineTables, ErasingAndClearingTakeRowsOutOfTheTablesOfLeases) {
+  const auto fill = [&] {
+    put_each<projections::Share>({whole_share("a"), whole_share("b")});
+    put_each<projections::Lease>({whole_lease(1), whole_lease(2)});
+    put_each<projections::Debt>({whole_debt("a"), whole_debt("b")});
+    put_each<projections::Participant>({whole_participant(1), whole_participant(2)});
+  };
+  const auto counts = [&] {
+    return ask([](const projections::TableReader& tables) {
+      return std::vector<std::size_t>{tables.shares().size(), tables.leases().size(),
+                                      tables.debts().size(), tables.participants().size()};
+    });
+  };
+  fill();
+
+  write(*engine_, [](WriteSession& session) {
+    session.tables.erase_share("a");
+    session.tables.erase_lease(1);
+    session.tables.erase_debt("a");
+    session.tables.erase_participant(1);
+    session.tables.erase_share("nowhere");
+    session.tables.erase_lease(77);
+    session.tables.erase_debt("nowhere");
+    session.tables.erase_participant(77);
+  });
+
+  EXPECT_THAT(counts(), ElementsAre(1U, 1U, 1U, 1U));
+  EXPECT_EQ(ask([](const auto& tables) { return tables.share("a"); }), std::nullopt);
+  EXPECT_EQ(ask([](const auto& tables) { return tables.lease(1); }), std::nullopt);
+  EXPECT_EQ(ask([](const auto& tables) { return tables.debt("a"); }), std::nullopt);
+  write(*engine_, [](WriteSession& session) { session.tables.clear(); });
+  EXPECT_THAT(counts(), ElementsAre(0U, 0U, 0U, 0U));
+}
+
+TEST_P(EngineTables, GivesTheRowsOfTheTablesOfLeasesAsStored) {
+  put_each<projections::Share>({whole_share("a")});
+  put_each<projections::Lease>({whole_lease(9), whole_lease(10)});
+  put_each<projections::Debt>({whole_debt("a")});
+  put_each<projections::Participant>({whole_participant(9)});
+  const auto stored = [&](std::string_view table) {
+    return ask([&](const auto& tables) { return tables.raw_rows(table); });
+  };
+
+  EXPECT_EQ(stored("shares").at(0).columns, projections::stored_columns(whole_share("a")));
+  EXPECT_EQ(stored("leases").at(0).key, "10");  // in order of their keys as texts
+  EXPECT_EQ(stored("leases").at(1).columns, projections::stored_columns(whole_lease(9)));
+  EXPECT_EQ(stored("terminations").at(0).columns, projections::stored_columns(whole_debt("a")));
+  EXPECT_EQ(stored("participants").at(0).columns,
+            projections::stored_columns(whole_participant(9)));
+}
+
 TEST_P(EngineTables, GivesRowsAsStoredInOrderOfTheirKeys) {
   put({cluster(1, "b"), cluster(2, "a")});
 
-  const auto raw = ask([](const auto& tables) { return tables.raw_clusters(); });
+  const auto raw =
+      ask([](const auto& tables) { return tables.raw_rows(projections::clusters_table); });
 
   ASSERT_EQ(raw.size(), 2U);
   EXPECT_EQ(raw[0].key, "a");

@@ -5,8 +5,8 @@
 
 #include <dbcache/cache_manager.hpp>
 
-#include "support/child_process.hpp"
 #include "support/errors.hpp"
+#include "support/holder.hpp"
 #include "support/python_database.hpp"
 #include "support/raw_database.hpp"
 #include "support/scoped_variable.hpp"
@@ -15,41 +15,12 @@
 namespace dbcache {
 namespace {
 
+using test::Holder;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
 constexpr std::chrono::milliseconds short_timeout{50};
-
-/// Another process that holds a lock of SQLite's until it is told to let go.
-class Holder {
- public:
-  Holder(const std::string& path, const std::string& begin)
-      : child_([&] {
-          locked_.close_read();
-          release_.close_write();
-          SQLite::Database database = test::open_raw(path);
-          database.exec(begin);
-          locked_.signal();
-          release_.wait();
-          return 0;
-        }) {
-    locked_.close_write();
-    release_.close_read();
-    if (!locked_.wait()) throw std::runtime_error("the holder could not lock");
-  }
-
-  void release() { release_.close_write(); }
-  void release_and_wait() {
-    release();
-    child_.wait();
-  }
-
- private:
-  test::Pipe locked_;
-  test::Pipe release_;
-  test::ChildProcess child_;
-};
 
 class Locked : public ::testing::Test {
  protected:

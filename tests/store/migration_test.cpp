@@ -6,6 +6,7 @@
 #include <dbcache/cache_manager.hpp>
 
 #include "support/child_process.hpp"
+#include "support/errors.hpp"
 #include "support/files.hpp"
 #include "support/python_database.hpp"
 #include "support/scoped_variable.hpp"
@@ -131,6 +132,26 @@ TEST_F(Migration, AnOlderDatabaseIsMigratedAndItsRowsBecomeEvents) {
   EXPECT_EQ(manager.get_database_info().schema_version,
             static_cast<std::int64_t>(store::sqlite_migrations().size()));
   EXPECT_EQ(manager.get_database_info().events, 4);
+  EXPECT_TRUE(manager.verify().ok());
+}
+
+TEST_F(Migration, EntriesThatWereRegisteredBeforeThereWereLeasesKeepTheirWorkers) {
+  {
+    CacheManager manager({.database = path_});
+    manager.register_shared_cluster_creation("h", ::getpid());
+    manager.register_shared_cluster_creation("failed", 1);
+    manager.update_shared_cluster_status("failed", RegistryStatus::failed);
+    manager.register_shared_cluster_creation("gone", 1);
+    manager.cleanup_shared_cluster_registry("gone");
+  }
+  test::run_sql(path_,
+                "DROP TABLE shares; DROP TABLE leases; DROP TABLE terminations; "
+                "DROP TABLE participants; DROP TABLE log_state; PRAGMA user_version = 2");
+  CacheManager manager({.database = path_});
+
+  EXPECT_THAT(manager.replay({.mode = ReplayMode::check}).differences, SizeIs(0));
+
+  EXPECT_EQ(test::query_text(path_, "SELECT group_concat(config_hash) FROM shares"), "failed,h");
   EXPECT_TRUE(manager.verify().ok());
 }
 

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <dbcache/cache_manager.hpp>
+#include <dbcache/shared_clusters.hpp>
 
 #include "store/sqlite/files.hpp"
 #include "support/child_process.hpp"
@@ -134,7 +135,8 @@ class SideFiles : public ::testing::TestWithParam<unsigned> {
 
   void expect_mode_of_each_file(mode_t mode) const {
     const auto names = test::names_in(directory_.path());
-    EXPECT_THAT(names, ElementsAre("cache.db", "cache.db-shm", "cache.db-turn", "cache.db-wal"));
+    EXPECT_THAT(names, ElementsAre("cache.db", "cache.db-shm", "cache.db-signal", "cache.db-sync",
+                                   "cache.db-turn", "cache.db-wal"));
     for (const std::string& name : names) {
       EXPECT_EQ(test::mode_of(directory_.path() / name), mode) << name;
     }
@@ -219,6 +221,29 @@ TEST_P(PlantedLink, DoesNotReachAFileThatIsThere) {
 
   EXPECT_EQ(test::read_bytes(target_), "precious");
   EXPECT_EQ(test::mode_of(target_), 0600U);
+}
+
+TEST_F(PlantedLink, InPlaceOfTheSignalIsNotFollowedEither) {
+  CacheManager({.database = path_}).cache_new_cluster("c");
+  std::filesystem::remove(path_ + "-signal");
+  test::write_bytes(target_, "precious");
+  ASSERT_EQ(::chmod(target_.c_str(), 0600), 0);
+  std::filesystem::create_symlink(target_, path_ + "-signal");
+
+  CacheManager({.database = path_}).cache_new_cluster("d");  // that nobody is woken harms nobody
+
+  EXPECT_EQ(test::read_bytes(target_), "precious");
+  EXPECT_EQ(test::mode_of(target_), 0600U);
+}
+
+TEST_F(PlantedLink, InPlaceOfTheLocksIsRefusedAndNotFollowed) {
+  test::write_bytes(target_, "precious");
+  std::filesystem::create_symlink(target_, path_ + "-locks");
+
+  EXPECT_THAT(test::error_of([&] { return SharedClusters({.database = path_}).join_run("r"); }),
+              StartsWith("StorageFailure: "));
+
+  EXPECT_EQ(test::read_bytes(target_), "precious");
 }
 
 TEST(NetworkFileSystem, IsToldByItsNumber) {

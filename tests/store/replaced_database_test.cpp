@@ -58,14 +58,14 @@ class ReplacedDatabase : public ::testing::Test {
 };
 
 TEST_F(ReplacedDatabase, DeletedWithAllItsFilesItReadsAsNone) {
-  for (const char* suffix : {"", "-wal", "-shm", "-turn"}) remove(suffix);
+  for (const char* suffix : {"", "-wal", "-shm", "-turn", "-sync", "-signal"}) remove(suffix);
 
   EXPECT_THAT(clusters(manager_), IsEmpty());
   EXPECT_THAT(test::names_in(directory_.path()), IsEmpty());
 }
 
 TEST_F(ReplacedDatabase, DeletedWithAllItsFilesItIsMadeAnewByTheNextWrite) {
-  for (const char* suffix : {"", "-wal", "-shm", "-turn"}) remove(suffix);
+  for (const char* suffix : {"", "-wal", "-shm", "-turn", "-sync", "-signal"}) remove(suffix);
 
   manager_.cache_new_cluster("new");
   manager_.cache_new_cluster("newer");

@@ -61,10 +61,11 @@ TEST_F(Schema, TheDocumentedTablesAndIndexesStandAsDocumented) {
   EXPECT_THAT(stored, ::testing::UnorderedElementsAreArray(documented));
 }
 
-TEST_F(Schema, BesideTheDocumentedTablesStandsTheLogAlone) {
+TEST_F(Schema, BesideTheDocumentedTablesStandTheLogAndTheTablesOfLeases) {
   EXPECT_THAT(
       test::query_column(path_, "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1"),
-      ElementsAre("clusters", "events", "shared_cluster_registry", "sqlite_sequence"));
+      ElementsAre("clusters", "events", "leases", "log_state", "participants",
+                  "shared_cluster_registry", "shares", "sqlite_sequence", "terminations"));
 }
 
 TEST_F(Schema, TheDatabaseIsInWalMode) {

@@ -27,8 +27,17 @@ TEST_F(TurnTest, OnlyOneHasIt) {
   EXPECT_TRUE(second_.try_take());
 }
 
-TEST_F(TurnTest, WhoJustHadItGivesWayToThoseWhoWait) {
+TEST_F(TurnTest, WhoIsThereTakesItBeforeOneWhoIsOnlyJustWoken) {
   ASSERT_TRUE(first_.try_take());
+  ASSERT_FALSE(second_.try_take());
+  first_.leave();
+
+  EXPECT_TRUE(first_.try_take());
+}
+
+TEST_F(TurnTest, WhoWasWokenInVainIsGivenWayTo) {
+  ASSERT_TRUE(first_.try_take());
+  ASSERT_FALSE(second_.try_take());
   ASSERT_FALSE(second_.try_take());
   first_.leave();
 
@@ -39,6 +48,7 @@ TEST_F(TurnTest, WhoJustHadItGivesWayToThoseWhoWait) {
 TEST_F(TurnTest, WhoGaveWayOnceWaitsLikeTheOthers) {
   ASSERT_TRUE(first_.try_take());
   ASSERT_FALSE(second_.try_take());
+  ASSERT_FALSE(second_.try_take());
   first_.leave();
   ASSERT_FALSE(first_.try_take());
 
@@ -48,7 +58,19 @@ TEST_F(TurnTest, WhoGaveWayOnceWaitsLikeTheOthers) {
 TEST_F(TurnTest, WhoStopsWaitingIsNoLongerGivenWayTo) {
   ASSERT_TRUE(first_.try_take());
   ASSERT_FALSE(second_.try_take());
+  ASSERT_FALSE(second_.try_take());
   first_.leave();
+  second_.leave();
+
+  EXPECT_TRUE(first_.try_take());
+}
+
+TEST_F(TurnTest, OnceNobodyStarvesWhoIsThereTakesItAgain) {
+  ASSERT_TRUE(first_.try_take());
+  ASSERT_FALSE(second_.try_take());
+  ASSERT_FALSE(second_.try_take());
+  first_.leave();
+  ASSERT_TRUE(second_.try_take());
   second_.leave();
 
   EXPECT_TRUE(first_.try_take());

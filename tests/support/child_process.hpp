@@ -14,8 +14,6 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-#include "support/errors.hpp"
-
 // Processes of a test, and the pipes by which they wait for one another: no test sleeps.
 namespace dbcache::test {
 
@@ -34,6 +32,8 @@ class Pipe {
 
   void close_read() { close_end(ends_[0]); }
   void close_write() { close_end(ends_[1]); }
+  [[nodiscard]] int read_end() const { return ends_[0]; }
+  [[nodiscard]] int write_end() const { return ends_[1]; }
 
   /// Pieces of up to PIPE_BUF bytes arrive whole, whoever else writes.
   void write(const void* bytes, std::size_t size) const {

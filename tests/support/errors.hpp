@@ -20,8 +20,18 @@ std::string error_of(Call call) {
     return std::string("NotFound: ") + error.what();
   } catch (const Busy& error) {
     return std::string("Busy: ") + error.what();
+  } catch (const Timeout& error) {
+    return std::string("Timeout: ") + error.what();
+  } catch (const Cancelled& error) {
+    return std::string("Cancelled: ") + error.what();
+  } catch (const LeaseLost& error) {
+    return std::string("LeaseLost: ") + error.what();
+  } catch (const CreationFailed& error) {
+    return std::string("CreationFailed: ") + error.what();
   } catch (const CorruptDatabase& error) {
     return std::string("CorruptDatabase: ") + error.what();
+  } catch (const DatabaseMoved& error) {
+    return std::string("DatabaseMoved: ") + error.what();
   } catch (const NewerSchema& error) {
     return std::string("NewerSchema: ") + error.what();
   } catch (const StorageFailure& error) {

@@ -12,7 +12,8 @@
 // full disk, an fsync that fails, a read error; or only watches.
 namespace dbcache::test {
 
-enum class FileCall { open, read, write, sync, close };
+/// `committed`: SQLite's lock to write is let go of, where others see what was committed already.
+enum class FileCall { open, read, write, sync, close, committed };
 
 struct FileAccess {
   FileCall call;
@@ -161,6 +162,11 @@ class FaultVfs {
         return of(f)->real()->pMethods->xShmMap(of(f)->real(), page, size, extend, out);
       };
       shim.xShmLock = [](sqlite3_file* f, int offset, int count, int flags) {
+        // https://www.sqlite.org/walformat.html#wal_locks
+        constexpr int write_lock = 0;
+        if (offset == write_lock && (flags & SQLITE_SHM_UNLOCK) != 0) {
+          judge(FileCall::committed, *of(f)->path);
+        }
         return of(f)->real()->pMethods->xShmLock(of(f)->real(), offset, count, flags);
       };
       shim.xShmBarrier = [](sqlite3_file* f) {

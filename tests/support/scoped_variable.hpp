@@ -38,6 +38,7 @@ class BareEnvironment {
   ScopedVariable token_{"DATABRICKS_TOKEN", std::nullopt};
   ScopedVariable cluster_{"DATABRICKS_CLUSTER_ID", std::nullopt};
   ScopedVariable database_{"DBCACHE_DATABASE", std::nullopt};
+  ScopedVariable schema_{"DBCACHE_SCHEMA", std::nullopt};
   ScopedVariable label_{"DBCACHE_LABEL", std::nullopt};
   ScopedVariable test_{"PYTEST_CURRENT_TEST", std::nullopt};
 };

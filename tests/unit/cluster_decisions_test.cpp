@@ -141,6 +141,9 @@ TEST(SavingACluster, KeepsTheColumnsAsGiven) {
   given.status = "TERMINATED";
   given.access_count = 42;
   EXPECT_EQ(told(decide(SaveCluster{given, 1h}, rows, now)), told({ClusterCached{given, {}}}));
+  const boost::json::object more{{"node_type_id", "m5.large"}};
+  EXPECT_EQ(told(decide(SaveCluster{given, 1h, more}, rows, now)),
+            told({ClusterCached{given, more}}));
 }
 
 TEST(SavingACluster, DoesNotTakeTheIdOfTheRowGiven) {
@@ -221,7 +224,7 @@ TEST(CleaningUp, TakesWhatIsPastItsExpiryOldestFirst) {
   rows.put(cluster_row(2, "running"));
   rows.put(inactive(expiring(cluster_row(3, "second"), "10:05")));
   const auto decision = decide(CleanUpExpired{}, rows, now);
-  EXPECT_EQ(decision.result, 2u);
+  EXPECT_EQ(decision.result.removed, 2u);
   EXPECT_EQ(told(decision.events),
             told({ClusterExpired{"first", at("10:10")}, ClusterExpired{"second", at("10:05")}}));
 }
@@ -229,13 +232,13 @@ TEST(CleaningUp, TakesWhatIsPastItsExpiryOldestFirst) {
 TEST(CleaningUp, TakesAClusterAtTheVeryMomentOfItsExpiry) {
   MemoryTables rows;
   rows.put(expiring(cluster_row(1, "c-1"), "10:30"));
-  EXPECT_EQ(decide(CleanUpExpired{}, rows, now).result, 1u);
+  EXPECT_EQ(decide(CleanUpExpired{}, rows, now).result.removed, 1u);
 }
 
 TEST(CleaningUp, LeavesAClusterAMicrosecondBeforeItsExpiry) {
   MemoryTables rows;
   rows.put(expiring(cluster_row(1, "c-1"), "10:30:00.000001"));
-  EXPECT_EQ(decide(CleanUpExpired{}, rows, now).result, 0u);
+  EXPECT_EQ(decide(CleanUpExpired{}, rows, now).result.removed, 0u);
 }
 
 TEST(CleaningUp, OfAnEmptyTableIsNothing) {
@@ -263,7 +266,7 @@ TEST(ClearingTheClusters, TakesEveryRowOldestFirst) {
   rows.put(inactive(cluster_row(2, "a")));
   rows.put(expiring(cluster_row(1, "b"), "10:00"));
   const auto decision = decide(ClearClusters{}, rows, now);
-  EXPECT_EQ(decision.result, 2u);
+  EXPECT_EQ(decision.result.removed, 2u);
   EXPECT_EQ(told(decision.events), told({ClusterRemoved{"b", ClusterRemovalReason::cleared},
                                          ClusterRemoved{"a", ClusterRemovalReason::cleared}}));
 }

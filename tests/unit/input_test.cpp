@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 
 #include <dbcache/errors.hpp>
+#include <dbcache/json.hpp>
 
 #include "given.hpp"
 #include "text/json_text.hpp"
@@ -254,7 +255,8 @@ INSTANTIATE_TEST_SUITE_P(
                     WrongKey{"WorkersFarTooMany", "num_workers", 1e300},
                     WrongKey{"WorkersAsText", "num_workers", "2"},
                     WrongKey{"WorkersAsFlag", "num_workers", true},
-                    WrongKey{"SharedAsNumber", "is_shared", 1},
+                    WrongKey{"SharedAsACount", "is_shared", 2},
+                    WrongKey{"SharedAsAFraction", "is_shared", 0.5},
                     WrongKey{"SharedAsText", "is_shared", "true"},
                     WrongKey{"MalformedTime", "created_at", "yesterday"},
                     WrongKey{"EmptyTime", "created_at", ""},
@@ -269,6 +271,11 @@ TEST(AConfiguration, TakesAWholeNumberOfWorkersHoweverItIsWritten) {
   EXPECT_EQ(read({{"num_workers", 2.0}}).num_workers, 2);
   EXPECT_EQ(read({{"num_workers", std::uint64_t{2}}}).num_workers, 2);
   EXPECT_EQ(read({{"num_workers", 0}}).num_workers, 0);
+}
+
+TEST(AConfiguration, TakesAFlagAsSqliteHasIt) {
+  EXPECT_TRUE(read({{"is_shared", 1}}).is_shared);
+  EXPECT_FALSE(read({{"is_shared", 0}}).is_shared);
 }
 
 TEST(AConfiguration, HonoursTheOffsetOfItsCreationTime) {
@@ -289,6 +296,56 @@ TEST(AConfiguration, ThatIsLargerIsRefusedByItsSize) {
     read({{"x", std::string(ClusterConfig::max_bytes, 'x')}});
   });
   EXPECT_THAT(says, HasSubstr("1048584 bytes"));
+}
+
+// ---- Rows as JSON
+
+TEST(ARowAsJson, IsReadAsItIsWritten) {
+  CachedCluster row;
+  row.cluster_id = "c-1";
+  row.cluster_name = "test_name";
+  row.num_workers = 2;
+  row.status = "PENDING";
+  row.created_at = test::at("10:00");
+  row.expiry_time = test::at("11:00");
+  row.last_accessed = test::at("10:30");
+  row.access_count = 7;
+  row.is_active = false;
+  row.is_shared = true;
+  EXPECT_EQ(read_cached_cluster(to_json(row)), row);
+}
+
+TEST(ARowAsJson, ThatIsEmptyIsANewOne) {
+  EXPECT_EQ(read_cached_cluster({}), CachedCluster{});
+  EXPECT_EQ(read_cached_cluster({{"status", nullptr}, {"is_active", nullptr}}), CachedCluster{});
+}
+
+TEST(ARowAsJson, TakesFlagsAsSqliteHasThem) {
+  const CachedCluster row = read_cached_cluster({{"is_active", 0}, {"is_shared", 1}});
+  EXPECT_FALSE(row.is_active);
+  EXPECT_TRUE(row.is_shared);
+}
+
+TEST(ARowAsJson, IsRefusedByTheColumnThatIsWrong) {
+  EXPECT_THAT(refusal([] {
+                static_cast<void>(read_cached_cluster({{"is_active", "yes"}}));
+              }),
+              HasSubstr("is_active"));
+}
+
+TEST(ARowAsJson, KeepsWhatIsNoColumnWithoutItsSecrets) {
+  const json::object more = read_more_than_columns(
+      {{"id", 3}, {"cluster_id", "c-1"}, {"node_type_id", "m5.large"}, {"api_token", token}},
+      Redactor(token));
+  EXPECT_EQ(more.size(), 2u);
+  EXPECT_EQ(more.at("node_type_id"), "m5.large");
+  EXPECT_THAT(text::json_text(more), testing::Not(HasSubstr(token)));
+}
+
+TEST(ARowAsJson, IsRefusedWithMoreThanAConfigurationMayHold) {
+  EXPECT_THROW(
+      read_more_than_columns({{"x", std::string(ClusterConfig::max_bytes, 'x')}}, no_secrets),
+      InvalidArgument);
 }
 
 // ---- Configurations as text

@@ -96,11 +96,13 @@ TEST_P(ClusterRemovedEvent, TakesTheRow) {
   EXPECT_THAT(tables.clusters({}, {}, {}), IsEmpty());
 }
 
-INSTANTIATE_TEST_SUITE_P(Reasons, ClusterRemovedEvent,
-                         testing::Values(ClusterRemovalReason::cleared,
-                                         ClusterRemovalReason::terminated,
-                                         ClusterRemovalReason::lost),
-                         [](const auto& each) { return std::string(to_string(each.param)); });
+INSTANTIATE_TEST_SUITE_P(
+    Reasons, ClusterRemovedEvent,
+    testing::Values(ClusterRemovalReason::cleared, ClusterRemovalReason::terminated,
+                    ClusterRemovalReason::lost, ClusterRemovalReason::handed_back),
+    [](const auto& each) {
+      return std::string(boost::describe::enum_to_string(each.param, "unknown"));
+    });
 
 TEST(ClusterRemovedEvent, LeavesARegistryEntryThatNamesTheCluster) {
   MemoryTables tables;

@@ -229,13 +229,13 @@ TEST(DecrementingUsage, OfAnUnknownHashIsZeroWithoutAnEvent) {
 TEST(CleaningUpAnEntry, RemovesItWhateverItsStatusAndUsage) {
   MemoryTables rows;
   rows.put(used(ready(entry_row(1, "hash"), "c-1"), 5));
-  EXPECT_EQ(told(decide(CleanUpEntry{"hash"}, rows, now)),
+  EXPECT_EQ(told(decide(CleanUpEntry{"hash"}, rows, now).events),
             told({RegistryEntryRemoved{"hash", EntryRemovalReason::cleaned_up}}));
 }
 
 TEST(CleaningUpAnEntry, OfAnUnknownHashHasNoEvent) {
   const MemoryTables rows;
-  EXPECT_THAT(decide(CleanUpEntry{"hash"}, rows, now), IsEmpty());
+  EXPECT_THAT(decide(CleanUpEntry{"hash"}, rows, now).events, IsEmpty());
 }
 
 TEST(ClearingTheRegistry, RemovesEveryEntryOldestFirst) {
@@ -243,7 +243,7 @@ TEST(ClearingTheRegistry, RemovesEveryEntryOldestFirst) {
   rows.put(entry_row(2, "a"));
   rows.put(entry_row(1, "b"));
   const auto decision = decide(ClearRegistry{}, rows, now);
-  EXPECT_EQ(decision.result, 2u);
+  EXPECT_EQ(decision.result.removed, 2u);
   EXPECT_EQ(told(decision.events),
             told({RegistryEntryRemoved{"b", EntryRemovalReason::cleaned_up},
                   RegistryEntryRemoved{"a", EntryRemovalReason::cleaned_up}}));

@@ -31,6 +31,18 @@ TEST(Sha256, OfAMillionBytesFedInPieces) {  // FIPS 180-2, B.3
             "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 }
 
+TEST(Sha256, IsTheSameOfOnePiece) {
+  EXPECT_EQ(to_hex(sha256_of("abc")), sha256("abc"));
+  EXPECT_EQ(to_hex(sha256_of("")), sha256(""));
+}
+
+TEST(Sha256, BeginsAnewAfterItWasFinished) {
+  Sha256 hash;
+  EXPECT_EQ(to_hex(hash.update("a").update("bc").finish()), sha256("abc"));
+  EXPECT_EQ(to_hex(hash.finish()), sha256(""));
+  EXPECT_EQ(to_hex(hash.update("abc").finish()), sha256("abc"));
+}
+
 TEST(Sha256, CanBeFedOnAfterADigest) {
   Sha256 hash;
   hash.update("a");

@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+"""Shows that check_chaos.py notices each broken rule, and that it has nothing to say of a good run.
+
+    check_checker.py CHAOS RULE
+
+CHAOS is the program; RULE what is broken: by a worker that misbehaves in a short run, or in a copy
+of the log of a good one.
+"""
+import json
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+import tempfile
+
+CHECKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "check_chaos.py")
+# What breaks it -> the rule that must be named.
+BY_A_WORKER = {
+    "two-creators": "one-creator",
+    "two-terminations": "one-termination",
+    "terminate-under-lease": "no-termination-under-lease",
+    "leak": "no-leak",
+}
+
+
+def events(log, kind):
+    for position, payload, metadata in log.execute(
+            "SELECT position, payload, metadata FROM events WHERE type = ? ORDER BY position",
+            (kind,)):
+        yield position, json.loads(payload), json.loads(metadata)
+
+
+def write(log, position, payload, metadata):
+    log.execute("UPDATE events SET payload = ?, metadata = ? WHERE position = ?",
+                (json.dumps(payload), json.dumps(metadata), position))
+
+
+def end_twice(log):
+    """A lease ends that had ended before."""
+    (_, first, _), (position, second, metadata) = list(events(log, "LeaseReleased"))[:2]
+    write(log, position, second | {"config_hash": first["config_hash"], "lease": first["lease"]},
+          metadata)
+
+
+def miscount(log):
+    position, payload, metadata = next(events(log, "LeaseGranted"))
+    write(log, position, payload | {"usage_count": payload["usage_count"] + 1}, metadata)
+
+
+def grant_dead_cluster(log):
+    """The last grant is of a cluster that had been terminated long before."""
+    _, done, _ = next(events(log, "TerminationDone"))
+    position, payload, metadata = list(events(log, "LeaseGranted"))[-1]
+    write(log, position, payload | {"cluster_id": done["subject"]}, metadata)
+
+
+def let_another_make_it_ready(log):
+    position, payload, metadata = next(
+        event for event in events(log, "RegistryStatusChanged") if event[1]["to"] == "ready")
+    write(log, position, payload, metadata | {"pid": 1})
+
+
+def forget_count(log):
+    position, _, _ = next(events(log, "UsageIncremented"))
+    log.execute("DELETE FROM events WHERE position = ?", (position,))
+
+
+def reap_alive(log):
+    position, payload, metadata = next(events(log, "LeaseReleased"))
+    write(log, position, payload | {"reason": "died"}, metadata)
+    log.execute("UPDATE events SET type = 'LeaseLost' WHERE position = ?", (position,))
+
+
+IN_THE_LOG = {
+    "ended-twice": (end_twice, "leases-end-once"),
+    "miscounted": (miscount, "leases-end-once"),
+    "dead-cluster": (grant_dead_cluster, "no-dead-cluster"),
+    "count-forgotten": (forget_count, "counts-once"),
+    "reaped-alive": (reap_alive, "leases-end-once"),
+    "illegal-state": (let_another_make_it_ready, "legal-states"),
+}
+
+
+def run(*command):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          check=False)
+    print(done.stdout)
+    return done
+
+
+def short_run(chaos, directory, *more):
+    return run(chaos, "--seconds", "3", "--workers", "6", "--configurations", "3",
+               "--kill-every", "0", "--directory", directory, *more)
+
+
+def tamper(directory, change):
+    """A copy of the database with a changed log."""
+    path = os.path.join(directory, "tampered.db")
+    log = sqlite3.connect(path)
+    with sqlite3.connect(os.path.join(directory, "cache.db")) as database:
+        database.backup(log)
+    for (name,) in log.execute("SELECT name FROM sqlite_master WHERE type = 'trigger' "
+                               "AND tbl_name = 'events'").fetchall():
+        log.execute(f"DROP TRIGGER {name}")
+    change(log)
+    log.commit()
+    log.close()
+    return path
+
+
+def main(chaos, broken):
+    with tempfile.TemporaryDirectory(prefix="dbcache-chaos-") as directory:
+        if broken in BY_A_WORKER:
+            rule = BY_A_WORKER[broken]
+            done = short_run(chaos, directory, "--break", broken)
+        else:
+            rule = None
+            done = short_run(chaos, directory)
+            assert done.returncode == 0, "the checker complains of a good run"
+            if broken in IN_THE_LOG:
+                change, rule = IN_THE_LOG[broken]
+                done = run(sys.executable, CHECKER, tamper(directory, change), directory)
+        if rule:
+            assert done.returncode == 1, f"the exit status is {done.returncode}"
+            assert re.search(f"^{rule}: ", done.stdout, re.MULTILINE), f"{rule} was not named"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3 or sys.argv[2] not in {"none", *BY_A_WORKER, *IN_THE_LOG}:
+        sys.exit(__doc__)
+    main(*sys.argv[1:])

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include <dbcache/cluster.hpp>
+#include <dbcache/options.hpp>
+
+namespace dbcache::chaos {
+
+/// What a worker breaks on purpose, so that the checker can be seen to notice.
+inline constexpr const char* break_two_creators = "two-creators";
+inline constexpr const char* break_two_terminations = "two-terminations";
+inline constexpr const char* break_terminate_under_lease = "terminate-under-lease";
+inline constexpr const char* break_leak = "leak";
+
+/// For how long a lease may go on at most that nobody holds any more.
+inline constexpr std::chrono::milliseconds longest_left_behind{150};
+
+/// Where a run of chaos keeps its files.
+struct Places {
+  std::filesystem::path directory;
+  std::string database;
+  std::string schema{};  ///< Of a database on a server; empty: as by default.
+
+  [[nodiscard]] std::filesystem::path workspace() const { return directory / "workspace"; }
+  [[nodiscard]] std::filesystem::path journals() const { return directory / "journals"; }
+  [[nodiscard]] std::filesystem::path journal_of(const std::string& who) const {
+    return journals() / who;
+  }
+};
+
+struct WorkerSettings {
+  Places places;
+  std::int64_t number = 0;  ///< Of the worker: no two of a run have the same.
+  std::uint64_t seed = 0;
+  int configurations = 20;
+  std::string breaks;  ///< Empty: nothing.
+  /// What is acknowledged is to outlive the server's death.
+  Durability durability = Durability::relaxed;
+  /// Now and then a cluster is used for half a minute, by a holder who asks whether it is lost.
+  bool holds_long = false;
+  /// The number of its host, where there are several: the database may be out of its reach for a
+  /// while.
+  std::optional<int> host{};
+};
+
+/// The configuration with this number.
+ClusterConfig configuration(int number);
+
+/// Acquires, holds and releases at random until standard input ends. Throws what it did not expect.
+void work(const WorkerSettings& settings);
+
+/// Works against the rules until standard input ends.
+void break_rule(const WorkerSettings& settings);
+
+/// Whether standard input ended, by which workers are told to end, within a time.
+bool told_to_end(std::chrono::milliseconds within);
+
+}  // namespace dbcache::chaos

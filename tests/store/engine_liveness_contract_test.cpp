@@ -1,0 +1,374 @@
+// Who lives and who wakes, on every engine. Nothing waits but poll(2), for what has to come.
+
+#include <chrono>
+#include <poll.h>
+#include <thread>
+
+#include "engine_contract.hpp"
+#include "support/child_process.hpp"
+#include "support/files.hpp"
+
+namespace dbcache::store {
+namespace {
+
+using commands::Liveness;
+using projections::Holder;
+using Verdict = Liveness::Verdict;
+
+constexpr int long_enough = 60'000;  // milliseconds: for what has to come
+
+bool wakes(const Wakeup& wakeup, int timeout = long_enough) {
+  pollfd waiting{wakeup.descriptor(), POLLIN, 0};
+  return ::poll(&waiting, 1, timeout) == 1 && (waiting.revents & POLLIN) != 0;
+}
+
+bool is_awake(const Wakeup& wakeup) { return wakes(wakeup, 0); }
+
+/// What a transaction is told of a holder.
+Verdict probe(Engine& engine, const Holder& holder) {
+  Verdict verdict = Verdict::unknown;
+  write(engine, [&](WriteSession& session) { verdict = session.liveness.probe(holder); });
+  return verdict;
+}
+
+class EngineLiveness : public EngineContract {
+ protected:
+  /// What is told of a holder whose lock is gone while its process goes on, in the end.
+  Verdict probe_in_the_end(Engine& engine, const Holder& holder) {
+    if (!place_->locks_tell_all()) {
+      EXPECT_EQ(probe(engine, holder), Verdict::alive);  // it may only have lost its session
+      place_->end_grace();
+    }
+    return probe(engine, holder);
+  }
+
+  /// The holder that a child tells the place of.
+  Holder holder_of(const test::ChildProcess& child, const test::Pipe& told) {
+    Holder holder = engine_->hold()->holder();
+    holder.process = system::identify_process(child.pid());
+    if (!told.get(holder.lock)) throw std::runtime_error("the child holds nothing");
+    return holder;
+  }
+  /// Whether a holder is found dead, as it has to be: a server hears of it a moment later.
+  static bool dies(Engine& engine, const Holder& holder) {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(long_enough);
+    while (probe(engine, holder) != Verdict::dead) {
+      if (std::chrono::steady_clock::now() > until) return false;
+      std::this_thread::yield();
+    }
+    return true;
+  }
+
+  std::unique_ptr<Engine> engine_ = open();
+  std::unique_ptr<Engine> other_ = open();
+
+  static void put(Engine& engine, const std::string& cluster_id) {
+    write(engine, [&](WriteSession& session) {
+      const std::string stream = "cluster-" + cluster_id;
+      session.log.append(record(session.log.begin_append({stream}, 1).position, stream, 1));
+    });
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Engines, EngineLiveness, engines(), engine_name);
+
+// ---- Who lives
+
+TEST_P(EngineLiveness, AHolderIsAliveForOthersAndForItself) {
+  const auto lock = engine_->hold();
+  EXPECT_EQ(probe(*engine_, lock->holder()), Verdict::alive);
+  EXPECT_EQ(probe(*other_, lock->holder()), Verdict::alive);
+  EXPECT_EQ(test::in_child(
+                [&] { return probe(*open(), lock->holder()) == Verdict::alive ? "alive" : "not"; }),
+            "alive");
+}
+
+TEST_P(EngineLiveness, AHolderTellsItsProcess) {
+  const auto lock = engine_->hold();
+  EXPECT_EQ(lock->holder().process.pid, ::getpid());
+  EXPECT_FALSE(lock->holder().host.empty());
+  EXPECT_EQ(lock->holder().until, std::nullopt);
+}
+
+TEST_P(EngineLiveness, AHolderIsDeadOnceItLetGo) {
+  auto lock = engine_->hold();
+  const Holder holder = lock->holder();
+  lock.reset();
+  EXPECT_EQ(probe_in_the_end(*engine_, holder), Verdict::dead);
+  EXPECT_EQ(probe(*other_, holder), Verdict::dead);
+}
+
+TEST_P(EngineLiveness, HoldersAreToldApart) {
+  auto first = engine_->hold();
+  const auto second = engine_->hold();
+  const Holder gone = first->holder();
+  EXPECT_FALSE(gone == second->holder());
+  first.reset();
+  EXPECT_EQ(probe_in_the_end(*engine_, gone), Verdict::dead);
+  EXPECT_EQ(probe(*engine_, second->holder()), Verdict::alive);
+}
+
+TEST_P(EngineLiveness, AHolderLivesOnWhenItIsDoneWithWhatItDid) {
+  const auto lock = engine_->hold();
+  lock->done();
+  EXPECT_EQ(probe(*other_, lock->holder()), Verdict::alive);
+}
+
+TEST_P(EngineLiveness, AHolderIsDeadOnceItsProcessWasKilled) {
+  test::Pipe told;
+  test::ChildProcess child([&] {
+    const auto lock = open()->hold();
+    told.put(lock->holder().lock);
+    ::pause();
+    return 0;
+  });
+  const Holder holder = holder_of(child, told);
+  EXPECT_EQ(probe(*engine_, holder), Verdict::alive);
+  child.kill(SIGKILL);
+  child.wait();
+  EXPECT_TRUE(dies(*engine_, holder));
+}
+
+TEST_P(EngineLiveness, WhoInheritedTheDescriptorKeepsAHolderAliveThatWasKilled) {
+  test::Pipe told;
+  test::Pipe end;
+  test::ChildProcess child([&] {
+    const auto lock = open()->hold();
+    // A program, as `dbcache run` starts one: it has the descriptors that are not closed for it.
+    const int inherited = ::dup(lock->descriptor());
+    const int input = ::dup(end.read_end());
+    end.close_write();
+    const std::string line = "cat </proc/self/fd/" + std::to_string(input);
+    if (inherited < 0 || ::system(("(" + line + ") >/dev/null &").c_str()) != 0) return 1;
+    told.put(lock->holder().lock);
+    ::pause();
+    return 0;
+  });
+  const Holder holder = holder_of(child, told);
+  child.kill(SIGKILL);
+  child.wait();
+  EXPECT_EQ(probe(*engine_, holder), Verdict::alive);
+  end.close_write();  // the program's input ends, and with it the program
+  EXPECT_TRUE(dies(*engine_, holder));
+}
+
+TEST_P(EngineLiveness, AHolderIsNothingInAForkedChildAndTheChildsEndDoesNotFreeIt) {
+  auto lock = engine_->hold();
+  EXPECT_EQ(test::in_child([&] {
+              const bool has_none = lock->descriptor() < 0;
+              lock->done();
+              lock.reset();
+              return has_none ? "nothing" : "something";
+            }),
+            "nothing");
+  EXPECT_EQ(probe(*engine_, lock->holder()), Verdict::alive);
+}
+
+TEST_P(EngineLiveness, AForkedChildThatOutlivesTheHolderDoesNotKeepItAlive) {
+  test::Pipe begun;
+  test::Pipe go_on;
+  auto lock = engine_->hold();
+  const Holder holder = lock->holder();
+  test::ChildProcess child([&] {
+    begun.signal();  // fork(2) returned here, and with it what is done in a child
+    go_on.close_write();
+    go_on.wait();
+    return 0;
+  });
+  ASSERT_TRUE(begun.wait());
+  lock.reset();
+  EXPECT_EQ(probe_in_the_end(*engine_, holder), Verdict::dead);
+  go_on.close_write();
+  EXPECT_EQ(child.wait(), 0);
+}
+
+TEST_P(EngineLiveness, AHolderWithoutALockIsJudgedByItsProcess) {
+  Holder holder = engine_->hold()->holder();
+  holder.lock_file.clear();
+  holder.lock = 0;
+  EXPECT_EQ(probe(*engine_, holder), Verdict::alive);
+  holder.process.start_time = *holder.process.start_time + 1;  // its pid was given to another
+  EXPECT_EQ(probe(*engine_, holder), Verdict::dead);
+}
+
+TEST_P(EngineLiveness, AProcessOfAnotherBootIsDeadUnlessItMayBeOfAnotherMachine) {
+  Holder holder = engine_->hold()->holder();
+  holder.lock_file.clear();
+  holder.process.boot_id = "another one";
+  EXPECT_EQ(probe(*engine_, holder), place_->locks_tell_all() ? Verdict::dead : Verdict::unknown);
+}
+
+TEST_P(EngineLiveness, AProcessOfAnotherNamespaceOrOfNoneCannotBeJudged) {
+  Holder holder = engine_->hold()->holder();
+  holder.lock_file.clear();
+  holder.process.pid_namespace = "pid:[1]";
+  EXPECT_EQ(probe(*engine_, holder), Verdict::unknown);
+  holder.process = {4711, std::nullopt, "", ""};
+  EXPECT_EQ(probe(*engine_, holder), Verdict::unknown);
+}
+
+TEST_P(EngineLiveness, AHolderOfAnotherFileOfLocksIsJudgedByItsProcess) {
+  Holder holder = engine_->hold()->holder();
+  holder.lock_file = std::string(32, '0');
+  EXPECT_EQ(probe(*engine_, holder), Verdict::alive);
+  holder.process.start_time = *holder.process.start_time + 1;
+  EXPECT_EQ(probe(*engine_, holder), Verdict::dead);
+}
+
+// ---- Who wakes
+
+TEST_P(EngineLiveness, AWatchOfAHolderWakesWhenItsProcessWasKilled) {
+  test::Pipe told;
+  test::ChildProcess child([&] {
+    const auto lock = open()->hold();
+    told.put(lock->holder().lock);
+    ::pause();
+    return 0;
+  });
+  const auto watch = engine_->watch_holder(holder_of(child, told));
+  ASSERT_GE(watch->descriptor(), 0);
+  EXPECT_FALSE(is_awake(*watch));
+  child.kill(SIGKILL);
+  EXPECT_TRUE(wakes(*watch));
+}
+
+/// Where a lock tells what its holder is doing; elsewhere only commits do.
+class EngineOfLocks : public EngineLiveness {};
+
+INSTANTIATE_TEST_SUITE_P(Engines, EngineOfLocks, engines_whose_locks_tell_all(), engine_name);
+
+TEST_P(EngineOfLocks, AWatchOfAHolderWakesWhenItIsDone) {
+  const auto lock = engine_->hold();
+  const auto watch = other_->watch_holder(lock->holder());
+  ASSERT_GE(watch->descriptor(), 0);
+  EXPECT_FALSE(is_awake(*watch));
+  lock->done();
+  EXPECT_TRUE(wakes(*watch));
+}
+
+TEST_P(EngineOfLocks, AWatchOfAHolderWakesWhenItLetsGo) {
+  auto lock = engine_->hold();
+  const auto watch = other_->watch_holder(lock->holder());
+  lock.reset();
+  EXPECT_TRUE(wakes(*watch));
+}
+
+TEST_P(EngineOfLocks, AWatchOfOneThatIsDoneAlreadyWakesAtOnce) {
+  const auto lock = engine_->hold();
+  lock->done();
+  EXPECT_TRUE(wakes(*other_->watch_holder(lock->holder())));
+}
+
+TEST_P(EngineOfLocks, EveryWatchOfAHolderWakes) {
+  const auto lock = engine_->hold();
+  const auto first = engine_->watch_holder(lock->holder());
+  const auto second = other_->watch_holder(lock->holder());
+  lock->done();
+  EXPECT_TRUE(wakes(*first));
+  EXPECT_TRUE(wakes(*second));
+}
+
+TEST_P(EngineOfLocks, AWatchThatIsGivenUpHarmsNobody) {
+  const auto lock = engine_->hold();
+  static_cast<void>(other_->watch_holder(lock->holder()));
+  EXPECT_EQ(probe(*other_, lock->holder()), Verdict::alive);
+  const auto watch = other_->watch_holder(lock->holder());
+  lock->done();
+  EXPECT_TRUE(wakes(*watch));
+}
+
+TEST_P(EngineLiveness, WhoHasNoLockCannotBeWatched) {
+  EXPECT_LT(engine_->watch_holder(Holder{})->descriptor(), 0);
+}
+
+TEST_P(EngineLiveness, AWatchOfCommitsWakesAfterOneThatChangedSomething) {
+  put(*engine_, "c-1");
+  const auto watch = other_->watch_commits();
+  ASSERT_GE(watch->descriptor(), 0);
+  EXPECT_FALSE(is_awake(*watch));
+  put(*engine_, "c-2");
+  EXPECT_TRUE(wakes(*watch));
+}
+
+TEST_P(EngineLiveness, WhatWakesIsThereToBeSeen) {
+  put(*engine_, "c-1");
+  const auto watch = other_->watch_commits();
+  test::ChildProcess child([&] {
+    put(*open(), "c-2");
+    return 0;
+  });
+  EXPECT_TRUE(wakes(*watch));
+  std::int64_t last = 0;
+  other_->read(std::nullopt,
+               [&](const ReadSession& session) { last = session.log.last_position(); });
+  EXPECT_EQ(last, 2);
+  EXPECT_EQ(child.wait(), 0);
+}
+
+TEST_P(EngineLiveness, AWatchOfCommitsWakesAgainOnceItWasCleared) {
+  put(*engine_, "c-1");
+  const auto watch = other_->watch_commits();
+  put(*engine_, "c-2");
+  ASSERT_TRUE(wakes(*watch));
+  watch->clear();
+  EXPECT_FALSE(is_awake(*watch));
+  put(*engine_, "c-3");
+  EXPECT_TRUE(wakes(*watch));
+}
+
+TEST_P(EngineLiveness, AWatchOfCommitsSleepsOnAfterOneThatChangedNothing) {
+  put(*engine_, "c-1");
+  const auto watch = other_->watch_commits();
+  write(*engine_, [](WriteSession&) {});
+  engine_->read(std::nullopt, [](const ReadSession&) {});
+  EXPECT_FALSE(is_awake(*watch));  // the signal is given before the call returns
+}
+
+TEST_P(EngineLiveness, AWatchOfCommitsSleepsOnAfterOneThatWasRolledBack) {
+  put(*engine_, "c-1");
+  const auto watch = other_->watch_commits();
+  EXPECT_THROW(write(*engine_,
+                     [](WriteSession& session) {
+                       session.log.append(record(2, "cluster-c-2", 1));
+                       throw std::runtime_error("no");
+                     }),
+               std::runtime_error);
+  EXPECT_FALSE(is_awake(*watch));
+}
+
+TEST_P(EngineLiveness, ToWatchCommitsOfNoDatabaseMakesNone) {
+  EXPECT_LT(engine_->watch_commits()->descriptor(), 0);
+  EXPECT_TRUE(place_->is_untouched());
+}
+
+// ---- The file of locks, replaced
+
+class ReplacedLockFile : public ::testing::Test {
+ protected:
+  test::TemporaryDirectory directory_;
+  std::string path_ = directory_.database();
+  std::unique_ptr<Engine> engine_ =
+      open_engine({.database = path_},
+                  [](WriteSession&, const commands::DocumentedRows&) { return AdoptionReport{}; });
+};
+
+TEST_F(ReplacedLockFile, HoldersInItAreJudgedByTheirProcesses) {
+  const auto lock = engine_->hold();
+  std::filesystem::remove(path_ + "-locks");
+  EXPECT_EQ(probe(*engine_, lock->holder()), Verdict::alive);  // this process lives
+  const auto after = engine_->hold();
+  EXPECT_NE(after->holder().lock_file, lock->holder().lock_file);
+  Holder dead = lock->holder();
+  dead.process.start_time = *dead.process.start_time + 1;
+  EXPECT_EQ(probe(*engine_, dead), Verdict::dead);
+  EXPECT_EQ(probe(*engine_, after->holder()), Verdict::alive);
+}
+
+TEST_F(ReplacedLockFile, HoldersInItCannotBeWatched) {
+  const auto lock = engine_->hold();
+  std::filesystem::remove(path_ + "-locks");
+  EXPECT_LT(engine_->watch_holder(lock->holder())->descriptor(), 0);
+}
+
+}  // namespace
+}  // namespace dbcache::store

@@ -1,0 +1,216 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "commands/clusters.hpp"
+#include "commands/leases.hpp"
+#include "commands/registry.hpp"
+#include "commands/terminations.hpp"
+#include "given.hpp"
+#include "projections/memory_tables.hpp"
+#include "projections/project.hpp"
+
+// Leases on tables in memory: commands in the order in which the library runs them, and holders who
+// live until they are said to be dead.
+namespace dbcache::test {
+
+class FakeLiveness final : public commands::Liveness {
+ public:
+  [[nodiscard]] Verdict probe(const projections::Holder& holder) const override {
+    if (dead.contains(holder.lock)) return Verdict::dead;
+    return holder.lock == 0 || unjudgeable.contains(holder.lock) ? Verdict::unknown
+                                                                 : Verdict::alive;
+  }
+  std::set<std::int64_t> dead;
+  std::set<std::int64_t> unjudgeable;
+};
+
+inline const std::string workspace = "https://workspace.example";
+
+template <class Payload>
+std::vector<Payload> all_of(const commands::Events& events) {
+  std::vector<Payload> found;
+  for (const events::Event& event : events) {
+    if (const auto* payload = std::get_if<Payload>(&event)) found.push_back(*payload);
+  }
+  return found;
+}
+
+class LeaseWorld {
+ private:
+  template <class Command>
+  auto decide_on(const Command& command) const {
+    if constexpr (requires { commands::decide(command, present()); }) {
+      return commands::decide(command, present());
+    } else {
+      return commands::decide(command, tables, now);
+    }
+  }
+  static const commands::Events& events_of(const commands::Events& events) { return events; }
+  template <class Result>
+  static const commands::Events& events_of(const commands::Decision<Result>& decision) {
+    return decision.events;
+  }
+
+ public:
+  Timestamp now = at("10:30");
+  projections::MemoryTables tables;
+  FakeLiveness liveness;
+  commands::Events log;
+
+  [[nodiscard]] commands::Present present() const { return {tables, liveness, now}; }
+
+  /// Someone who lives.
+  projections::Holder someone() {
+    projections::Holder holder;
+    holder.lock_file = "locks";
+    holder.lock = ++last_holder_;
+    holder.process = {1000 + last_holder_, 1, "boot", "pid:[1]"};
+    holder.host = "ci-1";
+    return holder;
+  }
+  void kill(const projections::Holder& holder) { liveness.dead.insert(holder.lock); }
+
+  /// The position of the first.
+  std::int64_t append(const commands::Events& events) {
+    const auto first = static_cast<std::int64_t>(log.size()) + 1;
+    for (const events::Event& event : events) {
+      log.push_back(event);
+      projections::project(event, static_cast<std::int64_t>(log.size()), tables);
+    }
+    return first;
+  }
+
+  void tidy() {
+    append(commands::reap(present()));
+    append(commands::hand_back(present()));
+  }
+
+  /// A command on leases, after reaping and before handing back; what it was decided to, and the
+  /// position of its first event.
+  template <class Command>
+  auto commit(const Command& command) {
+    append(commands::reap(present()));
+    auto decided = decide_on(command);
+    const std::int64_t first = append(events_of(decided));
+    append(commands::hand_back(present()));
+    return std::pair(std::move(decided), first);
+  }
+
+  struct Step : commands::AcquireStep {
+    std::int64_t number = 0;  ///< Of the lease, the creation or the check.
+    commands::Events events;
+  };
+
+  commands::Acquire acquirer(const std::string& hash = "hash") {
+    commands::Acquire command;
+    command.config_hash = hash;
+    command.holder = someone();
+    command.host = workspace;
+    command.new_token = "token-" + std::to_string(++last_token_);
+    return command;
+  }
+  Step acquire(const commands::Acquire& command) {
+    append(commands::reap(present(), command.config_hash));
+    append(commands::hand_back(present(), command.config_hash));
+    auto decision = commands::decide(command, present());
+    Step step{{std::move(decision.result)}, 0, std::move(decision.events)};
+    std::int64_t position = append(step.events);
+    for (const events::Event& event : step.events) {
+      if (std::holds_alternative<events::LeaseGranted>(event) ||
+          std::holds_alternative<events::CreationStarted>(event) ||
+          std::holds_alternative<events::CheckStarted>(event)) {
+        step.number = position;
+      }
+      ++position;
+    }
+    return step;
+  }
+  Step acquire(const std::string& hash = "hash") { return acquire(acquirer(hash)); }
+
+  static commands::FinishCreation ready(const commands::Acquire& by, std::int64_t creation,
+                                        const std::string& cluster_id) {
+    commands::FinishCreation command;
+    command.config_hash = by.config_hash;
+    command.creation = creation;
+    command.input.cluster_id = cluster_id;
+    command.default_expiry = std::chrono::hours{1};
+    command.holder = by.holder;
+    command.policy = by.policy;
+    command.run = by.run;
+    command.host = by.host;
+    return command;
+  }
+
+  struct Held {
+    projections::Holder holder;
+    std::int64_t lease = 0;
+    commands::Events events;
+  };
+
+  /// A lease on a new cluster, by whoever created it.
+  Held created(commands::Acquire by, const std::string& cluster_id) {
+    const Step step = acquire(by);
+    auto finished = commit(ready(by, step.number, cluster_id));
+    return {by.holder, newest_lease(), std::move(finished.first.events)};
+  }
+  Held created(const std::string& hash = "hash", const std::string& cluster_id = "c-1") {
+    return created(acquirer(hash), cluster_id);
+  }
+  Held created(HandBackPolicy policy) {
+    auto by = acquirer();
+    by.policy = policy;
+    return created(std::move(by), "c-1");
+  }
+
+  /// One more lease on what is there.
+  Held joined(commands::Acquire by) {
+    Step step = acquire(by);
+    return {by.holder, step.number, std::move(step.events)};
+  }
+  Held joined(const std::string& hash = "hash") { return joined(acquirer(hash)); }
+
+  commands::LeaseEnded end(const Held& held) {
+    return commit(commands::EndLease{held.lease}).first.result;
+  }
+
+  /// A claim on what is due on the workspace, by someone who lives.
+  std::pair<std::optional<projections::Debt>, std::int64_t> claim() {
+    commands::ClaimTermination command;
+    command.holder = someone();
+    command.host = workspace;
+    const auto [decision, first] = commit(command);
+    last_terminator = command.holder;
+    return {decision.result, first};
+  }
+  projections::Holder last_terminator;
+
+  [[nodiscard]] RegistryEntry entry(const std::string& hash = "hash") const {
+    return tables.entry(hash).value();
+  }
+  [[nodiscard]] projections::Share share(const std::string& hash = "hash") const {
+    return tables.share(hash).value();
+  }
+  [[nodiscard]] std::vector<std::string> owed() const {
+    std::vector<std::string> subjects;
+    for (const auto& debt : tables.debts()) subjects.push_back(debt.subject);
+    return subjects;
+  }
+  [[nodiscard]] std::int64_t newest_lease() const { return tables.leases().back().id; }
+
+ private:
+  std::int64_t last_holder_ = 0;
+  int last_token_ = 0;
+};
+
+/// A world of leases for each test.
+class Leases : public testing::Test, protected LeaseWorld {};
+
+}  // namespace dbcache::test

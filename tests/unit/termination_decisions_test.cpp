@@ -1,0 +1,245 @@
+// What is owed: who may settle it, and what cancels it.
+
+#include <gmock/gmock.h>
+
+#include <dbcache/errors.hpp>
+
+#include "lease_world.hpp"
+
+namespace dbcache::commands {
+namespace {
+
+using namespace events;
+using projections::Debt;
+using test::at;
+using test::Leases;
+using test::told;
+using test::workspace;
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+class OwedClusters : public Leases {
+ protected:
+  void owe_cluster(const std::string& cluster_id,
+                   const std::optional<std::string>& host = workspace) {
+    append({TerminationOwed{cluster_id, cluster_id, "token-of-" + cluster_id, "hash", host,
+                            OwedReason::handed_back, now}});
+  }
+  std::optional<std::string> claimed() {
+    const auto debt = claim().first;
+    return debt ? std::optional(debt->subject) : std::nullopt;
+  }
+};
+
+// ---- Claiming
+
+TEST_F(OwedClusters, AreClaimedOldestFirst) {
+  owe_cluster("b");
+  now = at("10:31");
+  owe_cluster("a");
+  const auto [debt, termination] = claim();
+  EXPECT_EQ(debt->subject, "b");
+  EXPECT_EQ(debt->cluster_id, "b");
+  EXPECT_EQ(debt->idempotency_token, "token-of-b");
+  EXPECT_EQ(tables.debt("b")->termination, termination);
+  EXPECT_EQ(tables.debt("b")->terminator, last_terminator);
+  EXPECT_EQ(tables.debt("b")->attempts, 1);
+  EXPECT_EQ(claimed(), "a");
+}
+
+TEST_F(OwedClusters, AreNeverClaimedTwiceAtATime) {
+  owe_cluster("a");
+  EXPECT_EQ(claimed(), "a");
+  EXPECT_EQ(claimed(), std::nullopt);
+}
+
+TEST_F(OwedClusters, AreClaimedAgainAfterAFailureAndTheErrorIsKeptUntilThen) {
+  owe_cluster("a");
+  const auto [debt, termination] = claim();
+  commit(FinishTermination{"a", termination, "403"});
+  EXPECT_EQ(tables.debt("a")->error, "403");
+  EXPECT_EQ(claimed(), "a");
+  EXPECT_EQ(tables.debt("a")->attempts, 2);
+  EXPECT_EQ(tables.debt("a")->error, std::nullopt);
+}
+
+TEST_F(OwedClusters, AreClaimedAgainWhenTheirTerminatorDied) {
+  owe_cluster("a");
+  claim();
+  kill(last_terminator);
+  EXPECT_EQ(claimed(), "a");
+}
+
+TEST_F(OwedClusters, AreNeverClaimedUnderALeaseOfWhateverEntry) {
+  owe_cluster("c-1");
+  LeaseGranted granted{"some", "c-1", someone(), {}, {}, now, false, {}, {}, 1};
+  append({granted});
+  EXPECT_EQ(claimed(), std::nullopt);
+  kill(granted.holder);
+  EXPECT_EQ(claimed(), "c-1");
+}
+
+TEST_F(OwedClusters, AreClaimedForTheirHostAlone) {
+  owe_cluster("elsewhere", "https://elsewhere");
+  owe_cluster("nowhere", std::nullopt);
+  EXPECT_EQ(claimed(), std::nullopt);
+  ClaimTermination anywhere;
+  anywhere.holder = someone();
+  EXPECT_EQ(commit(anywhere).first.result->subject, "nowhere");
+  anywhere.every_host = true;
+  EXPECT_EQ(commit(anywhere).first.result->subject, "elsewhere");
+}
+
+TEST_F(OwedClusters, ThatWereTriedAreLeftToOthers) {
+  owe_cluster("a");
+  owe_cluster("b");
+  ClaimTermination command;
+  command.holder = someone();
+  command.host = workspace;
+  command.skip = {"a"};
+  EXPECT_EQ(commit(command).first.result->subject, "b");
+}
+
+TEST_F(OwedClusters, AreSettledByTheAttemptUnderWayAlone) {
+  owe_cluster("a");
+  const std::int64_t first = claim().second;
+  kill(last_terminator);
+  const std::int64_t second = claim().second;
+  EXPECT_THAT(commit(FinishTermination{"a", first, std::nullopt}).first, IsEmpty());
+  EXPECT_THAT(commit(FinishTermination{"a", first, "late"}).first, IsEmpty());
+  EXPECT_THAT(owed(), ElementsAre("a"));
+  EXPECT_EQ(told(commit(FinishTermination{"a", second, std::nullopt}).first),
+            told({TerminationDone{"a", second}}));
+  EXPECT_THAT(owed(), IsEmpty());
+}
+
+TEST_F(OwedClusters, ByATokenAloneAreClaimedToo) {
+  commit(FailCreation{"hash", acquire().number, "no quota"});
+  const auto debt = claim().first;
+  EXPECT_EQ(debt->subject, "token-1");
+  EXPECT_EQ(debt->cluster_id, std::nullopt);
+  EXPECT_EQ(debt->idempotency_token, "token-1");
+}
+
+TEST_F(OwedClusters, AreOwedOnce) {
+  owe_cluster("a");
+  Events events;
+  owe({"a", "token", "hash", workspace, OwedReason::expired}, tables, now, events);
+  EXPECT_THAT(events, IsEmpty());
+}
+
+TEST_F(OwedClusters, OfNeitherIdNorTokenAreNone) {
+  Events events;
+  owe({std::nullopt, std::nullopt, "hash", workspace, OwedReason::expired}, tables, now, events);
+  EXPECT_THAT(events, IsEmpty());
+}
+
+// ---- Using again what is owed
+
+/// A way of using a cluster, c-1.
+struct Use {
+  const char* name;
+  void (*use)(test::LeaseWorld&);
+};
+
+void cache(test::LeaseWorld& world) {
+  CacheCluster command;
+  command.input.cluster_id = "c-1";
+  world.commit(command);
+}
+void save(test::LeaseWorld& world) {
+  SaveCluster command;
+  command.cluster.cluster_id = "c-1";
+  world.commit(command);
+}
+void start(test::LeaseWorld& world) {
+  world.commit(RecordStarted{"new", world.acquire("new").number, "c-1"});
+}
+void make_ready(test::LeaseWorld& world) { world.created("new", "c-1"); }
+void mark_ready(test::LeaseWorld& world) {
+  world.commit(RegisterCreation{"documented", {1, 1, "boot", "pid:[1]"}});
+  world.commit(ChangeStatus{"documented", RegistryStatus::ready, {"c-1", std::nullopt}});
+}
+void lease(test::LeaseWorld& world) {
+  world.append({EntryImported{test::ready(test::entry_row(0, "imported"), "c-1"), {}, {}}});
+  world.acquire("imported");
+}
+void lease_from_the_environment(test::LeaseWorld& world) {
+  Acquire command = world.acquirer("cluster-id-c-1");
+  command.fixed_cluster = "c-1";
+  world.acquire(command);
+}
+
+class UsingWhatIsOwed : public OwedClusters, public testing::WithParamInterface<Use> {
+ protected:
+  UsingWhatIsOwed() { owe_cluster("c-1"); }
+  void use() { GetParam().use(*this); }
+};
+
+TEST_P(UsingWhatIsOwed, CancelsTheDebtBeforeAnyoneClaimedIt) {
+  use();
+  EXPECT_THAT(owed(), IsEmpty());
+  std::vector<std::string> cancelled;
+  for (const auto& event : test::all_of<TerminationCancelled>(log)) {
+    EXPECT_EQ(event.reason, CancelReason::in_use);
+    cancelled.push_back(event.subject);
+  }
+  EXPECT_THAT(cancelled, ElementsAre("c-1"));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Uses, UsingWhatIsOwed,
+    testing::Values(Use{"Caching", cache}, Use{"Saving", save}, Use{"Starting", start},
+                    Use{"Readying", make_ready}, Use{"Marking", mark_ready}, Use{"Leasing", lease},
+                    Use{"LeasingFromTheEnvironment", lease_from_the_environment}),
+    [](const auto& each) { return std::string(each.param.name); });
+
+class UsingWhatIsBeingTerminated : public UsingWhatIsOwed {
+ protected:
+  const std::int64_t termination_ = claim().second;
+};
+
+TEST_P(UsingWhatIsBeingTerminated, IsBusyUntilItIsSettled) {
+  EXPECT_THROW(use(), Busy);
+  EXPECT_THAT(owed(), ElementsAre("c-1"));
+  EXPECT_FALSE(is_cluster_held("c-1", tables));
+  commit(FinishTermination{"c-1", termination_, "403"});
+  EXPECT_THAT(owed(), ElementsAre("c-1"));
+}
+
+TEST_P(UsingWhatIsBeingTerminated, IsWellOnceItIsSettled) {
+  commit(FinishTermination{"c-1", termination_, std::nullopt});
+  EXPECT_NO_THROW(use());
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Uses, UsingWhatIsBeingTerminated,
+    testing::Values(Use{"Caching", cache}, Use{"Saving", save}, Use{"Starting", start},
+                    Use{"Readying", make_ready}, Use{"Marking", mark_ready},
+                    Use{"LeasingFromTheEnvironment", lease_from_the_environment}),
+    [](const auto& each) { return std::string(each.param.name); });
+
+TEST_F(OwedClusters, MarkedAsAnythingButReadyStayOwed) {
+  owe_cluster("c-1");
+  commit(RegisterCreation{"documented", {1, 1, "boot", "pid:[1]"}});
+  commit(ChangeStatus{"documented", RegistryStatus::failed, {"c-1", "broken"}});
+  EXPECT_THAT(owed(), ElementsAre("c-1"));
+}
+
+TEST_F(OwedClusters, SaidToBeTerminatedAreSettled) {
+  owe_cluster("c-1");
+  const auto [decision, first] = commit(RemoveTerminated{"c-1"});
+  EXPECT_TRUE(decision.result);
+  EXPECT_EQ(told(decision.events), told({TerminationCancelled{"c-1", CancelReason::terminated}}));
+}
+
+TEST_F(OwedClusters, AReadyEntryWhoseClusterIsBeingTerminatedIsReplaced) {
+  owe_cluster("c-1");
+  claim();
+  append({EntryImported{test::ready(test::entry_row(0, "hash"), "c-1"), {}, {}}});
+  EXPECT_EQ(acquire().turn, AcquireStep::Turn::create);
+  EXPECT_THAT(owed(), ElementsAre("c-1"));
+}
+
+}  // namespace
+}  // namespace dbcache::commands

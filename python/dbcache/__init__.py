@@ -1,0 +1,43 @@
+"""dbcache: test workers share one Databricks cluster per configuration.
+
+``CacheManager`` has the documented operations; ``SharedClusters().acquire(...)`` leases a cluster::
+
+    with dbcache.SharedClusters().acquire(config, create) as lease:
+        test_on(lease.cluster_id)
+
+``history``, ``replay``, ``verify`` and ``watch`` read the log.
+"""
+
+from __future__ import annotations
+
+from dbcache import _dbcache, errors
+from dbcache import _log as _log
+from dbcache._log_functions import history, replay, verify, watch
+from dbcache._manager import CacheManager, config_hash
+from dbcache._shared import (
+    Acquisition,
+    Creation,
+    Lease,
+    RunMembership,
+    SharedClusters,
+    Termination,
+)
+from dbcache.errors import *  # noqa: F403
+
+__version__: str = _dbcache.version
+
+__all__ = [
+    "Acquisition",
+    "CacheManager",
+    "Creation",
+    "Lease",
+    "RunMembership",
+    "SharedClusters",
+    "Termination",
+    "config_hash",
+    "history",
+    "replay",
+    "verify",
+    "watch",
+    *errors.__all__,
+]

@@ -1,0 +1,275 @@
+"""What one process of a pytest session has to do with the clusters of the session."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Literal, Optional
+
+import pytest
+
+import dbcache
+from dbcache._log import logger
+from dbcache.types import Cluster, Event
+
+
+def is_implemented(config: pytest.Config, hook: str) -> bool:
+    return bool(getattr(config.hook, f"pytest_dbcache_{hook}").get_hookimpls())
+
+
+def is_over(lease: dbcache.Lease) -> bool:
+    """Whether its cluster was found dead, or the user released it."""
+    try:
+        return lease._ended or lease.lost
+    except dbcache.Error as error:
+        logger.warning("whether %r is lost cannot be told: %s", lease, error)
+        return False
+
+
+Policy = Literal["hand_back", "keep"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """What every process of a session must have in common. Plain texts: execnet carries them."""
+
+    run: str
+    database: Optional[str]
+    schema: str
+    default_config: Optional[str]  #: JSON, where a file gives it
+
+    @staticmethod
+    def of_new_session(default_config: Optional[str]) -> Place:
+        return Place(f"pytest-{uuid.uuid4().hex[:12]}", None, "", default_config)
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    created: int  #: Leases whose acquire created the cluster.
+    joined: int  #: The other ones.
+    saved: timedelta  #: What those who joined would have waited for clusters of their own.
+    cached: list[Cluster]  #: Of the clusters that were used, those that are there still.
+    held: list[dict[str, Any]]  #: Who holds one of them.
+    owed: list[dict[str, Any]]
+    failed: int = 0  #: Creations.
+
+    def lines(self) -> list[str]:
+        minutes = self.saved.total_seconds() / 60
+        lines = [
+            f"{_count(self.created, 'cluster')} created, {self.joined} joined, "
+            f"{minutes:.1f} minutes of start-up saved, {len(self.held)} still held, "
+            f"{len(self.owed)} owed"
+        ]
+        if self.failed > 0:
+            lines.append(f"{_count(self.failed, 'creation')} failed or ended early")
+        held = {each["cluster_id"] for each in self.held}
+        lines += [
+            f"{each['cluster_id']} is held by process {each['holder']['pid']} of "
+            f"{each['holder']['host']}"
+            for each in self.held
+        ]
+        lines += [
+            f"{each['cluster_id']} is kept until {each['expiry_time'][:19]} UTC"
+            for each in self.cached
+            if each["cluster_id"] not in held
+        ]
+        lines += [
+            f"{each['subject']} is owed to be terminated"
+            + (f": {each['error']}" if each["error"] else "")
+            for each in self.owed
+        ]
+        return lines
+
+
+def _process(holder: Mapping[str, Any]) -> tuple[str, Any]:
+    return holder["host"], holder["process"]
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+class Run:
+    """The part of this process in the session's run: from its making until ``leave``."""
+
+    def __init__(self, config: pytest.Config, place: Place, policy: Policy) -> None:
+        self._config = config
+        self._policy = policy
+        self._lock = threading.RLock()  # a create may lease another
+        self._leases: dict[str, dbcache.Lease] = {}
+        self.manager = dbcache.CacheManager(database=place.database, schema=place.schema)
+        # Wherever a worker begins, and whoever changes the directory: the same database.
+        _, name, schema = self.manager._native.database_location()
+        self.place = dataclasses.replace(place, database=name, schema=schema)
+        self._shared = dbcache.SharedClusters(self.manager)
+        worker = getattr(config, "workerinput", {}).get("workerid")
+        self._is_worker = worker is not None
+        self._membership = self._shared.join_run(
+            place.run, "pytest worker" if self._is_worker else "pytest", worker
+        )
+
+    # ---- Clusters
+
+    def default_config(self) -> Mapping[str, Any]:
+        if self.place.default_config is not None:
+            return json.loads(self.place.default_config)
+        config = self._config.hook.pytest_dbcache_config(config=self._config)
+        if config is None:
+            pytest.fail(
+                "dbcache knows no default configuration: implement pytest_dbcache_config in the "
+                "conftest.py, or name a JSON file by --dbcache-config or by dbcache_config in "
+                "pytest.ini",
+                pytrace=False,
+            )
+        return config
+
+    def lease_of(self, cluster_config: Mapping[str, Any]) -> dbcache.Lease:
+        """This process's lease of a configuration. A new one where the cluster was found dead."""
+        __tracebackhide__ = True
+        key = dbcache.config_hash(cluster_config)
+        with self._lock:
+            lease = self._leases.get(key)
+            if lease is None or is_over(lease):
+                lease = self._acquire(cluster_config)
+                self._leases[key] = lease
+            return lease
+
+    def _acquire(self, cluster_config: Mapping[str, Any]) -> dbcache.Lease:
+        __tracebackhide__ = True
+        hook = self._config.hook
+        waits_for: dict[str, Any] = {}
+
+        def create(given: dict[str, Any], creation: dbcache.Creation) -> str:
+            __tracebackhide__ = True
+            logger.info("creating the cluster of %s", creation.config_hash)
+            cluster_id = hook.pytest_dbcache_create(
+                cluster_config=given, creation=creation, config=self._config
+            )
+            if cluster_id is None:
+                raise TypeError("pytest_dbcache_create returned None; return the cluster's id")
+            return cluster_id
+
+        def check(cluster_id: str) -> bool:
+            answer = hook.pytest_dbcache_check(cluster_id=cluster_id, config=self._config)
+            if answer is None:
+                raise TypeError("pytest_dbcache_check returned None; say whether the cluster runs")
+            return answer
+
+        def on_wait(progress: dict[str, Any]) -> None:
+            nonlocal waits_for
+            if progress["holder"] != waits_for:
+                waits_for = progress["holder"]
+                logger.info(
+                    "waiting for the %s: process %d of %s",
+                    progress["waits_for"], waits_for["pid"], waits_for["host"],
+                )  # fmt: skip
+
+        return self._shared.acquire(
+            cluster_config,
+            create,
+            check if is_implemented(self._config, "check") else None,
+            self._terminate if is_implemented(self._config, "terminate") else None,
+            policy=self._policy,
+            run=self.place.run,
+            on_wait=on_wait,
+        ).wait()
+
+    def _terminate(self, termination: dbcache.Termination) -> None:
+        logger.info("terminating %s", termination.subject)
+        try:
+            self._config.hook.pytest_dbcache_terminate(termination=termination, config=self._config)
+        except (pytest.fail.Exception, pytest.skip.Exception) as outcome:
+            # No exceptions of the usual kind: they would end the session as Ctrl-C does.
+            raise RuntimeError(str(outcome)) from outcome
+
+    # ---- The end
+
+    def release_leases(self) -> None:
+        with self._lock:
+            while self._leases:
+                lease = self._leases.popitem()[1]
+                try:
+                    lease.release()
+                except dbcache.Error as error:  # this process lets go of it even so
+                    logger.warning("the release of %r is not in the log: %s", lease, error)
+
+    def leave(self) -> None:
+        """Hands back what nobody of the session, nor anybody else, needs any more."""
+        self.release_leases()
+        self._membership.leave()
+        if not is_implemented(self._config, "terminate"):
+            return
+        # What others owe, on hosts of which this session knows nothing, is not for its hooks.
+        for host in sorted({owed["host"] or "" for owed in self._owed()}):
+            self._shared.settle(self._terminate, host)
+
+    def _owed(self) -> list[dict[str, Any]]:
+        """What this session owes."""
+        used = {each["config_hash"] for each in [*self._creations().values(), *self._grants()]}
+        return [owed for owed in self._shared.owed() if owed["config_hash"] in used]
+
+    def _creations(self) -> dict[int, dict[str, Any]]:
+        """Those that processes of this session began, by their fencing tokens."""
+        members = []
+        creations = {}
+        for event in self._events():
+            payload = event["payload"]
+            if event["type"] == "RunJoined" and payload["run"] == self.place.run:
+                members.append(_process(payload["holder"]))
+            elif event["type"] == "CreationStarted" and _process(payload["holder"]) in members:
+                creations[event["position"]] = payload
+        return creations
+
+    def _grants(self) -> list[dict[str, Any]]:
+        """The leases of this session."""
+        return [
+            event["payload"]
+            for event in self._events()
+            if event["type"] == "LeaseGranted" and event["payload"]["run"] == self.place.run
+        ]
+
+    def _events(self) -> Iterator[Event]:
+        """Since this process joined."""
+        return self.manager.watch(self._membership.id, timeout=0)
+
+    def summary(self) -> Summary:
+        """What the session came to, as the log has it. For the process that joined first."""
+        grants = self._grants()
+        start_ups = self._start_ups({grant["config_hash"] for grant in grants})
+        joined = [grant for grant in grants if not grant["created_here"]]
+        finished = {
+            event["payload"]["creation"]
+            for event in self._events()
+            if event["type"] == "LeaseGranted"
+        }
+        used = {grant["cluster_id"] for grant in grants}
+        return Summary(
+            created=len(grants) - len(joined),
+            joined=len(joined),
+            saved=sum(
+                (start_ups.get(each["cluster_id"], timedelta()) for each in joined), timedelta()
+            ),
+            cached=[each for each in self.manager.get_all_clusters() if each["cluster_id"] in used],
+            held=[each for each in self._shared.leases()["leases"] if each["cluster_id"] in used],
+            owed=self._owed(),
+            failed=len(self._creations().keys() - finished),
+        )
+
+    def _start_ups(self, hashes: set[str]) -> dict[str, timedelta]:
+        """How long the clusters of some configurations took to start, by cluster id."""
+        took = {}
+        for config_hash in hashes:
+            begun: dict[int, str] = {}
+            types = ["CreationStarted", "LeaseGranted"]
+            for event in self.manager.history(config_hash, types=types):
+                if event["type"] == "CreationStarted":
+                    begun[event["position"]] = event["recorded_at"]
+                elif event["payload"]["created_here"] and event["payload"]["creation"] in begun:
+                    at = [begun[event["payload"]["creation"]], event["recorded_at"]]
+                    start, end = map(datetime.fromisoformat, at)
+                    took[event["payload"]["cluster_id"]] = end - start
+        return took

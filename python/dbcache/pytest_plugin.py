@@ -1,0 +1,261 @@
+"""The pytest plugin: tests, in however many workers, share one cluster per configuration.
+
+It sleeps in projects that do not implement ``pytest_dbcache_create`` (see ``pytest_hooks``). In
+others, every process of a session takes part in one run from ``pytest_sessionstart`` on, the
+controller of pytest-xdist too: a cluster is handed back once all of them have left, and not when
+one worker happens to be done with it before another begins. A process that is killed has left.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Callable, Optional, get_args
+
+import pytest
+
+import dbcache
+from dbcache import pytest_hooks
+from dbcache._log import logger
+from dbcache._pytest_run import Place, Policy, Run, is_implemented, is_over
+
+if TYPE_CHECKING:
+    from _pytest.fixtures import FixtureDef
+
+ClusterFactory = Callable[[Mapping[str, Any]], dbcache.Lease]
+
+
+# ---- The fixtures
+
+
+@pytest.fixture(scope="session")
+def databricks_clusters(pytestconfig: pytest.Config) -> Iterator[ClusterFactory]:
+    """Clusters by configuration: ``databricks_clusters(config)`` gives a ``dbcache.Lease``, always
+    the same one for a configuration, held until this worker's last test is done."""
+    session = _session_of(pytestconfig)
+    yield session.lease_of
+    session.run.release_leases()
+
+
+@pytest.fixture(scope="session")
+def databricks_cluster(
+    databricks_clusters: ClusterFactory, pytestconfig: pytest.Config
+) -> dbcache.Lease:
+    """The cluster of the default configuration: a ``dbcache.Lease``. Its ``cluster_id`` is the same
+    in every worker."""
+    return databricks_clusters(_session_of(pytestconfig).run.default_config())
+
+
+# ---- What the fixtures give, and to which tests
+
+
+class _Session:
+    """The plugin in a session that uses it."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self._fixtures_in_setup: list[FixtureDef[Any]] = []
+        #: The leases that fixtures took while they were set up: whoever uses these, uses those.
+        self._leases_of: dict[FixtureDef[Any], list[dbcache.Lease]] = {}
+        self._item: Optional[pytest.Item] = None
+        #: Those that the running test, or a fixture set up for it, took.
+        self._taken: list[dbcache.Lease] = []
+        self._is_called = False
+        self._recorded: set[dbcache.Lease] = set()
+        self._failure: Optional[str] = None
+
+    def lease_of(self, cluster_config: Mapping[str, Any]) -> dbcache.Lease:
+        __tracebackhide__ = True  # of pytest's: what the user's hook raised is what matters
+        lease = self.run.lease_of(cluster_config)
+        for fixture in self._fixtures_in_setup:
+            self._leases_of.setdefault(fixture, []).append(lease)
+        self._taken.append(lease)
+        if self._is_called:
+            self._record(lease)
+        return lease
+
+    def _record(self, lease: dbcache.Lease) -> None:
+        if self._item is not None and lease not in self._recorded:
+            self._recorded.add(lease)
+            try:
+                lease.note_use(self._item.nodeid)
+            except dbcache.LeaseLost:
+                raise
+            except dbcache.Error as error:  # the test has its cluster
+                logger.warning("that %s used it is not in the log: %s", self._item.nodeid, error)
+
+    def _fixtures_of(self, item: pytest.Item) -> list[FixtureDef[Any]]:
+        # With those that it asked for by getfixturevalue.
+        names = item._request.fixturenames if hasattr(item, "_request") else ()
+        return [
+            fixture
+            for fixture in self._leases_of
+            if fixture.argname in names and item.nodeid.startswith(fixture.baseid or "")
+        ]
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_fixture_setup(self, fixturedef: FixtureDef[Any]) -> Iterator[None]:
+        self._fixtures_in_setup.append(fixturedef)
+        yield
+        self._fixtures_in_setup.pop()
+
+    def pytest_fixture_post_finalizer(self, fixturedef: FixtureDef[Any]) -> None:
+        self._leases_of.pop(fixturedef, None)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        self._item, self._is_called, self._taken, self._recorded = item, False, [], set()
+        for fixture in self._fixtures_of(item):
+            if any(is_over(lease) for lease in self._leases_of.get(fixture, ())):
+                # What stands on a cluster that was found dead is to be set up again, on another.
+                try:
+                    fixture.finish(item._request)  # type: ignore[attr-defined]
+                except Exception as error:  # of its end, on a dead cluster
+                    logger.warning("the end of the fixture %s failed: %s", fixture.argname, error)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> None:
+        self._is_called = True
+        self._record_all(item)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> None:
+        if self._is_called:
+            try:
+                self._record_all(item)
+            except dbcache.LeaseLost as error:  # raised here it would keep pytest from tearing down
+                logger.warning("%s", error)
+        self._item, self._is_called = None, False
+
+    def _record_all(self, item: pytest.Item) -> None:
+        for fixture in self._fixtures_of(item):
+            self._taken += self._leases_of[fixture]
+        for lease in self._taken:
+            self._record(lease)
+
+    # After all others, and whatever they raise: ends of fixtures are among them.
+    @pytest.hookimpl(hookwrapper=True, trylast=True)
+    def pytest_sessionfinish(self) -> Iterator[None]:
+        yield
+        try:
+            self.run.leave()
+        except dbcache.Error as error:
+            # This process has left when it ends; what was not handed back the next session finds.
+            logger.warning("the end of the run %s failed: %s", self.run.place.run, error)
+            self._failure = str(error)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """The controller of pytest-xdist tells a worker, one that replaces another too."""
+        node.workerinput["dbcache"] = dataclasses.asdict(self.run.place)
+
+    def pytest_report_header(self) -> str:
+        return f"dbcache: {self.run.manager.db_path}, run {self.run.place.run}"
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        terminalreporter.section("dbcache")
+        try:
+            if self._failure is not None:
+                raise dbcache.Error(self._failure)
+            summary = self.run.summary()
+        except dbcache.Error as error:
+            terminalreporter.line(f"the end of the run failed: {error}", red=True)
+            return
+        for line in summary.lines():
+            terminalreporter.line(line, yellow=bool(summary.owed))
+
+
+def _session_of(config: pytest.Config) -> _Session:
+    session = config.pluginmanager.get_plugin(_SESSION)
+    if session is None:
+        pytest.fail(
+            "a test asks for a cluster, and dbcache was not told how to create one when the session "
+            "began: implement pytest_dbcache_create in the conftest.py beside pytest.ini (one of a "
+            "directory below is loaded too late)",
+            pytrace=False,
+        )
+    return session
+
+
+# ---- The plugin, awake or not
+
+
+_SESSION = "dbcache-session"
+_RUN_NO_TESTS = ("collectonly", "showfixtures", "show_fixtures_per_test", "cacheshow")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("dbcache", "clusters shared by dbcache")
+    group.addoption(
+        "--dbcache-config",
+        metavar="FILE",
+        help="JSON file with the default configuration of clusters (overrides dbcache_config in "
+        "pytest.ini, which overrides pytest_dbcache_config)",
+    )
+    parser.addini(
+        "dbcache_config",
+        "JSON file with the default configuration of clusters, relative to pytest.ini",
+    )
+    parser.addini(
+        "dbcache_policy",
+        "hand_back: terminate clusters when the session ends (the default); keep: leave them, "
+        "until they expire, to the next session (the default without pytest_dbcache_terminate)",
+    )
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    pluginmanager.add_hookspecs(pytest_hooks)
+
+
+# Before pytest-xdist starts its workers, and before the header is shown.
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    config = session.config
+    if not is_implemented(config, "create"):
+        return
+    if any(getattr(config.option, option, False) for option in _RUN_NO_TESTS):
+        return
+    given = getattr(config, "workerinput", {}).get("dbcache")
+    if given is None and hasattr(config, "workerinput"):
+        return  # its controller sleeps
+    try:
+        place = Place(**given) if given else Place.of_new_session(_config_file(config))
+        run = Run(config, place, _policy(config))
+    except dbcache.Error as error:
+        raise pytest.UsageError(f"dbcache: {error}") from error
+    config.pluginmanager.register(_Session(run), _SESSION)
+
+
+def _policy(config: pytest.Config) -> Policy:
+    policy: Policy = config.getini("dbcache_policy")
+    can_terminate = is_implemented(config, "terminate")
+    if not policy:
+        return "hand_back" if can_terminate else "keep"
+    if policy not in get_args(Policy):
+        raise pytest.UsageError(f"dbcache_policy is hand_back or keep, not {policy!r}")
+    if policy == "hand_back" and not can_terminate:
+        raise pytest.UsageError("dbcache_policy = hand_back needs pytest_dbcache_terminate")
+    return policy
+
+
+def _config_file(config: pytest.Config) -> Optional[str]:
+    """The JSON of the file that is named, if one is."""
+    name = config.getoption("dbcache_config")
+    directory = config.invocation_params.dir
+    if name is None:
+        name = config.getini("dbcache_config")
+        directory = config.inipath.parent if config.inipath else config.rootpath
+    if not name:
+        return None
+    path = pathlib.Path(directory, name)
+    try:
+        text = path.read_text(encoding="utf-8")
+        if not isinstance(json.loads(text), dict):
+            raise ValueError("it holds no JSON object")
+    except (OSError, ValueError) as error:
+        raise pytest.UsageError(
+            f"dbcache: the configuration {path} cannot be read: {error}"
+        ) from error
+    return text

@@ -1,0 +1,107 @@
+#include "errors.hpp"
+
+#include <string_view>
+#include <utility>
+
+#include <dbcache/errors.hpp>
+
+#include "gil.hpp"
+
+namespace py = pybind11;
+
+namespace dbcache::python {
+namespace {
+
+/// What() of an error may hold a path, which need not be UTF-8.
+py::object message_of(const std::exception& error) {
+  const std::string_view text = error.what();
+  auto message = py::reinterpret_steal<py::object>(
+      PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace"));
+  if (!message) throw py::error_already_set();
+  return message;
+}
+
+template <class... More>
+void raise(const char* name, const std::exception& error, More&&... more) {
+  try {
+    const py::object type = py::module_::import("dbcache.errors").attr(name);
+    const py::object exception = type(message_of(error), std::forward<More>(more)...);
+    PyErr_SetObject(type.ptr(), exception.ptr());
+  } catch (py::error_already_set& other) {
+    other.restore();
+  }
+}
+
+void translate(std::exception_ptr thrown) {
+  if (!thrown) return;
+  try {
+    std::rethrow_exception(std::move(thrown));
+  } catch (const Raised& raised) {
+    raised.restore();
+  } catch (const InvalidArgument& error) {
+    raise("InvalidArgument", error);
+  } catch (const NotFound& error) {
+    raise("NotFound", error);
+  } catch (const Busy& error) {
+    raise("Busy", error);
+  } catch (const Timeout& error) {
+    raise("Timeout", error);
+  } catch (const Cancelled& error) {
+    raise("Cancelled", error);
+  } catch (const LeaseLost& error) {
+    raise("LeaseLost", error);
+  } catch (const CreationFailed& error) {
+    raise("CreationFailed", error);
+  } catch (const CorruptDatabase& error) {
+    raise("CorruptDatabase", error);
+  } catch (const DatabaseMoved& error) {
+    raise("DatabaseMoved", error);
+  } catch (const NewerSchema& error) {
+    raise("NewerSchema", error);
+  } catch (const StorageFailure& error) {
+    raise("StorageFailure", error,
+          error.outcome() == StorageFailure::Outcome::unknown ? "unknown" : "not_committed");
+  } catch (const Error& error) {
+    raise("Error", error);
+  }
+}
+
+/// "ValueError: no such node type"; of the library's own errors the message alone.
+std::string message_of(const py::handle& exception) {
+  const py::object type = py::type::of(exception);
+  std::string text;
+  try {
+    text = py::cast<std::string>(py::str(exception));
+  } catch (const std::exception&) {
+    text = "its message cannot be shown";  // its __str__ raises, or gives what is no text
+  }
+  if (py::isinstance(exception, py::module_::import("dbcache.errors").attr("Error"))) return text;
+  auto name = py::cast<std::string>(type.attr("__name__"));
+  return text.empty() ? name : name + ": " + text;
+}
+
+}  // namespace
+
+Raised Raised::take() {
+  PyObject* type = nullptr;
+  PyObject* value = nullptr;
+  PyObject* traceback = nullptr;
+  PyErr_Fetch(&type, &value, &traceback);
+  PyErr_NormalizeException(&type, &value, &traceback);
+  if (traceback != nullptr) PyException_SetTraceback(value, traceback);
+  Py_XDECREF(type);
+  Py_XDECREF(traceback);
+  return Raised(py::reinterpret_steal<py::object>(value));
+}
+
+Raised::Raised(const py::object& raised)
+    : exception_(raised), message_(std::make_shared<const std::string>(message_of(raised))) {}
+
+void Raised::restore() const {
+  const py::handle raised = exception_.get();
+  PyErr_SetObject(py::type::handle_of(raised).ptr(), raised.ptr());
+}
+
+void bind_errors() { py::register_exception_translator(&translate); }
+
+}  // namespace dbcache::python

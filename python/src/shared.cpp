@@ -1,0 +1,306 @@
+#include "shared.hpp"
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include <pybind11/stl.h>
+
+#include <dbcache/errors.hpp>
+#include <dbcache/json.hpp>
+#include <dbcache/shared_clusters.hpp>
+
+#include "gil.hpp"
+#include "values.hpp"
+
+namespace json = boost::json;
+namespace py = pybind11;
+
+namespace dbcache::python {
+namespace {
+
+/// The creation that a `create` in Python was given. Python may keep it for longer than the library
+/// has it.
+class CreationUnderWay {
+ public:
+  explicit CreationUnderWay(Creation& creation) : creation_(&creation) {}
+  void end() noexcept { creation_ = nullptr; }
+
+  Creation& get() const {
+    if (creation_ == nullptr) throw LeaseLost("this creation has ended: its create() returned");
+    return *creation_;
+  }
+
+ private:
+  Creation* creation_;
+};
+
+HandBackPolicy policy_of(const std::string& word) {
+  for (const HandBackPolicy policy : {HandBackPolicy::keep, HandBackPolicy::hand_back}) {
+    if (word == to_string(policy)) return policy;
+  }
+  throw InvalidArgument("policy is 'keep' or 'hand_back', not '" + word + "'");
+}
+
+OnCreateFailure on_create_failure_of(const std::string& word) {
+  if (word == "try_again") return OnCreateFailure::try_again;
+  if (word == "fail") return OnCreateFailure::fail;
+  throw InvalidArgument("on_create_failure is 'try_again' or 'fail', not '" + word + "'");
+}
+
+py::object holder_to_python(const HolderInfo& holder) {
+  py::dict told;
+  told["host"] = to_python(json::value(json::string(holder.host)));
+  told["pid"] = holder.pid;
+  told["label"] = holder.label ? to_python(json::value(json::string(*holder.label))) : py::none();
+  told["until"] = holder.until ? py::cast(format_timestamp(*holder.until)) : py::none();
+  told["alive"] = holder.alive;
+  return told;
+}
+
+py::object progress_to_python(const WaitProgress& progress) {
+  py::dict told;
+  told["waits_for"] = progress.waits_for == WaitProgress::For::creator ? "creator" : "checker";
+  told["holder"] = holder_to_python(progress.holder);
+  told["since"] = format_timestamp(progress.since);
+  told["waited"] = std::chrono::duration<double>(progress.waited).count();
+  return told;
+}
+
+py::object termination_to_python(const Termination& termination) {
+  py::object told = to_python(to_json(termination.owed));
+  told["lock_descriptor"] = termination.lock_descriptor;
+  return told;
+}
+
+std::function<void(const Termination&)> terminator(const py::object& function) {
+  if (function.is_none()) return {};
+  return [call = SharedObject(function)](const Termination& termination) {
+    locked([&] { call.get()(termination_to_python(termination)); });
+  };
+}
+
+ClusterLifecycle lifecycle_of(const py::object& create, const py::object& check,
+                              const py::object& terminate) {
+  ClusterLifecycle lifecycle;
+  if (!create.is_none()) {
+    lifecycle.create = [call = SharedObject(create)](const ClusterConfig&, Creation& creation) {
+      return locked([&] {
+        const auto under_way = std::make_shared<CreationUnderWay>(creation);
+        struct End {
+          CreationUnderWay& of;
+          ~End() { of.end(); }
+        } const end{*under_way};
+        return to_text(call.get()(under_way), "what create returned");
+      });
+    };
+  }
+  if (!check.is_none()) {
+    lifecycle.check = [call = SharedObject(check)](const std::string& cluster_id) {
+      return locked([&] {
+        const int answer = PyObject_IsTrue(call.get()(cluster_id).ptr());
+        if (answer < 0) throw py::error_already_set();
+        return answer == 1;
+      });
+    };
+  }
+  lifecycle.terminate = terminator(terminate);
+  return lifecycle;
+}
+
+/// Told about once a second; that is also when Ctrl-C ends a wait, and when what was logged
+/// meanwhile is delivered.
+std::function<void(const WaitProgress&)> interruptible(const py::object& on_wait) {
+  return [call = SharedObject(on_wait)](const WaitProgress& progress) {
+    locked([&] {
+      const LogDelivery delivery;
+      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+      if (!call.get().is_none()) call.get()(progress_to_python(progress));
+    });
+  };
+}
+
+std::optional<std::string> optional_text(const py::object& value, const char* what) {
+  return value.is_none() ? std::nullopt : std::optional(to_text(value, what));
+}
+
+void bind_creation(py::module_& module) {
+  py::class_<CreationUnderWay, std::shared_ptr<CreationUnderWay>>(
+      module, "Creation",
+      "A creation under way, for the create() that carries it out: over once that returns.")
+      .def_property_readonly(
+          "config_hash",
+          [](const CreationUnderWay& creation) { return creation.get().config_hash(); })
+      .def_property_readonly(
+          "idempotency_token",
+          [](const CreationUnderWay& creation) { return creation.get().idempotency_token(); },
+          "The same over retries and takeovers: give it to Databricks as idempotency_token.")
+      .def_property_readonly(
+          "fencing_token",
+          [](const CreationUnderWay& creation) { return creation.get().fencing_token(); })
+      .def_property_readonly(
+          "started_cluster_id",
+          [](const CreationUnderWay& creation) { return creation.get().started_cluster_id(); },
+          "The cluster that an earlier creator had started when it died: wait for that very one.")
+      .def_property_readonly(
+          "deadline",
+          [](const CreationUnderWay& creation) {
+            return std::chrono::duration<double>(creation.get().deadline().time_since_epoch())
+                .count();
+          },
+          "When the acquire times out, as time.monotonic() counts.")
+      .def_property_readonly(
+          "cancelled",
+          [](const CreationUnderWay& creation) {
+            return creation.get().stop_token().stop_requested();
+          },
+          "Whether the acquire was cancelled.")
+      .def_property_readonly(
+          "lock_descriptor",
+          [](const CreationUnderWay& creation) { return creation.get().lock_descriptor(); },
+          "A program that inherits it (pass_fds) keeps this creation alive.")
+      .def(
+          "started",
+          [](const CreationUnderWay& creation, const py::object& cluster_id) {
+            const std::string id = to_text(cluster_id, "cluster_id");
+            Creation& under_way = creation.get();
+            unlocked([&] { under_way.started(id); });
+          },
+          py::arg("cluster_id"),
+          "Records the cluster while it still starts, so that it is found whatever happens to "
+          "this\n"
+          "process. Raises LeaseLost when another creator took over: stop then.");
+}
+
+void bind_lease(py::module_& module) {
+  using Holder = std::unique_ptr<ClusterLease, DeleteUnlocked>;
+  py::class_<ClusterLease, Holder>(module, "Lease")
+      .def_property_readonly("cluster_id", &ClusterLease::cluster_id)
+      .def_property_readonly("config_hash", &ClusterLease::config_hash)
+      .def_property_readonly("created_here", &ClusterLease::created_here)
+      .def_property_readonly("fencing_token", &ClusterLease::fencing_token)
+      .def_property_readonly("lock_descriptor", &ClusterLease::lock_descriptor)
+      .def("lost", [](const ClusterLease& lease) { return unlocked([&] { return lease.lost(); }); })
+      .def("note_use",
+           [](ClusterLease& lease, const py::object& by) {
+             const std::string name = to_text(by, "by");
+             unlocked([&] { lease.note_use(name); });
+           })
+      .def("report_dead",
+           [](ClusterLease& lease) { return unlocked([&] { return lease.report_dead(); }); })
+      .def("release",
+           [](ClusterLease& lease) {
+             return to_python(to_json(unlocked([&] { return lease.release(); })));
+           })
+      .def("hold_for", [](ClusterLease& lease, std::int64_t microseconds) {
+        unlocked([&] { lease.hold_for(std::chrono::microseconds(microseconds)); });
+      });
+}
+
+void bind_membership(py::module_& module) {
+  using Holder = std::unique_ptr<RunMembership, DeleteUnlocked>;
+  py::class_<RunMembership, Holder>(module, "Membership")
+      .def_property_readonly("id", &RunMembership::id)
+      .def_property_readonly("run", &RunMembership::run)
+      .def("leave",
+           [](RunMembership& membership) { return unlocked([&] { return membership.leave(); }); });
+}
+
+}  // namespace
+
+void bind_shared(py::module_& module) {
+  py::class_<std::stop_source>(module, "StopSource")
+      .def(py::init<>())
+      .def("request_stop",
+           [](std::stop_source& source) { unlocked([&] { source.request_stop(); }); })
+      .def("stop_requested", &std::stop_source::stop_requested);
+  bind_creation(module);
+  bind_lease(module);
+  bind_membership(module);
+
+  using Holder = std::unique_ptr<SharedClusters, DeleteUnlocked>;
+  using LeaseHolder = std::unique_ptr<ClusterLease, DeleteUnlocked>;
+  using MembershipHolder = std::unique_ptr<RunMembership, DeleteUnlocked>;
+  using namespace py::literals;
+  py::class_<SharedClusters, Holder>(module, "Shared")
+      .def(py::init([](const CacheManager& manager) {
+        return unlocked([&] { return Holder(new SharedClusters(manager)); });
+      }))
+      .def(
+          "acquire",
+          [](SharedClusters& shared, const py::str& config, const py::object& create,
+             const py::object& check, const py::object& terminate,
+             std::int64_t timeout_milliseconds, const std::string& policy,
+             const std::string& on_create_failure, const py::object& run,
+             std::vector<std::string> leave_out, const std::stop_source& stop,
+             const py::object& on_wait) {
+            const std::string text = to_text(config, "configuration");
+            const ClusterLifecycle lifecycle = lifecycle_of(create, check, terminate);
+            AcquireOptions options;
+            options.timeout = std::chrono::milliseconds(timeout_milliseconds);
+            options.policy = policy_of(policy);
+            options.on_create_failure = on_create_failure_of(on_create_failure);
+            options.run = optional_text(run, "run");
+            options.hash.leave_out = std::move(leave_out);
+            options.stop = stop.get_token();
+            options.on_wait = interruptible(on_wait);
+            return unlocked([&] {
+              return LeaseHolder(
+                  new ClusterLease(shared.acquire(ClusterConfig::parse(text), lifecycle, options)));
+            });
+          },
+          "config"_a, "create"_a, "check"_a, "terminate"_a, "timeout_milliseconds"_a, "policy"_a,
+          "on_create_failure"_a, "run"_a, "leave_out"_a, "stop"_a, "on_wait"_a)
+      .def("join_run",
+           [](SharedClusters& shared, const py::object& run, const py::object& kind,
+              const py::object& name) {
+             const std::string of = to_text(run, "run");
+             const std::string as = to_text(kind, "kind");
+             const auto named = optional_text(name, "name");
+             return unlocked([&] {
+               return MembershipHolder(new RunMembership(shared.join_run(of, as, named)));
+             });
+           })
+      .def("leases",
+           [](const SharedClusters& shared) {
+             return to_python(to_json(unlocked([&] { return shared.leases(); })));
+           })
+      .def("owed",
+           [](SharedClusters& shared) {
+             py::list list;
+             for (const auto& owed : unlocked([&] { return shared.owed(); })) {
+               list.append(to_python(to_json(owed)));
+             }
+             return list;
+           })
+      .def("settle",
+           [](SharedClusters& shared, const py::object& terminate, const py::object& host,
+              const std::stop_source& stop) {
+             const auto function = terminator(terminate);
+             const auto of = optional_text(host, "host");
+             return to_python(
+                 to_json(unlocked([&] { return shared.settle(function, of, stop.get_token()); })));
+           })
+      .def("renew_lease",
+           [](SharedClusters& shared, std::int64_t lease, std::int64_t microseconds) {
+             unlocked([&] { shared.renew_lease(lease, std::chrono::microseconds(microseconds)); });
+           })
+      .def("release_lease",
+           [](SharedClusters& shared, std::int64_t lease, const py::object& terminate) {
+             const ClusterLifecycle lifecycle = lifecycle_of(py::none(), py::none(), terminate);
+             return to_python(
+                 to_json(unlocked([&] { return shared.release_lease(lease, lifecycle); })));
+           })
+      .def("creation_started", [](SharedClusters& shared, const py::object& config_hash,
+                                  std::int64_t fencing_token, const py::object& cluster_id) {
+        const std::string hash = to_text(config_hash, "config_hash");
+        const std::string id = to_text(cluster_id, "cluster_id");
+        unlocked([&] { shared.creation_started(hash, fencing_token, id); });
+      });
+}
+
+}  // namespace dbcache::python

@@ -1,0 +1,74 @@
+#include "values.hpp"
+
+#include <fmt/format.h>
+
+#include <dbcache/errors.hpp>
+#include <dbcache/json.hpp>
+
+namespace json = boost::json;
+namespace py = pybind11;
+
+namespace dbcache::python {
+
+py::object to_python(const json::value& value) {
+  switch (value.kind()) {
+    case json::kind::null:
+      return py::none();
+    case json::kind::bool_:
+      return py::bool_(value.get_bool());
+    case json::kind::int64:
+      return py::int_(value.get_int64());
+    case json::kind::uint64:
+      return py::int_(value.get_uint64());
+    case json::kind::double_:
+      return py::float_(value.get_double());
+    case json::kind::string: {
+      const json::string& text = value.get_string();
+      return py::str(text.data(), text.size());
+    }
+    case json::kind::array: {
+      py::list list;
+      for (const json::value& element : value.get_array()) list.append(to_python(element));
+      return list;
+    }
+    case json::kind::object: {
+      py::dict dictionary;
+      for (const auto& member : value.get_object()) {
+        dictionary[py::str(member.key().data(), member.key().size())] = to_python(member.value());
+      }
+      return dictionary;
+    }
+  }
+  return py::none();
+}
+
+py::object to_python(const CachedCluster& cluster) {
+  json::object row = to_json(cluster);
+  for (const char* const flag : {"is_active", "is_shared"}) {
+    row[flag] = std::int64_t{row.at(flag).get_bool()};
+  }
+  return to_python(json::value(std::move(row)));
+}
+
+std::string to_text(const py::handle& value, const char* what) {
+  if (!PyUnicode_Check(value.ptr())) {
+    throw py::type_error(
+        fmt::format("{} must be a str, not {}", what, Py_TYPE(value.ptr())->tp_name));
+  }
+  Py_ssize_t size = 0;
+  const char* const text = PyUnicode_AsUTF8AndSize(value.ptr(), &size);
+  if (text == nullptr) {
+    PyErr_Clear();
+    throw InvalidArgument(fmt::format("the {} cannot be written in UTF-8", what));
+  }
+  return {text, static_cast<std::size_t>(size)};
+}
+
+py::object from_path(const std::string& path) {
+  auto decoded = py::reinterpret_steal<py::object>(
+      PyUnicode_DecodeFSDefaultAndSize(path.data(), static_cast<Py_ssize_t>(path.size())));
+  if (!decoded) throw py::error_already_set();
+  return decoded;
+}
+
+}  // namespace dbcache::python

@@ -1,0 +1,107 @@
+"""The log of events, and what the library logs."""
+
+import datetime
+import logging
+import os
+import threading
+import time
+
+import dbcache
+from conftest import only_sqlite
+
+
+def test_history_tells_what_changed(manager):
+    manager.register_shared_cluster_creation("hash", os.getpid())
+    manager.increment_shared_cluster_usage("hash")
+    manager.increment_shared_cluster_usage("hash")
+
+    events = manager.history("hash", types=["UsageIncremented"], newest_first=True, limit=1)
+
+    assert events[0]["changes"] == {"usage_count": {"before": 2, "after": 3}}
+    assert events[0]["metadata"]["pid"] == os.getpid()
+    now = datetime.datetime.now(datetime.timezone.utc)
+    assert manager.history(since=now + datetime.timedelta(hours=1)) == []
+    assert len(manager.history(until=now + datetime.timedelta(hours=1))) == 3
+
+
+def test_a_label_names_who_calls(place):
+    dbcache.CacheManager(label="job 7", **place).cache_new_cluster("c")
+    assert dbcache.CacheManager(**place).history()[0]["metadata"]["label"] == "job 7"
+
+
+def test_the_test_that_runs_is_the_label(manager):
+    manager.cache_new_cluster("c")
+    assert "test_the_test_that_runs_is_the_label" in manager.history()[0]["metadata"]["label"]
+
+
+@only_sqlite
+def test_the_log_of_a_database_can_be_read_by_its_name(place):
+    import sqlite3
+
+    dbcache.CacheManager(**place).cache_new_cluster("c")
+    path = place["database"]
+    assert [event["type"] for event in dbcache.history("c", database=path)] == ["ClusterCached"]
+    report = dbcache.verify(database=path)
+    assert report["ok"] is True
+    assert dbcache.verify(report["head"], database=path)["ok"] is True
+
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE clusters SET host = 'elsewhere'")
+    drift = dbcache.replay(database=path, check=True)
+    assert [each["column"] for each in drift["differences"]] == ["host"]
+    assert dbcache.replay(database=path)["rebuilt"] is True
+    assert dbcache.replay(database=path, check=True)["differences"] == []
+
+
+def test_watch_follows_the_log(manager):
+    manager.cache_new_cluster("c-1")
+
+    def change():
+        time.sleep(0.1)
+        manager.cache_new_cluster("c-2")
+
+    thread = threading.Thread(target=change)
+    events = manager.watch()  # those to come, from here on
+    thread.start()
+    assert next(events)["stream"] == "cluster-c-2" or next(events)["stream"] == "cluster-c-2"
+    thread.join()
+    assert len(list(manager.watch(1, timeout=0.1))) == len(manager.history())
+
+
+def test_the_librarys_lines_go_to_pythons_logging(manager, caplog):
+    caplog.set_level(logging.DEBUG, "dbcache")
+    before = time.time()
+    manager.cache_new_cluster("c")
+
+    records = [record for record in caplog.records if record.name == "dbcache"]
+    assert [record.levelname for record in records] == ["DEBUG", "INFO"]
+    assert "committed 1 events" in records[0].getMessage()
+    assert before - 0.01 <= records[0].created <= time.time() + 0.01
+
+
+def test_nothing_is_printed(manager, capfd):
+    manager.cache_new_cluster("c")
+    manager.clear_cluster_cache()
+    manager.optimize_database()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_handler_that_fails_or_logs_more_fails_no_call(run_python, place):
+    run = run_python(
+        """
+import logging, sys
+import dbcache
+manager = dbcache.CacheManager(**dict(zip(("database", "schema"), sys.argv[1:])))
+class Handler(logging.Handler):
+    def emit(self, record):
+        manager.load_cluster_cache()
+        raise OSError("disk full")
+logging.getLogger("dbcache").addHandler(Handler())
+logging.getLogger("dbcache").setLevel(logging.DEBUG)
+manager.register_shared_cluster_creation("hash", 1)
+print(manager.increment_shared_cluster_usage("hash"))
+""",
+        *place.values(),
+    )
+    assert (run.returncode, run.stdout) == (0, "2\n")
+    assert "disk full" in run.stderr

@@ -1,0 +1,176 @@
+"""Threads run beside a call; processes, forked or spawned, use a manager that was made before."""
+
+import concurrent.futures
+import multiprocessing
+import os
+import threading
+import time
+
+import pytest
+
+import dbcache
+
+COUNT = 50
+
+
+def increment(manager, times=COUNT):
+    for _ in range(times):
+        manager.increment_shared_cluster_usage("hash")
+
+
+def increment_after_parent_closed(manager, may_start, times=COUNT):
+    may_start.wait()
+    increment(manager, times)
+
+
+def usage(manager):
+    return manager.get_shared_cluster_info("hash")["usage_count"]
+
+
+@pytest.fixture
+def manager(place):
+    manager = dbcache.CacheManager(**place)
+    manager.register_shared_cluster_creation("hash", os.getpid())
+    return manager
+
+
+def test_threads_in_parallel_count_exactly(manager):
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for future in [pool.submit(increment, manager) for _ in range(8)]:
+            future.result(timeout=120)
+
+    assert usage(manager) == 1 + 8 * COUNT
+
+
+def busy_turns(until):
+    """How often a thread that computes comes to run, and how long it stands still at most."""
+    turns, longest, last = 0, 0.0, time.monotonic()
+    while not until.is_set():
+        now = time.monotonic()
+        longest = max(longest, now - last)
+        last = now
+        turns += 1
+    return turns, longest
+
+
+def test_a_busy_thread_keeps_running_beside_changes(manager):
+    done = threading.Event()
+    with concurrent.futures.ThreadPoolExecutor(9) as pool:
+        busy = pool.submit(busy_turns, done)
+        for future in [pool.submit(increment, manager) for _ in range(8)]:
+            future.result(timeout=120)
+        done.set()
+
+    turns, longest = busy.result()
+    assert turns > 1000
+    assert longest < 1
+    assert usage(manager) == 1 + 8 * COUNT
+
+
+def test_a_busy_thread_keeps_running_beside_a_wait(manager):
+    last = manager.get_database_info()["last_position"]
+    done = threading.Event()
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        busy = pool.submit(busy_turns, done)
+        began = time.monotonic()
+        # One call of the library's, which sleeps all the while.
+        assert manager._native.wait_for_events(last + 1, 1000) == []
+        assert time.monotonic() - began >= 1
+        done.set()
+
+    turns, longest = busy.result()
+    assert turns > 10_000
+    assert longest < 0.5
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_processes_count_exactly(method, manager):
+    context = multiprocessing.get_context(method)
+    children = [context.Process(target=increment, args=(manager,)) for _ in range(4)]
+    for child in children:
+        child.start()
+    increment(manager)
+    for child in children:
+        child.join(120)
+
+    assert [child.exitcode for child in children] == [0] * 4
+    assert usage(manager) == 1 + 5 * COUNT
+    assert manager.replay(check=True)["differences"] == []
+
+
+def test_a_forked_child_goes_on_when_the_parent_closed_first(manager, place):
+    context = multiprocessing.get_context("fork")
+    increment(manager)  # the manager has its connections open
+    closed = context.Event()
+    children = [
+        context.Process(target=increment_after_parent_closed, args=(manager, closed))
+        for _ in range(2)
+    ]
+    for child in children:
+        child.start()
+    manager.close()
+    closed.set()
+    other = dbcache.CacheManager(**place)
+    increment(other)
+    for child in children:
+        child.join(120)
+
+    assert [child.exitcode for child in children] == [0, 0]
+    assert usage(other) == 1 + 4 * COUNT
+    assert len(other.history(types=["UsageIncremented"])) == 4 * COUNT
+
+
+def test_forks_beside_threads_that_change_lose_nothing(manager):
+    context = multiprocessing.get_context("fork")
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        threads = [pool.submit(increment, manager) for _ in range(2)]
+        children = []
+        for _ in range(4):
+            children.append(context.Process(target=increment, args=(manager, 10)))
+            children[-1].start()
+        for child in children:
+            child.join(120)
+        for thread in threads:
+            thread.result(timeout=120)
+
+    assert [child.exitcode for child in children] == [0] * 4
+    assert usage(manager) == 1 + 2 * COUNT + 40
+
+
+def test_a_closed_manager_says_so(manager):
+    manager.close()
+    manager.close()
+    with pytest.raises(dbcache.Error, match="closed"):
+        manager.load_cluster_cache()
+
+
+ENDS_BESIDE_THREADS = """
+import sys, threading, time
+import dbcache
+place = dict(zip(("database", "schema"), sys.argv[1:]))
+manager = dbcache.CacheManager(**place)
+manager.register_shared_cluster_creation("hash", 1)
+shared = dbcache.SharedClusters(manager)
+def create(config, creation):
+    time.sleep(60)
+def change():
+    while True:
+        manager.increment_shared_cluster_usage("hash")
+def watch():
+    for event in manager.watch(1):
+        pass
+def acquire():
+    shared.acquire({"cluster_name": "x"}, create).wait()
+for work in [change, change, watch, acquire, acquire]:
+    threading.Thread(target=work, daemon=True).start()
+time.sleep(0.2)
+kept = shared.acquire({"cluster_name": "y"}, lambda config, creation: "c-1", policy="hand_back",
+                      terminate=lambda termination: print("terminated", flush=True)).wait()
+"""
+
+
+def test_a_program_ends_in_peace_beside_daemon_threads(run_python, place):
+    for _ in range(10):
+        run = run_python(ENDS_BESIDE_THREADS, *place.values())
+        assert (run.returncode, run.stderr) == (0, "")
+        assert run.stdout in ("terminated\n", "")

@@ -150,12 +150,12 @@ std::vector<std::string> cut_a_host_off(const Settings& settings, Fleet& fleet, 
   const auto took = [&](std::int64_t since) {
     return static_cast<double>(monotonic_now() - since) / 1e9;
   };
-  crowd.spare(host);  // so that some there hold what they hold for long
+  crowd.spare(host);  // so that some there hold for long when it is cut off
   crowd.work_for(seconds(settings.run_for_s));
   const int held = count_held();
   const std::int64_t unplugged = monotonic_now();
-  crowd.journal().write({{"what", "unplugged"}, {"host", host}}, unplugged);
   fleet.unplug(host);
+  crowd.journal().write({{"what", "unplugged"}, {"host", host}, {"since", unplugged}});
   int left = held;
   while (left > 0 && monotonic_now() - unplugged < 2 * std::chrono::nanoseconds(promised).count()) {
     crowd.work_for(milliseconds{100});
@@ -235,7 +235,7 @@ int be_worker(const Settings& settings) {
       .configurations = settings.crowd.configurations,
       .breaks = settings.crowd.breaks,
       .durability = settings.crowd.durability,
-      .holds_long = settings.crowd.holds_long,
+      .long_holds = settings.crowd.long_holds,
       .host = settings.host < 0 ? std::nullopt : std::optional(settings.host)};
   if (worker.breaks.empty()) {
     work(worker);
@@ -277,7 +277,9 @@ int run(int argc, char** argv) {
                "Half-way the server is killed, and a standby takes over");
   app.add_option("--hosts", settings.hosts,
                  "Workers on so many hosts, of which one is cut off; for root");
-  app.add_flag("--hold-long", crowd.holds_long, "Some use a cluster for half a minute");
+  app.add_option("--long-holds", crowd.long_holds,
+                 "How many percent of some workers' uses take half a minute and more")
+      ->capture_default_str();
   app.add_option("--break", crowd.breaks, "A rule for the first worker to break")->group("");
   app.add_option("--worker", settings.worker)->group("");
   app.add_option("--host", settings.host)->group("");

@@ -77,7 +77,8 @@ class Journals:
             self.workers[int(path.rsplit("-", 1)[1])] = read_journal(path)
         self.killed = {}
         self.befell = []  # what the run met with beside the deaths of workers
-        self.cut_off = {}  # host -> since when
+        self.cut_off = {}  # host -> since when at the earliest
+        self.surely_cut_off = {}  # host -> since when at the latest
         self.clock = 0  # what makes nanoseconds of the journals of the log's microseconds
         for record in read_journal(os.path.join(directory, "journals", "driver")):
             if record["what"] == "kill":
@@ -87,7 +88,8 @@ class Journals:
             else:
                 self.befell.append(record)
                 if record["what"] == "unplugged":
-                    self.cut_off[record["host"]] = record["at"]
+                    self.cut_off[record["host"]] = record["since"]
+                    self.surely_cut_off[record["host"]] = record["at"]
         self.workspace = read_journal(os.path.join(directory, "workspace", "journal"))
         running = os.path.join(directory, "workspace", "running")
         self.running = [os.readlink(os.path.join(running, name)) for name in os.listdir(running)]
@@ -129,9 +131,9 @@ class Journals:
                 elif begun:
                     end = record["at"]
                     if self.was_cut_off(worker):
-                        cut = self.cut_off[self.hosts[worker]]
-                        if begun["at"] < cut < end:
-                            end = min(end, cut + PATIENCE)
+                        host = self.hosts[worker]
+                        if begun["at"] < self.surely_cut_off[host] and self.cut_off[host] < end:
+                            end = min(end, self.cut_off[host] + PATIENCE)
                     yield self.span(begun, end, worker)
                     begun = None
             if begun:

@@ -24,7 +24,7 @@ struct CrowdSettings {
   std::uint64_t seed = 0;
   std::string breaks;
   Durability durability = Durability::relaxed;
-  bool holds_long = false;
+  int long_holds = 0;  ///< Percent; on a host that is spared all that may be.
 };
 
 /// What waitpid(2) told, as the exit status, or the negative number of a signal.

@@ -141,8 +141,8 @@ class Worker {
 
   void use_a_cluster() {
     // Clusters that are used for long do not die of themselves.
-    const bool for_long = settings_.holds_long && settings_.number % 2 == 0 && chance(20);
-    const bool calm = for_long || (settings_.holds_long && chance(5));
+    const bool for_long = settings_.number % 2 == 0 && chance(settings_.long_holds);
+    const bool calm = for_long || (settings_.long_holds > 0 && chance(5));
     const ClusterConfig config =
         configuration(calm ? settings_.configurations + number(1, calm_configurations)
                            : number(1, settings_.configurations));
@@ -177,7 +177,7 @@ class Worker {
   bool hold_long(const ClusterLease& lease) {
     const std::int64_t token = lease.fencing_token();
     const std::int64_t end =
-        monotonic_now() + std::chrono::nanoseconds(pause(20'000, 40'000)).count();
+        monotonic_now() + std::chrono::nanoseconds(pause(30'000, 50'000)).count();
     while (monotonic_now() < end && !told_to_end(milliseconds{0})) {
       if (lease.lost()) {
         journal_.write({{"what", "lost"}, {"lease", token}});

@@ -41,8 +41,9 @@ struct WorkerSettings {
   std::string breaks;  ///< Empty: nothing.
   /// What is acknowledged is to outlive the server's death.
   Durability durability = Durability::relaxed;
-  /// Now and then a cluster is used for half a minute, by a holder who asks whether it is lost.
-  bool holds_long = false;
+  /// How many percent of the uses, by every other worker, take half a minute and more, by a holder
+  /// who asks whether the cluster is lost.
+  int long_holds = 0;
   /// The number of its host, where there are several: the database may be out of its reach for a
   /// while.
   std::optional<int> host{};

@@ -8,6 +8,8 @@
 
 #include <dbcache/errors.hpp>
 
+#include "store/sqlite/wal_vfs.hpp"
+
 namespace dbcache::store::sqlite {
 
 void throw_typed(const SQLite::Exception& error, const std::string& path, bool committing) {
@@ -106,8 +108,10 @@ void Statement::require(int result) const {
 }
 
 Connection::Connection(const std::string& path, Mode mode)
-    : database_(path, SQLite::OPEN_READWRITE | SQLite::OPEN_NOMUTEX |
-                          (mode == Mode::create ? SQLite::OPEN_CREATE : 0)) {
+    : database_(path,
+                SQLite::OPEN_READWRITE | SQLite::OPEN_NOMUTEX |
+                    (mode == Mode::create ? SQLite::OPEN_CREATE : 0),
+                0, wal_gathering_vfs()) {
   // Locks are waited for above, outside of the connection, so that a fork need not wait too.
   database_.setBusyTimeout(0);
   sqlite3_extended_result_codes(database_.getHandle(), 1);

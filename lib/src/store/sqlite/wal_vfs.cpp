@@ -1,0 +1,195 @@
+#include "store/sqlite/wal_vfs.hpp"
+
+#include <array>
+#include <cstddef>
+#include <deque>
+#include <mutex>
+#include <new>
+#include <sqlite3.h>
+#include <string>
+#include <vector>
+
+namespace dbcache::store::sqlite {
+namespace {
+
+/// A frame is a header, and a page of the database (https://www.sqlite.org/fileformat2.html, 4.1).
+constexpr int frame_header_size = 24;
+
+/// What a larger transaction has goes to the file in pieces of this size and less than a frame
+/// more: SQLite's VFS for Unix takes 128 KiB - 1 a call and no more (os_unix.c, seekAndWriteFd),
+/// and a frame has 64 KiB and a header at most.
+constexpr std::size_t most_gathered = std::size_t{32} * 1024;
+
+/// Of the database after the commit, in pages; 0 in every frame but a transaction's last.
+bool has_commit(const void* frame_header) {
+  const auto* const bytes = static_cast<const unsigned char*>(frame_header);
+  return (bytes[4] | bytes[5] | bytes[6] | bytes[7]) != 0;
+}
+
+/// What SQLite allocates for an open WAL; the memory of the file that is written follows it.
+class WalFile : public sqlite3_file {
+ public:
+  WalFile() : sqlite3_file{nullptr} {}
+
+  [[nodiscard]] sqlite3_file* file() { return reinterpret_cast<sqlite3_file*>(this + 1); }
+  [[nodiscard]] const sqlite3_io_methods& methods() { return *file()->pMethods; }
+
+  int write(const void* from, int size, sqlite3_int64 at) {
+    const bool is_next = gathered_.empty() || at == begin_ + std::ssize(gathered_);
+    if (size == frame_header_size && is_next && !page_is_next_) {
+      if (!gather(from, size, at)) return SQLITE_IOERR_NOMEM;
+      page_is_next_ = true;
+      ends_ = has_commit(from);
+      return SQLITE_OK;
+    }
+    if (is_next && page_is_next_) {
+      if (!gather(from, size, at)) return SQLITE_IOERR_NOMEM;
+      page_is_next_ = false;
+      return ends_ || gathered_.size() >= most_gathered ? write_gathered() : SQLITE_OK;
+    }
+    // The WAL's own header, or the page of a frame written again.
+    const int result = write_gathered();
+    return result != SQLITE_OK ? result : methods().xWrite(file(), from, size, at);
+  }
+
+  int write_gathered() {
+    page_is_next_ = false;
+    if (gathered_.empty()) return SQLITE_OK;
+    const int result =
+        methods().xWrite(file(), gathered_.data(), static_cast<int>(gathered_.size()), begin_);
+    // SQLite rolls back where it failed, and writes all of it again if it writes any.
+    gathered_.clear();
+    return result;
+  }
+
+ private:
+  [[nodiscard]] bool gather(const void* from, int size, sqlite3_int64 at) {
+    const auto* const bytes = static_cast<const std::byte*>(from);
+    try {
+      if (gathered_.empty()) begin_ = at;
+      gathered_.insert(gathered_.end(), bytes, bytes + size);
+    } catch (const std::bad_alloc&) {
+      gathered_.clear();
+      page_is_next_ = false;
+      return false;
+    }
+    return true;
+  }
+
+  std::vector<std::byte> gathered_;  ///< Frames of one transaction, without gaps.
+  sqlite3_int64 begin_ = 0;          ///< Where in the file.
+  bool page_is_next_ = false;
+  bool ends_ = false;  ///< With the frame that was begun last.
+};
+static_assert(sizeof(WalFile) % alignof(std::max_align_t) == 0 || alignof(WalFile) <= 8);
+
+WalFile& of(sqlite3_file* file) { return *static_cast<WalFile*>(file); }
+
+int close(sqlite3_file* file) {
+  // What is still kept back was not committed.
+  const int result = of(file).methods().xClose(of(file).file());
+  of(file).~WalFile();
+  return result;
+}
+
+/// Of version 1: neither memory is shared by way of a WAL, nor is it read by mapping it.
+constexpr sqlite3_io_methods wal_methods{
+    .iVersion = 1,
+    .xClose = close,
+    .xRead =
+        [](sqlite3_file* file, void* to, int size, sqlite3_int64 at) {
+          const int result = of(file).write_gathered();
+          if (result != SQLITE_OK) return result;
+          return of(file).methods().xRead(of(file).file(), to, size, at);
+        },
+    .xWrite = [](sqlite3_file* file, const void* from, int size,
+                 sqlite3_int64 at) { return of(file).write(from, size, at); },
+    .xTruncate =
+        [](sqlite3_file* file, sqlite3_int64 size) {
+          const int result = of(file).write_gathered();
+          if (result != SQLITE_OK) return result;
+          return of(file).methods().xTruncate(of(file).file(), size);
+        },
+    .xSync =
+        [](sqlite3_file* file, int flags) {
+          const int result = of(file).write_gathered();
+          if (result != SQLITE_OK) return result;
+          return of(file).methods().xSync(of(file).file(), flags);
+        },
+    .xFileSize =
+        [](sqlite3_file* file, sqlite3_int64* size) {
+          const int result = of(file).write_gathered();
+          if (result != SQLITE_OK) return result;
+          return of(file).methods().xFileSize(of(file).file(), size);
+        },
+    .xLock = [](sqlite3_file* file,
+                int level) { return of(file).methods().xLock(of(file).file(), level); },
+    .xUnlock = [](sqlite3_file* file,
+                  int level) { return of(file).methods().xUnlock(of(file).file(), level); },
+    .xCheckReservedLock =
+        [](sqlite3_file* file, int* held) {
+          return of(file).methods().xCheckReservedLock(of(file).file(), held);
+        },
+    .xFileControl =
+        [](sqlite3_file* file, int operation, void* argument) {
+          return of(file).methods().xFileControl(of(file).file(), operation, argument);
+        },
+    .xSectorSize =
+        [](sqlite3_file* file) { return of(file).methods().xSectorSize(of(file).file()); },
+    .xDeviceCharacteristics =
+        [](sqlite3_file* file) {
+          return of(file).methods().xDeviceCharacteristics(of(file).file());
+        },
+    .xShmMap = nullptr,
+    .xShmLock = nullptr,
+    .xShmBarrier = nullptr,
+    .xShmUnmap = nullptr,
+    .xFetch = nullptr,
+    .xUnfetch = nullptr,
+};
+
+struct Vfs : sqlite3_vfs {
+  sqlite3_vfs* under = nullptr;
+  std::string name;
+};
+
+int open(sqlite3_vfs* vfs, const char* path, sqlite3_file* file, int flags, int* flags_out) {
+  sqlite3_vfs* const under = static_cast<Vfs*>(vfs)->under;
+  if ((flags & SQLITE_OPEN_WAL) == 0) return under->xOpen(under, path, file, flags, flags_out);
+  auto* const wal = new (file) WalFile;
+  wal->file()->pMethods = nullptr;
+  const int result = under->xOpen(under, path, wal->file(), flags, flags_out);
+  if (result == SQLITE_OK) {
+    wal->pMethods = &wal_methods;
+    return SQLITE_OK;
+  }
+  if (wal->file()->pMethods != nullptr) wal->methods().xClose(wal->file());
+  wal->~WalFile();
+  file->pMethods = nullptr;
+  return result;
+}
+
+}  // namespace
+
+const char* wal_gathering_vfs() {
+  // Never destroyed: connections of static objects may outlive whatever is.
+  static std::mutex& mutex = *new std::mutex;
+  static std::deque<Vfs>& all = *new std::deque<Vfs>;
+
+  sqlite3_initialize();
+  sqlite3_vfs* const under = sqlite3_vfs_find(nullptr);
+  const std::lock_guard lock(mutex);
+  for (const Vfs& vfs : all) {
+    if (vfs.under == under) return vfs.zName;
+  }
+  // All that it does not do itself is done by the functions of the other one, which get what they
+  // keep (pAppData) along with it.
+  Vfs& vfs = all.emplace_back(Vfs{*under, under, std::string("dbcache-") + under->zName});
+  vfs.zName = vfs.name.c_str();
+  vfs.szOsFile = static_cast<int>(sizeof(WalFile)) + under->szOsFile;
+  vfs.xOpen = open;
+  sqlite3_vfs_register(&vfs, 0);
+  return vfs.zName;
+}
+
+}  // namespace dbcache::store::sqlite

@@ -1,0 +1,201 @@
+// How a WAL is written: what is on its way to the file, and what SQLite may ask for meanwhile.
+
+#include "store/sqlite/wal_vfs.hpp"
+
+#include <sqlite3.h>
+#include <string>
+#include <vector>
+
+#include <SQLiteCpp/SQLiteCpp.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "support/fault_vfs.hpp"
+#include "support/temporary_directory.hpp"
+
+namespace dbcache::store::sqlite {
+namespace {
+
+using test::FileAccess;
+using test::FileCall;
+using ::testing::ElementsAre;
+using ::testing::Gt;
+using ::testing::IsEmpty;
+
+class WalVfsTest : public ::testing::Test {
+ protected:
+  WalVfsTest() {
+    auto& database = open();
+    database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL");
+    database.exec("PRAGMA wal_autocheckpoint = 0");
+    database.exec("CREATE TABLE t (i INTEGER PRIMARY KEY, x BLOB); INSERT INTO t VALUES (0, NULL)");
+    calls_.clear();
+  }
+
+  SQLite::Database& open() {
+    databases_.push_back(std::make_unique<SQLite::Database>(
+        path_, SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE, 0, wal_gathering_vfs()));
+    return *databases_.back();
+  }
+  SQLite::Database& database() { return *databases_.front(); }
+
+  static std::int64_t rows(SQLite::Database& database) {
+    return database.execAndGet("SELECT count(*) FROM t").getInt64();
+  }
+  static std::string integrity(SQLite::Database& database) {
+    return database.execAndGet("PRAGMA integrity_check").getString();
+  }
+
+  /// What the file, as it is on disk, says to a program that does not know of this VFS.
+  [[nodiscard]] std::int64_t rows_of_others() const {
+    SQLite::Database other(path_, SQLite::OPEN_READWRITE, 0, "unix");
+    return rows(other);
+  }
+
+  test::TemporaryDirectory directory_;
+  std::string path_ = directory_.database();
+  std::vector<FileCall> calls_;  ///< On the WAL.
+  FileCall failing_ = FileCall::open;
+  int failure_ = SQLITE_OK;
+  test::FaultVfs faults_{[this](const FileAccess& access) {
+    if (!access.on_wal()) return SQLITE_OK;
+    calls_.push_back(access.call);
+    return access.call == failing_ ? failure_ : SQLITE_OK;
+  }};
+  std::vector<std::unique_ptr<SQLite::Database>> databases_;
+};
+
+TEST_F(WalVfsTest, ATransactionIsOneWrite) {
+  database().exec("BEGIN; UPDATE t SET x = zeroblob(9000); INSERT INTO t VALUES (1, 'a')");
+  EXPECT_THAT(calls_, IsEmpty());
+
+  database().exec("COMMIT");
+
+  EXPECT_THAT(calls_, ElementsAre(FileCall::write));
+  EXPECT_EQ(rows_of_others(), 2);
+}
+
+TEST_F(WalVfsTest, TheFileHasEachCommitBeforeItIsShown) {
+  auto& other = open();
+  for (int i = 1; i < 50; ++i) {
+    database().exec("INSERT INTO t VALUES (" + std::to_string(i) + ", randomblob(300))");
+    EXPECT_EQ(rows(other), i + 1);
+  }
+  EXPECT_EQ(integrity(other), "ok");
+}
+
+TEST_F(WalVfsTest, ALargeTransactionGoesInPieces) {
+  database().exec("INSERT INTO t VALUES (1, randomblob(1000000))");
+
+  EXPECT_THAT(calls_.size(), Gt(8U));
+  EXPECT_EQ(rows_of_others(), 2);
+  EXPECT_EQ(integrity(database()), "ok");
+}
+
+TEST_F(WalVfsTest, EveryPageSizeFits) {
+  for (const int size : {512, 1024, 65536}) {
+    test::TemporaryDirectory directory;
+    SQLite::Database database(directory.database(), SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE, 0,
+                              wal_gathering_vfs());
+    database.exec("PRAGMA page_size = " + std::to_string(size) + "; PRAGMA journal_mode = WAL");
+    database.exec("CREATE TABLE t (x BLOB); INSERT INTO t VALUES (randomblob(1000000))");
+    EXPECT_EQ(integrity(database), "ok") << size;
+    EXPECT_EQ(SQLite::Database(directory.database(), SQLite::OPEN_READWRITE, 0, "unix")
+                  .execAndGet("SELECT length(x) FROM t")
+                  .getInt(),
+              1000000)
+        << size;
+  }
+}
+
+// A small cache has pages written before the commit, read again from the WAL, and written once more
+// in their place.
+TEST_F(WalVfsTest, WhatWasSpilledIsReadAgain) {
+  database().exec("PRAGMA cache_size = 3");
+  database().exec("BEGIN");
+  for (int round = 0; round < 3; ++round) {
+    for (int i = 1; i < 200; ++i) {
+      database().exec("INSERT OR REPLACE INTO t VALUES (" + std::to_string(i) +
+                      ", zeroblob(500 + " + std::to_string(round) + "))");
+    }
+  }
+  EXPECT_EQ(database().execAndGet("SELECT count(*) FROM t WHERE length(x) = 502").getInt(), 199);
+  EXPECT_EQ(rows_of_others(), 1);
+
+  database().exec("COMMIT");
+
+  EXPECT_EQ(integrity(database()), "ok");
+  EXPECT_EQ(rows_of_others(), 200);
+}
+
+TEST_F(WalVfsTest, WhatIsRolledBackIsWrittenOver) {
+  database().exec("PRAGMA cache_size = 3");
+  database().exec("BEGIN");
+  for (int i = 1; i < 100; ++i) {
+    database().exec("INSERT INTO t VALUES (" + std::to_string(i) + ", zeroblob(2000))");
+  }
+  database().exec("ROLLBACK");
+  database().exec("INSERT INTO t VALUES (1000, NULL)");
+
+  EXPECT_EQ(rows(database()), 2);
+  EXPECT_EQ(rows_of_others(), 2);
+  EXPECT_EQ(integrity(database()), "ok");
+}
+
+TEST_F(WalVfsTest, AFullDiskFailsTheCommitAndLeavesNothing) {
+  failing_ = FileCall::write;
+  failure_ = SQLITE_FULL;
+  EXPECT_THROW(database().exec("INSERT INTO t VALUES (1, zeroblob(9000))"), SQLite::Exception);
+  failure_ = SQLITE_OK;
+
+  EXPECT_EQ(rows(database()), 1);
+  database().exec("INSERT INTO t VALUES (2, NULL)");
+  EXPECT_EQ(rows_of_others(), 2);
+  EXPECT_EQ(integrity(database()), "ok");
+}
+
+TEST_F(WalVfsTest, AReadThatMustWriteFirstFailsWhereThatFails) {
+  database().exec("PRAGMA cache_size = 3");
+  database().exec("BEGIN");
+  for (int i = 1; i < 8; ++i) {
+    database().exec("INSERT INTO t VALUES (" + std::to_string(i) + ", zeroblob(3000))");
+  }
+  failing_ = FileCall::write;
+  failure_ = SQLITE_IOERR_WRITE;
+  EXPECT_THROW(database().exec("SELECT length(x) FROM t; INSERT INTO t VALUES (99, zeroblob(9000));"
+                               "COMMIT"),
+               SQLite::Exception);
+  failure_ = SQLITE_OK;
+  if (sqlite3_get_autocommit(database().getHandle()) == 0) database().exec("ROLLBACK");
+
+  EXPECT_EQ(rows(database()), 1);
+  EXPECT_EQ(rows_of_others(), 1);
+  EXPECT_EQ(integrity(database()), "ok");
+}
+
+TEST_F(WalVfsTest, AWalThatCannotBeOpenedIsAnError) {
+  databases_.clear();
+  failing_ = FileCall::open;
+  failure_ = SQLITE_CANTOPEN;
+  EXPECT_THROW(rows(open()), SQLite::Exception);
+  failure_ = SQLITE_OK;
+  EXPECT_EQ(rows(open()), 1);
+}
+
+TEST_F(WalVfsTest, AVacuumAndACheckpointGoThrough) {
+  for (int i = 1; i < 100; ++i) {
+    database().exec("INSERT INTO t VALUES (" + std::to_string(i) + ", zeroblob(3000))");
+  }
+  database().exec("DELETE FROM t WHERE i > 10; VACUUM; PRAGMA wal_checkpoint(TRUNCATE)");
+
+  EXPECT_EQ(rows_of_others(), 11);
+  EXPECT_EQ(integrity(database()), "ok");
+}
+
+TEST_F(WalVfsTest, ItIsOneForEachThatItStandsBefore) {
+  EXPECT_STREQ(wal_gathering_vfs(), wal_gathering_vfs());
+  EXPECT_STRNE(wal_gathering_vfs(), sqlite3_vfs_find(nullptr)->zName);
+}
+
+}  // namespace
+}  // namespace dbcache::store::sqlite

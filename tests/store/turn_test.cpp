@@ -9,8 +9,23 @@
 namespace dbcache::store::sqlite {
 namespace {
 
+/// Three that write one database, each as a process of its own would.
 class TurnTest : public ::testing::Test {
  protected:
+  TurnTest() {
+    for (Turn* const turn : {&first_, &second_, &third_}) turn->wake_by(share());
+  }
+
+  [[nodiscard]] std::shared_ptr<SharedState> share() const {
+    if (!std::filesystem::exists(path_)) test::write_bytes(path_, "the database");
+    const auto status = test::status_of(path_);
+    return SharedState::open(path_, {status.st_dev, status.st_ino});
+  }
+  /// As the engine does.
+  static void wait_for(Turn& turn) {
+    while (!turn.try_take()) turn.pause().sleep(std::chrono::hours{1});
+  }
+
   test::TemporaryDirectory directory_;
   std::string path_ = directory_.database();
   Turn first_{path_};
@@ -35,45 +50,121 @@ TEST_F(TurnTest, WhoIsThereTakesItBeforeOneWhoIsOnlyJustWoken) {
   EXPECT_TRUE(first_.try_take());
 }
 
-TEST_F(TurnTest, WhoWasWokenInVainIsGivenWayTo) {
+TEST_F(TurnTest, WhoIsFirstInLineIsPassedByOneAtMost) {
   ASSERT_TRUE(first_.try_take());
   ASSERT_FALSE(second_.try_take());
-  ASSERT_FALSE(second_.try_take());
+  first_.leave();
+  ASSERT_TRUE(first_.try_take());
   first_.leave();
 
   EXPECT_FALSE(first_.try_take());
+  EXPECT_FALSE(third_.try_take());
   EXPECT_TRUE(second_.try_take());
 }
 
-TEST_F(TurnTest, WhoGaveWayOnceWaitsLikeTheOthers) {
+TEST_F(TurnTest, TheNextInLineMayBePassedByOneAgain) {
   ASSERT_TRUE(first_.try_take());
   ASSERT_FALSE(second_.try_take());
-  ASSERT_FALSE(second_.try_take());
+  ASSERT_FALSE(third_.try_take());
   first_.leave();
-  ASSERT_FALSE(first_.try_take());
-
-  EXPECT_TRUE(first_.try_take());
-}
-
-TEST_F(TurnTest, WhoStopsWaitingIsNoLongerGivenWayTo) {
   ASSERT_TRUE(first_.try_take());
-  ASSERT_FALSE(second_.try_take());
-  ASSERT_FALSE(second_.try_take());
-  first_.leave();
-  second_.leave();
-
-  EXPECT_TRUE(first_.try_take());
-}
-
-TEST_F(TurnTest, OnceNobodyStarvesWhoIsThereTakesItAgain) {
-  ASSERT_TRUE(first_.try_take());
-  ASSERT_FALSE(second_.try_take());
-  ASSERT_FALSE(second_.try_take());
   first_.leave();
   ASSERT_TRUE(second_.try_take());
   second_.leave();
 
   EXPECT_TRUE(first_.try_take());
+}
+
+TEST_F(TurnTest, TheLineIsServedInOrder) {
+  ASSERT_TRUE(first_.try_take());
+  ASSERT_FALSE(second_.try_take());
+  ASSERT_FALSE(third_.try_take());
+  first_.leave();
+
+  EXPECT_FALSE(third_.try_take());
+  EXPECT_TRUE(second_.try_take());
+  second_.leave();
+  EXPECT_TRUE(third_.try_take());
+}
+
+TEST_F(TurnTest, WhoStopsWaitingIsNoLongerInTheLine) {
+  ASSERT_TRUE(first_.try_take());
+  ASSERT_FALSE(second_.try_take());
+  ASSERT_FALSE(third_.try_take());
+  second_.leave();
+  first_.leave();
+
+  EXPECT_TRUE(third_.try_take());
+}
+
+TEST_F(TurnTest, OnceTheLineIsEmptyWhoIsThereTakesItAgain) {
+  ASSERT_TRUE(first_.try_take());
+  ASSERT_FALSE(second_.try_take());
+  first_.leave();
+  ASSERT_TRUE(second_.try_take());
+  second_.leave();
+
+  ASSERT_TRUE(first_.try_take());
+  first_.leave();
+  EXPECT_TRUE(first_.try_take());
+}
+
+TEST_F(TurnTest, WhoDoesNotComeIsPassedOverAndTakesItWhenHeComes) {
+  ASSERT_TRUE(first_.try_take());
+  ASSERT_FALSE(second_.try_take());
+  ASSERT_FALSE(third_.try_take());
+  first_.leave();
+
+  wait_for(third_);
+  third_.leave();
+
+  EXPECT_TRUE(second_.try_take());
+}
+
+TEST_F(TurnTest, ManyWhoWereKilledInLineHoldNobodyUp) {
+  ASSERT_TRUE(first_.try_take());
+  for (int killed = 0; killed < 40; ++killed) {
+    test::ChildProcess child([&] {
+      Turn turn(path_);
+      turn.wake_by(share());
+      static_cast<void>(turn.try_take());
+      return ::raise(SIGKILL);
+    });
+    ASSERT_EQ(child.wait(), -SIGKILL);
+  }
+  ASSERT_FALSE(second_.try_take());
+  first_.leave();
+
+  wait_for(second_);
+  second_.leave();
+  EXPECT_TRUE(first_.try_take());
+}
+
+TEST_F(TurnTest, AForkedChildLeavesItsParentInLine) {
+  ASSERT_TRUE(first_.try_take());
+  ASSERT_FALSE(second_.try_take());
+  test::ChildProcess child([&] {
+    first_.close_in_child();
+    second_.close_in_child();
+    return 0;
+  });
+  ASSERT_EQ(child.wait(), 0);
+
+  EXPECT_FALSE(third_.try_take());
+  first_.leave();
+  EXPECT_FALSE(third_.try_take());
+  EXPECT_TRUE(second_.try_take());
+}
+
+TEST_F(TurnTest, WithoutSharedStateThereIsNoLine) {
+  Turn fourth(path_);
+  Turn fifth(path_);
+  ASSERT_TRUE(first_.try_take());
+  ASSERT_FALSE(fourth.try_take());
+  ASSERT_FALSE(fifth.try_take());
+  first_.leave();
+
+  EXPECT_TRUE(fifth.try_take());
 }
 
 TEST_F(TurnTest, ClosingStopsWaitingAndLetsGo) {

@@ -21,8 +21,9 @@ void futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t seen,
   ::syscall(SYS_futex, &word, FUTEX_WAIT_BITSET, seen, &timeout, nullptr, bits);
 }
 
-void futex_wake(const std::atomic<std::uint32_t>& word, int count, std::uint32_t bits) {
-  ::syscall(SYS_futex, &word, FUTEX_WAKE_BITSET, count, nullptr, nullptr, bits);
+int futex_wake(const std::atomic<std::uint32_t>& word, int count, std::uint32_t bits) {
+  return static_cast<int>(
+      ::syscall(SYS_futex, &word, FUTEX_WAKE_BITSET, count, nullptr, nullptr, bits));
 }
 
 }  // namespace dbcache::system

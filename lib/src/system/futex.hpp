@@ -15,7 +15,7 @@ inline constexpr std::uint32_t every_bit = 0xFFFFFFFF;
 void futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t seen,
                 std::chrono::nanoseconds most, std::uint32_t bits = every_bit);
 
-/// Wakes as many of those who wait with one of these bits, at most.
-void futex_wake(const std::atomic<std::uint32_t>& word, int count, std::uint32_t bits = every_bit);
+/// Wakes as many of those who wait with one of these bits, at most. How many those were.
+int futex_wake(const std::atomic<std::uint32_t>& word, int count, std::uint32_t bits = every_bit);
 
 }  // namespace dbcache::system

@@ -56,7 +56,7 @@ void put(std::array<char, size>& field, std::string_view text) {
 /// The header that fits now; its boot id is empty where that is not known.
 Header header_of(const FileIdentity& database) {
   Header header{};
-  put(header.format, "dbcache sync 1");
+  put(header.format, "dbcache sync 2");
   put(header.boot_id, system::boot_id());
   header.device = database.device;
   header.inode = database.inode;

@@ -29,7 +29,9 @@ class SharedState {
     alignas(
         64) std::atomic<std::uint32_t> turns;  ///< Slept on until the turn to write is given up.
     std::atomic<std::uint32_t> waiting_for_turns;
-    std::atomic<std::uint32_t> starving;  ///< More than there are, at worst.
+    std::atomic<std::uint32_t> tickets;        ///< Handed out to those in line.
+    std::atomic<std::uint32_t> first_in_line;  ///< Whose turn comes next.
+    std::atomic<std::uint32_t> passed;         ///< 1 + the first that was passed by another.
 
     /// Checkpointer has the rules.
     alignas(64) std::atomic<std::uint32_t> wal_frames;

@@ -1,10 +1,12 @@
 #include "store/sqlite/turn.hpp"
 
 #include <algorithm>
+#include <climits>
 #include <fcntl.h>
 #include <random>
 #include <thread>
 #include <unistd.h>
+#include <utility>
 
 #include "store/sqlite/files.hpp"
 #include "store/sqlite/ofd_lock.hpp"
@@ -17,15 +19,12 @@ using std::chrono::microseconds;
 using std::chrono::steady_clock;
 
 constexpr off_t turn_byte = 0;
-constexpr off_t starving_byte = 1;
 
-/// Who was woken once, and came too late.
-constexpr int tries_without_starving = 2;
-
-/// Who had the turn, or was woken for it, may have died or be stopped, and then wakes nobody.
+/// How long the first in line is waited for, or whoever has the turn, before one looks: they may
+/// have died or be stopped, and then wake nobody.
 constexpr microseconds look_now_and_then{5000};
 
-/// Without being woken, one asks again after this long; everyone alike, so that none is favoured.
+/// Without a line one asks again after this long; everyone alike, so that none is favoured.
 constexpr microseconds least_pause{50};
 constexpr microseconds most_pause{250};
 
@@ -33,6 +32,27 @@ microseconds random_pause() {
   thread_local std::minstd_rand random{std::random_device{}()};
   return microseconds(std::uniform_int_distribution<microseconds::rep>(least_pause.count(),
                                                                        most_pause.count())(random));
+}
+
+/// By which those in line are woken.
+std::uint32_t bit_of(std::uint32_t ticket) { return std::uint32_t{1} << (ticket % 32); }
+
+/// Numbers begin again at 0 one day.
+bool is_before(std::uint32_t ticket, std::uint32_t other) {
+  return static_cast<std::int32_t>(ticket - other) < 0;
+}
+
+/// Whether this one was the first in it.
+bool move_line(SharedState& state, std::uint32_t first) {
+  return state.words().first_in_line.compare_exchange_strong(first, first + 1);
+}
+
+/// Whether anybody heard it. Who is about to sleep does not, and looks again instead.
+bool call_first(SharedState& state) {
+  SharedState::Words& words = state.words();
+  words.turns.fetch_add(1);
+  if (words.waiting_for_turns.load() == 0) return false;
+  return system::futex_wake(words.turns, INT_MAX, bit_of(words.first_in_line.load())) > 0;
 }
 
 }  // namespace
@@ -44,9 +64,8 @@ void Turn::Pause::sleep(steady_clock::duration most) const {
   }
   SharedState::Words& words = state_->words();
   words.waiting_for_turns.fetch_add(1);
-  // Who gave way to one who is stopped is woken by nobody.
-  const microseconds longest = gave_way_ ? most_pause : look_now_and_then;
-  system::futex_wait(words.turns, seen_, std::min<steady_clock::duration>(longest, most));
+  system::futex_wait(words.turns, seen_, std::min<steady_clock::duration>(look_now_and_then, most),
+                     bit_of(ticket_));
   words.waiting_for_turns.fetch_sub(1);
 }
 
@@ -60,54 +79,80 @@ bool Turn::open() {
 
 bool Turn::try_take() {
   if (!open()) return true;
+  if (line_ != state_) leave_line();  // that of a file which was replaced
   // Before looking, so that a turn that is given up from now on is noticed.
+  pause_ = {};
   pause_.state_ = state_;
   if (state_) pause_.seen_ = state_->words().turns.load();
-  // The count spares a system call; who was counted may have died.
-  const bool some_starve = !state_ || state_->words().starving.load() > 0;
-  const bool gives_way =
-      tries_ == 0 && some_starve &&
-      ofd_lock_held_by_others(descriptor_, F_WRLCK, starving_byte).value_or(false);
-  pause_.gave_way_ = gives_way;
-  if (!gives_way && set_ofd_lock(descriptor_, F_WRLCK, turn_byte)) {
-    stop_waiting();
+  if (may_try() && set_ofd_lock(descriptor_, F_WRLCK, turn_byte)) {
     taken_ = true;
+    if (state_ && !line_) pass_by();
     return true;
   }
-  if (++tries_ == tries_without_starving) {
-    set_ofd_lock(descriptor_, F_RDLCK, starving_byte);
-    counted_in_ = state_;
-    if (counted_in_) counted_in_->words().starving.fetch_add(1);
-  }
+  if (state_ && line_) pass_over();
+  if (state_ && !line_) stand_in_line();
   return false;
 }
 
-void Turn::stop_waiting() noexcept {
-  if (tries_ >= tries_without_starving && descriptor_ >= 0) {
-    set_ofd_lock(descriptor_, F_UNLCK, starving_byte);
+/// Who has a ticket waits until it is called. Who comes may pass by, where nobody did.
+bool Turn::may_try() const {
+  if (!state_) return true;
+  const SharedState::Words& words = state_->words();
+  const std::uint32_t first = words.first_in_line.load();
+  return line_ ? !is_before(first, ticket_) : words.passed.load() != first + 1;
+}
+
+void Turn::pass_by() {
+  SharedState::Words& words = state_->words();
+  const std::uint32_t first = words.first_in_line.load();
+  if (first != words.tickets.load()) words.passed.store(first + 1);
+}
+
+void Turn::stand_in_line() {
+  SharedState::Words& words = state_->words();
+  ticket_ = pause_.ticket_ = words.tickets.fetch_add(1);
+  line_ = state_;
+  first_seen_ = words.first_in_line.load();
+  first_since_ = steady_clock::now();
+}
+
+/// Moves the line where the turn is free, and the first does not take it.
+void Turn::pass_over() {
+  pause_.ticket_ = ticket_;
+  const auto now = steady_clock::now();
+  const std::uint32_t first = state_->words().first_in_line.load();
+  if (first != first_seen_) {
+    first_seen_ = first;
+    first_since_ = now;
   }
-  if (counted_in_) counted_in_->words().starving.fetch_sub(1);
-  counted_in_.reset();
-  tries_ = 0;
+  if (now - first_since_ < look_now_and_then) return;
+  // Else whoever has the turn is just slow.
+  if (!set_ofd_lock(descriptor_, F_WRLCK, turn_byte)) return;
+  set_ofd_lock(descriptor_, F_UNLCK, turn_byte);
+  for (std::uint32_t next = first; is_before(next, ticket_); ++next) {
+    if (!move_line(*state_, next) || call_first(*state_)) return;
+  }
+}
+
+void Turn::leave_line() noexcept {
+  if (!line_) return;
+  const bool was_first = move_line(*line_, ticket_);
+  if (was_first && !taken_) call_first(*line_);
+  line_.reset();
 }
 
 void Turn::leave() noexcept {
   if (descriptor_ < 0) return;
-  stop_waiting();
-  if (!taken_) return;
-  taken_ = false;
+  leave_line();
+  if (!std::exchange(taken_, false)) return;
   set_ofd_lock(descriptor_, F_UNLCK, turn_byte);
-  if (!state_) return;
-  SharedState::Words& words = state_->words();
-  words.turns.fetch_add(1);
-  if (words.waiting_for_turns.load() > 0) system::futex_wake(words.turns, 1);
+  if (state_) call_first(*state_);
 }
 
 void Turn::close() noexcept {
+  leave();
   if (descriptor_ >= 0) ::close(descriptor_);
   descriptor_ = -1;
-  stop_waiting();
-  taken_ = false;
   state_.reset();
   pause_ = {};
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -11,11 +12,13 @@ namespace dbcache::store::sqlite {
 /// The processes' turn to write: a lock on a byte of a small file beside the database
 /// (`DATABASE-turn`). It is advisory: SQLite's own lock carries correctness, this one fairness,
 /// since SQLite's waiters sleep ever longer and whoever has just written is first to write again.
+/// An open-file-description lock (fcntl(2)): the kernel lets go when the holder dies.
 ///
-/// Those who wait are woken one by one in the order in which they came. Until the one who was woken
-/// runs, which takes as long as a transaction, another may take the free turn. But who was woken
-/// and came too late starves: then everyone who comes goes behind those who wait, until none of
-/// them starves. Open-file-description locks (fcntl(2)): the kernel lets go when the holder dies.
+/// Who does not get it stands in line, by a ticket, and the first of the line is woken when it is
+/// given back. Until that one runs, which takes as long as a transaction, another who comes may
+/// take the free turn; but only once: from then on everyone who comes goes to the end of the line.
+/// So whoever waits is passed by one other for each place of the line. Who does not come when it is
+/// his turn (he was killed, or stopped) is waited for a moment, then passed over.
 class Turn {
  public:
   explicit Turn(std::string database) : database_(std::move(database)) {}
@@ -23,13 +26,13 @@ class Turn {
   Turn(const Turn&) = delete;
   Turn& operator=(const Turn&) = delete;
 
-  /// By what those who wait are woken, from the next try on. Without it they look often.
+  /// Where the line is, from the next try on. Without it there is none, and those who wait look
+  /// often.
   void wake_by(std::shared_ptr<SharedState> state) { state_ = std::move(state); }
 
-  /// Takes the turn if it is free. A first try gives way where somebody starves; who has failed
-  /// waits from then on, until a try succeeds or `leave` is called. True also where the file cannot
-  /// be used, since the turn is only advisory. Throws StorageFailure where something else stands in
-  /// its place.
+  /// Takes the turn if it is free, and this one's to take. Who has failed waits from then on, until
+  /// a try succeeds or `leave` is called. True also where the file cannot be used, since the turn
+  /// is only advisory. Throws StorageFailure where something else stands in its place.
   [[nodiscard]] bool try_take();
 
   /// After a failed try: a sleep until another is worth it, or `most` is over. Copied out, since it
@@ -42,7 +45,7 @@ class Turn {
     friend class Turn;
     std::shared_ptr<SharedState> state_;
     std::uint32_t seen_ = 0;
-    bool gave_way_ = false;
+    std::uint32_t ticket_ = 0;
   };
   [[nodiscard]] Pause pause() const { return pause_; }
 
@@ -54,20 +57,28 @@ class Turn {
   void close() noexcept;
   /// The parent goes on waiting, if it does.
   void close_in_child() noexcept {
-    counted_in_.reset();
+    line_.reset();
+    taken_ = false;
     close();
   }
 
  private:
   bool open();
-  void stop_waiting() noexcept;
+  [[nodiscard]] bool may_try() const;
+  void pass_by();
+  void stand_in_line();
+  void pass_over();
+  void leave_line() noexcept;
 
   std::string database_;
   int descriptor_ = -1;
-  int tries_ = 0;  ///< That failed, since the wait began.
   bool taken_ = false;
-  std::shared_ptr<SharedState> counted_in_;  ///< As starving.
   std::shared_ptr<SharedState> state_;
+
+  std::shared_ptr<SharedState> line_;  ///< In which this one has a ticket.
+  std::uint32_t ticket_ = 0;
+  std::uint32_t first_seen_ = 0;  ///< Who was first in it when this one last looked,
+  std::chrono::steady_clock::time_point first_since_;  ///< and since when.
   Pause pause_;
 };
 

@@ -140,6 +140,17 @@ TEST_F(TurnTest, ManyWhoWereKilledInLineHoldNobodyUp) {
   EXPECT_TRUE(first_.try_take());
 }
 
+TEST_F(TurnTest, NumbersThatMakeNoSenseHoldNobodyUp) {
+  ASSERT_TRUE(first_.try_take());
+  ASSERT_FALSE(second_.try_take());
+  first_.leave();
+  share()->words().first_in_line -= 0x70000000;
+
+  wait_for(second_);
+  second_.leave();
+  wait_for(first_);
+}
+
 TEST_F(TurnTest, AForkedChildLeavesItsParentInLine) {
   ASSERT_TRUE(first_.try_take());
   ASSERT_FALSE(second_.try_take());

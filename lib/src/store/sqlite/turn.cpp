@@ -42,9 +42,9 @@ bool is_before(std::uint32_t ticket, std::uint32_t other) {
   return static_cast<std::int32_t>(ticket - other) < 0;
 }
 
-/// Whether this one was the first in it.
-bool move_line(SharedState& state, std::uint32_t first) {
-  return state.words().first_in_line.compare_exchange_strong(first, first + 1);
+/// Whether that one was the first in it.
+bool move_line(SharedState& state, std::uint32_t first, std::uint32_t next) {
+  return state.words().first_in_line.compare_exchange_strong(first, next);
 }
 
 /// Whether anybody heard it. Who is about to sleep does not, and looks again instead.
@@ -129,14 +129,15 @@ void Turn::pass_over() {
   // Else whoever has the turn is just slow.
   if (!set_ofd_lock(descriptor_, F_WRLCK, turn_byte)) return;
   set_ofd_lock(descriptor_, F_UNLCK, turn_byte);
-  for (std::uint32_t next = first; is_before(next, ticket_); ++next) {
-    if (!move_line(*state_, next) || call_first(*state_)) return;
-  }
+  if (!move_line(*state_, first, first + 1) || call_first(*state_)) return;
+  // The next one does not hear it either. Nobody counts how many more were killed in line, or what
+  // else the numbers became: who is alive between the two may try whenever it looks.
+  move_line(*state_, first + 1, ticket_);
 }
 
 void Turn::leave_line() noexcept {
   if (!line_) return;
-  const bool was_first = move_line(*line_, ticket_);
+  const bool was_first = move_line(*line_, ticket_, ticket_ + 1);
   if (was_first && !taken_) call_first(*line_);
   line_.reset();
 }

@@ -51,7 +51,7 @@ def place(tmp_path):
     yield {"database": url, "schema": schema}
     subprocess.run(
         ["psql", "-q", url, "-c", f"DROP SCHEMA IF EXISTS {schema} CASCADE"],
-        check=True,
+        check=False,  # a session that was killed may still stand in its way; the server goes anyway
         env={**os.environ, "PGOPTIONS": "-c client_min_messages=warning"},
     )
 

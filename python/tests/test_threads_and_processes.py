@@ -63,7 +63,7 @@ def test_a_busy_thread_keeps_running_beside_changes(manager):
 
     turns, longest = busy.result()
     assert turns > 1000
-    assert longest < 1
+    assert longest < 10
     assert usage(manager) == 1 + 8 * COUNT
 
 
@@ -74,13 +74,13 @@ def test_a_busy_thread_keeps_running_beside_a_wait(manager):
         busy = pool.submit(busy_turns, done)
         began = time.monotonic()
         # One call of the library's, which sleeps all the while.
-        assert manager._native.wait_for_events(last + 1, 1000) == []
-        assert time.monotonic() - began >= 1
+        assert manager._native.wait_for_events(last + 1, 5000) == []
+        assert time.monotonic() - began >= 5
         done.set()
 
     turns, longest = busy.result()
     assert turns > 10_000
-    assert longest < 0.5
+    assert longest < 2.5  # of the 5 that it would be if the call kept the lock
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])

@@ -533,6 +533,8 @@ class Checker:
         for worker, records in self.journals.workers.items():
             last_word = {}  # of a lease
             for record in records:
+                if record["at"] >= self.journals.killed.get(worker, FOREVER):
+                    break  # written between the kill's entry in the journal and the kill
                 if record["what"] in ("used", "lost", "releasing", "left_behind"):
                     last_word[record["lease"]] = record["what"]
                 if record["what"] == "cut_off" and not self.journals.was_cut_off(worker):

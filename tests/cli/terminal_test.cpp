@@ -40,7 +40,7 @@ class Session {
   [[nodiscard]] bool ends_soon() const {
     const Descriptor process = open_process(pid_);
     std::array<pollfd, 1> ended{{{process.number(), POLLIN, 0}}};
-    wait_for(ended, std::chrono::steady_clock::now() + std::chrono::milliseconds(50));
+    wait_for(ended, std::chrono::steady_clock::now() + std::chrono::seconds(5));
     return ended[0].revents != 0;
   }
   /// The exit code.

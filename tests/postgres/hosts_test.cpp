@@ -47,7 +47,7 @@ class PostgresHosts : public ::testing::Test {
     });
   }
   [[nodiscard]] std::string url() const {
-    return server_->tcp_url(Hosts::address(0)) + "?connect_timeout=2";
+    return server_->tcp_url(Hosts::address(0)) + "?connect_timeout=10";
   }
 
   std::unique_ptr<Hosts> hosts_;

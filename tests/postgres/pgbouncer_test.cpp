@@ -71,7 +71,7 @@ TEST(PostgresPgBouncer, OfOneSessionServesOneAtATime) {
   const PgBouncer bouncer(server, PgBouncer::Pooling::session, 1);
   const Options options{.database = bouncer.url(), .busy_timeout = std::chrono::seconds{1}};
 
-  CacheManager(options).cache_new_cluster("c-1");
+  CacheManager(Options{.database = server.url()}).cache_new_cluster("c-1");
   {
     const CacheManager first(options);
     EXPECT_THAT(first.get_all_clusters(), SizeIs(1));

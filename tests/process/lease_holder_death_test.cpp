@@ -258,7 +258,10 @@ TEST_F(HolderDeath, OfEveryoneAtOnceLeavesDebtsAndNothingElse) {
   EXPECT_EQ(participant.next(), "takes part");
   ASSERT_EQ(workers_.size(), 17U);  // one of which has ended
 
-  for (const auto& worker : workers_) worker->begin_to_kill();
+  // Who waits dies before whom it waits for, or it would take over.
+  for (auto worker = workers_.rbegin(); worker != workers_.rend(); ++worker) {
+    (*worker)->begin_to_kill();
+  }
   for (const auto& worker : workers_) worker->kill();
 
   EXPECT_THAT(owed_words(),

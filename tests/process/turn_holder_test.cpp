@@ -161,7 +161,7 @@ TEST_F(TurnHolder, StoppedWhileItMakesWhatTheyShareHoldsNobodyUpForEver) {
   });
 
   pollfd waiting{answer.read_end(), POLLIN, 0};
-  ASSERT_EQ(::poll(&waiting, 1, 10'000), 1) << "it waits without an end";
+  ASSERT_EQ(::poll(&waiting, 1, 60'000), 1) << "it waits without an end";
   char told = 0;
   ASSERT_TRUE(answer.get(told));
   EXPECT_EQ(told, 'y');

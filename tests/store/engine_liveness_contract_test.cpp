@@ -67,6 +67,8 @@ class EngineLiveness : public EngineContract {
       const std::string stream = "cluster-" + cluster_id;
       session.log.append(record(session.log.begin_append({stream}, 1).position, stream, 1));
     });
+    // Others are told behind the commit: an answer from the server comes after that.
+    static_cast<void>(engine.now());
   }
 };
 

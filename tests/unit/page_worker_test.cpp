@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <latch>
 #include <stdexcept>
 #include <system_error>
 #include <unistd.h>
@@ -146,8 +147,13 @@ TEST_F(Pages, AreWorkedOnWithEverySignalBlocked) {
 }
 
 TEST_F(Pages, AreRefusedInAForkedChildWhichHasNoThread) {
-  auto worker = std::make_unique<PageWorker>(noting());
+  std::latch worked(1);
+  auto worker = std::make_unique<PageWorker>([&, note = noting()](const auto& events) {
+    note(events);
+    worked.count_down();
+  });
   put(*worker, 1);
+  worked.wait();  // a child of which the thread takes memory just then may stand still
   const pid_t child = ::fork();
   if (child == 0) {
     bool refused = false;

@@ -269,7 +269,7 @@ void Connection::identify(const Target& target) {
 /// Whether a pooler gives it the same session for as long as it lasts.
 bool Connection::has_session_of_its_own(const Target& target) {
   const std::string ask_backend = "SELECT pg_backend_pid()";
-  constexpr std::chrono::milliseconds soon{300};
+  constexpr std::chrono::milliseconds soon{1000};
   constexpr std::chrono::milliseconds late{2000};
   // While another's transaction lasts, this one must have its own session, and the same as before.
   Connection other(target, Watchfulness::ordinary, Moment::clock::now() + soon);

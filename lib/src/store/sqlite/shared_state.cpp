@@ -25,8 +25,8 @@ constexpr const char* suffix = "-sync";
 constexpr off_t making_byte = 0;
 constexpr off_t syncing_byte = 1;
 
-/// A tenth of a second in all; then it is done without.
-constexpr int most_tries = 100;
+/// A second in all; then it is done without.
+constexpr int most_tries = 1000;
 constexpr std::chrono::milliseconds pause_between_tries{1};
 
 /// The file's beginning: whose words follow.

@@ -2,6 +2,9 @@
 
 #include "store/sqlite/wal_vfs.hpp"
 
+#include <cstdint>
+#include <filesystem>
+#include <memory>
 #include <sqlite3.h>
 #include <string>
 #include <vector>
@@ -50,6 +53,24 @@ class WalVfsTest : public ::testing::Test {
   [[nodiscard]] std::int64_t rows_of_others() const {
     SQLite::Database other(path_, SQLite::OPEN_READWRITE, 0, "unix");
     return rows(other);
+  }
+
+  /// What is found if everybody who has it open is killed at once.
+  [[nodiscard]] std::int64_t rows_after_a_crash() const {
+    const test::TemporaryDirectory left;
+    std::filesystem::copy(path_, left.database());
+    std::filesystem::copy(path_ + "-wal", left.database() + "-wal");
+    SQLite::Database opened(left.database(), SQLite::OPEN_READWRITE, 0, "unix");
+    return rows(opened);
+  }
+
+  void insert_thrice() {
+    for (const char* const size : {"500", "501", "502"}) {
+      for (int i = 1; i < 200; ++i) {
+        database().exec("INSERT OR REPLACE INTO t VALUES (" + std::to_string(i) + ", zeroblob(" +
+                        size + "))");
+      }
+    }
   }
 
   test::TemporaryDirectory directory_;
@@ -113,12 +134,7 @@ TEST_F(WalVfsTest, EveryPageSizeFits) {
 TEST_F(WalVfsTest, WhatWasSpilledIsReadAgain) {
   database().exec("PRAGMA cache_size = 3");
   database().exec("BEGIN");
-  for (int round = 0; round < 3; ++round) {
-    for (int i = 1; i < 200; ++i) {
-      database().exec("INSERT OR REPLACE INTO t VALUES (" + std::to_string(i) +
-                      ", zeroblob(500 + " + std::to_string(round) + "))");
-    }
-  }
+  insert_thrice();
   EXPECT_EQ(database().execAndGet("SELECT count(*) FROM t WHERE length(x) = 502").getInt(), 199);
   EXPECT_EQ(rows_of_others(), 1);
 
@@ -126,6 +142,19 @@ TEST_F(WalVfsTest, WhatWasSpilledIsReadAgain) {
 
   EXPECT_EQ(integrity(database()), "ok");
   EXPECT_EQ(rows_of_others(), 200);
+}
+
+// The headers of the frames after them are written again too, the commit's last of all.
+TEST_F(WalVfsTest, WhatWasSpilledIsInTheFileOnceItIsCommitted) {
+  database().exec("PRAGMA cache_size = 3");
+  database().exec("BEGIN");
+  insert_thrice();
+  database().exec("COMMIT");
+
+  EXPECT_EQ(rows_after_a_crash(), 200);
+
+  database().exec("INSERT INTO t VALUES (1000, NULL)");
+  EXPECT_EQ(rows_after_a_crash(), 201);
 }
 
 TEST_F(WalVfsTest, WhatIsRolledBackIsWrittenOver) {

@@ -7,6 +7,7 @@
 #include <new>
 #include <sqlite3.h>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace dbcache::store::sqlite {
@@ -34,9 +35,19 @@ class WalFile : public sqlite3_file {
   [[nodiscard]] sqlite3_file* file() { return reinterpret_cast<sqlite3_file*>(this + 1); }
   [[nodiscard]] const sqlite3_io_methods& methods() { return *file()->pMethods; }
 
+  int read(void* to, int size, sqlite3_int64 at) {
+    const int result = write_gathered();
+    if (result != SQLITE_OK) return result;
+    read_last_ = at;
+    return methods().xRead(file(), to, size, at);
+  }
+
   int write(const void* from, int size, sqlite3_int64 at) {
     const bool is_next = gathered_.empty() || at == begin_ + std::ssize(gathered_);
-    if (size == frame_header_size && is_next && !page_is_next_) {
+    // Where pages were written again in their place, a commit reads each frame after them, and
+    // writes its header again for the checksum: without a page (wal.c, walRewriteChecksums).
+    const bool is_written_again = std::exchange(read_last_, nothing) == at;
+    if (size == frame_header_size && is_next && !page_is_next_ && !is_written_again) {
       if (!gather(from, size, at)) return SQLITE_IOERR_NOMEM;
       page_is_next_ = true;
       ends_ = has_commit(from);
@@ -47,7 +58,7 @@ class WalFile : public sqlite3_file {
       page_is_next_ = false;
       return ends_ || gathered_.size() >= most_gathered ? write_gathered() : SQLITE_OK;
     }
-    // The WAL's own header, or the page of a frame written again.
+    // The WAL's own header, or a part of a frame that is written again.
     const int result = write_gathered();
     return result != SQLITE_OK ? result : methods().xWrite(file(), from, size, at);
   }
@@ -76,10 +87,13 @@ class WalFile : public sqlite3_file {
     return true;
   }
 
+  static constexpr sqlite3_int64 nothing = -1;
+
   std::vector<std::byte> gathered_;  ///< Frames of one transaction, without gaps.
   sqlite3_int64 begin_ = 0;          ///< Where in the file.
   bool page_is_next_ = false;
-  bool ends_ = false;  ///< With the frame that was begun last.
+  bool ends_ = false;                  ///< With the frame that was begun last.
+  sqlite3_int64 read_last_ = nothing;  ///< Where in the file, if nothing was written since.
 };
 static_assert(sizeof(WalFile) % alignof(std::max_align_t) == 0 || alignof(WalFile) <= 8);
 
@@ -96,12 +110,8 @@ int close(sqlite3_file* file) {
 constexpr sqlite3_io_methods wal_methods{
     .iVersion = 1,
     .xClose = close,
-    .xRead =
-        [](sqlite3_file* file, void* to, int size, sqlite3_int64 at) {
-          const int result = of(file).write_gathered();
-          if (result != SQLITE_OK) return result;
-          return of(file).methods().xRead(of(file).file(), to, size, at);
-        },
+    .xRead = [](sqlite3_file* file, void* to, int size,
+                sqlite3_int64 at) { return of(file).read(to, size, at); },
     .xWrite = [](sqlite3_file* file, const void* from, int size,
                  sqlite3_int64 at) { return of(file).write(from, size, at); },
     .xTruncate =

@@ -263,6 +263,12 @@ class Game : public LeaseWorld {
     // From here on the worker knows of a cluster that the log does not.
     worker.must_report = true;
     said_ = fmt::format("create {}: {}", hash, id);
+    const FailCreation busy{hash, worker.number, "busy", id, worker.command.new_token};
+    if (one_in(10)) {
+      said_ += ", which cannot be told in time";
+      commit(busy);
+      return false;
+    }
     try {
       if (one_in(2)) {
         const bool stale = commit(RecordStarted{hash, worker.number, id}).first.result.stale;
@@ -273,7 +279,7 @@ class Game : public LeaseWorld {
       if (stale) return false;
     } catch (const Busy&) {
       // It is being terminated, which is as good.
-      commit(FailCreation{hash, worker.number, "busy"});
+      commit(busy);
       return false;
     }
     worker.must_report = false;

@@ -17,6 +17,7 @@ using test::told;
 using test::workspace;
 using testing::ElementsAre;
 using testing::IsEmpty;
+using testing::UnorderedElementsAre;
 
 class OwedClusters : public Leases {
  protected:
@@ -119,6 +120,37 @@ TEST_F(OwedClusters, ByATokenAloneAreClaimedToo) {
   EXPECT_EQ(debt->subject, "token-1");
   EXPECT_EQ(debt->cluster_id, std::nullopt);
   EXPECT_EQ(debt->idempotency_token, "token-1");
+}
+
+TEST_F(OwedClusters, MayHaveBeenMadeByACreationThatFailedAfterwards) {
+  commit(FailCreation{"hash", acquire().number, "busy", "c-made", "token-1"});
+  const auto debt = claim().first;
+  EXPECT_EQ(debt->cluster_id, "c-made");
+  EXPECT_EQ(debt->idempotency_token, "token-1");
+  EXPECT_EQ(tables.entry("hash")->cluster_id, "c-made");
+}
+
+TEST_F(OwedClusters, MayHaveBeenStartedAndThenAnotherMade) {
+  const std::int64_t creation = acquire().number;
+  commit(RecordStarted{"hash", creation, "c-started"});
+  commit(FailCreation{"hash", creation, "busy", "c-made", "token-1"});
+  EXPECT_THAT(owed(), UnorderedElementsAre("c-started", "c-made"));
+}
+
+TEST_F(OwedClusters, MayHaveBeenMadeByOneWhoIsNoLongerTheCreator) {
+  const std::int64_t creation = acquire().number;
+  commit(FailCreation{"hash", creation, "no quota"});
+  const std::int64_t second = acquire().number;
+  commit(FailCreation{"hash", creation, "busy", "c-late", "token-late"});
+  EXPECT_THAT(owed(), ElementsAre("c-late"));
+  EXPECT_EQ(tables.share("hash")->creation, second);
+}
+
+TEST_F(OwedClusters, AreNotOwedAnewWhileTheirTerminationGoesOn) {
+  owe_cluster("c-ending");
+  ASSERT_EQ(claim().first->subject, "c-ending");
+  commit(FailCreation{"hash", acquire().number, "busy", "c-ending", "token-1"});
+  EXPECT_THAT(owed(), ElementsAre("c-ending"));
 }
 
 TEST_F(OwedClusters, AreOwedOnce) {

@@ -87,6 +87,26 @@ std::optional<std::string> unused(const std::string& token, const projections::T
   return used || token.empty() ? std::nullopt : std::optional(token);
 }
 
+/// What a creator made who is no longer the current one.
+void owe_as_superseded(const std::string& cluster_id, const std::string& token,
+                       const std::string& config_hash, const std::optional<Share>& share,
+                       const Present& present, Events& events) {
+  owe_unless_named(
+      {cluster_id, unused(token, present.rows), config_hash,
+       share ? share->host : host_of(config_hash, present.rows), events::OwedReason::superseded},
+      present.rows, present.now, events);
+}
+
+/// What a creation had started before it made this one.
+void owe_earlier_cluster(const RegistryEntry& entry, const std::string& cluster_id,
+                         const Share& share, const Present& present, Events& events) {
+  if (!entry.cluster_id || entry.cluster_id == cluster_id) return;
+  // Without the token: that is the new cluster's by now.
+  owe_unless_others_name({entry.cluster_id, std::nullopt, entry.config_hash, share.host,
+                          events::OwedReason::superseded},
+                         present.rows, present.now, events);
+}
+
 Decision<AcquireStep> join_or_await_creation(const Acquire& command, const RegistryEntry& entry,
                                              const std::optional<Share>& share,
                                              const Present& present) {
@@ -179,21 +199,13 @@ Decision<CreatorOutcome> decide(const RecordStarted& command, const Present& pre
   Decision<CreatorOutcome> decision;
   if (!entry || !share || share->creation != command.creation) {
     decision.result.stale = true;
-    owe_unless_named(
-        {command.cluster_id, unused(command.idempotency_token, present.rows), command.config_hash,
-         share ? share->host : host_of(command.config_hash, present.rows),
-         events::OwedReason::superseded},
-        present.rows, present.now, decision.events);
+    owe_as_superseded(command.cluster_id, command.idempotency_token, command.config_hash, share,
+                      present, decision.events);
     return decision;
   }
   if (entry->cluster_id == command.cluster_id) return decision;
   reclaim(command.cluster_id, present.rows, decision.events);
-  if (entry->cluster_id) {
-    // Without the token: that is the new cluster's by now.
-    owe_unless_others_name({entry->cluster_id, std::nullopt, entry->config_hash, share->host,
-                            events::OwedReason::superseded},
-                           present.rows, present.now, decision.events);
-  }
+  owe_earlier_cluster(*entry, command.cluster_id, *share, present, decision.events);
   decision.events.emplace_back(events::RegistryStatusChanged{command.config_hash, entry->status,
                                                              RegistryStatus::creating,
                                                              command.cluster_id, std::nullopt});
@@ -213,12 +225,7 @@ Decision<CreatorOutcome> decide(const FinishCreation& command, const Present& pr
     return decision;
   }
   Events& events = decision.events;
-  if (entry->cluster_id && entry->cluster_id != cluster_id) {
-    // Without the token: that is the new cluster's by now.
-    owe_unless_others_name({entry->cluster_id, std::nullopt, entry->config_hash, share->host,
-                            events::OwedReason::superseded},
-                           present.rows, present.now, events);
-  }
+  owe_earlier_cluster(*entry, cluster_id, *share, present, events);
   // The documented calls speak of one active cluster: what they see must not change under them.
   const auto cached = active_cluster(present.rows, present.now);
   const bool active = !cached || cached->cluster_id == cluster_id;
@@ -238,14 +245,23 @@ Decision<CreatorOutcome> decide(const FinishCreation& command, const Present& pr
 Events decide(const FailCreation& command, const Present& present) {
   const auto entry = present.rows.entry(command.config_hash);
   const auto share = present.rows.share(command.config_hash);
-  if (!entry || !share || share->creation != command.creation) return {};
-  Events events{
-      events::RegistryStatusChanged{command.config_hash, entry->status, RegistryStatus::failed,
-                                    entry->cluster_id, command.error},
-      events::LeaseReleased{command.config_hash, command.creation, entry->cluster_id, std::nullopt,
-                            std::max<std::int64_t>(entry->usage_count - 1, 0)}};
-  owe_unless_others_name({entry->cluster_id, share->idempotency_token, command.config_hash,
-                          share->host, events::OwedReason::creation_failed},
+  Events events;
+  if (!entry || !share || share->creation != command.creation) {
+    if (command.cluster_id) {
+      owe_as_superseded(*command.cluster_id, command.idempotency_token, command.config_hash, share,
+                        present, events);
+    }
+    return events;
+  }
+  if (command.cluster_id) owe_earlier_cluster(*entry, *command.cluster_id, *share, present, events);
+  const auto cluster_id = command.cluster_id ? command.cluster_id : entry->cluster_id;
+  events.emplace_back(events::RegistryStatusChanged{
+      command.config_hash, entry->status, RegistryStatus::failed, cluster_id, command.error});
+  events.emplace_back(events::LeaseReleased{command.config_hash, command.creation, cluster_id,
+                                            std::nullopt,
+                                            std::max<std::int64_t>(entry->usage_count - 1, 0)});
+  owe_unless_others_name({cluster_id, share->idempotency_token, command.config_hash, share->host,
+                          events::OwedReason::creation_failed},
                          present.rows, present.now, events);
   return events;
 }

@@ -90,10 +90,13 @@ struct FinishCreation {
 };
 Decision<CreatorOutcome> decide(const FinishCreation& command, const Present& present);
 
+/// The creation came to nothing; a cluster that it made all the same is owed.
 struct FailCreation {
   std::string config_hash;
   std::int64_t creation = 0;
   std::string error;
+  std::optional<std::string> cluster_id{};  ///< What was made, where that is known.
+  std::string idempotency_token{};          ///< Of that creation.
 };
 Events decide(const FailCreation& command, const Present& present);
 

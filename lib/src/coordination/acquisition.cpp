@@ -10,6 +10,7 @@
 
 #include "commands/input.hpp"
 #include "coordination/creation.hpp"
+#include "log.hpp"
 #include "system/environment.hpp"
 #include "system/process.hpp"
 #include "text/hex.hpp"
@@ -209,17 +210,13 @@ Granted Acquisition::create(const Step& step) {
   Creation::Impl under_way{coordinator_,  command_.config_hash,    step.come_to.idempotency_token,
                            number,        step.come_to.cluster_id, deadline_,
                            options_.stop, lock_->descriptor()};
-  const auto fail = [&] {
-    coordinator_.commit(
-        commands::FailCreation{command_.config_hash, number, message_of(std::current_exception())});
-    lock_.reset();
-  };
+  std::optional<std::string> made;
   std::pair<commands::Decision<commands::CreatorOutcome>, std::int64_t> finished;
   Hold lease;
-  commands::Events events;
   try {
     Creation creation(under_way);
-    input_.cluster_id = commands::require_id(lifecycle_.create(config_, creation), "cluster id");
+    made = commands::require_id(lifecycle_.create(config_, creation), "cluster id");
+    input_.cluster_id = *made;
     // A lock of its own: what `create` left behind may have inherited the creation's.
     lease = coordinator_.hold();
     finished = coordinator_.commit_with(lease, [&](const Holder& holder) {
@@ -227,12 +224,18 @@ Granted Acquisition::create(const Step& step) {
           command_.config_hash, number,       input_,        coordinator_.default_expiry(), holder,
           command_.policy,      command_.run, command_.host, step.come_to.idempotency_token};
     });
-  } catch (const StorageFailure&) {
+  } catch (const StorageFailure& error) {
     // The log cannot be written: the lock goes, and others take what is known of it from there.
     lock_.reset();
-    throw;
+    if (!made) throw;
+    throw StorageFailure(
+        fmt::format("{}; the cluster {} was created, and the log may not tell of it: look for it "
+                    "in dbcache owed, or terminate it",
+                    error.what(), *made),
+        error.outcome());
   } catch (...) {
-    fail();
+    fail_creation({command_.config_hash, number, message_of(std::current_exception()), made,
+                   step.come_to.idempotency_token});
     throw;
   }
   if (finished.first.result.stale) {
@@ -244,6 +247,19 @@ Granted Acquisition::create(const Step& step) {
   lock_ = std::move(lease.lock);
   return granted(position_of<events::LeaseGranted>(finished.first.events, finished.second),
                  input_.cluster_id, true);
+}
+
+/// Nothing that goes wrong here is thrown: why the creation failed is what the caller must learn.
+void Acquisition::fail_creation(const commands::FailCreation& failed) {
+  try {
+    coordinator_.commit(failed);
+  } catch (const std::exception& error) {
+    logger()->error("that the creation {} of '{}' failed ({}) could not be noted{}: {}",
+                    failed.creation, failed.config_hash, failed.error,
+                    failed.cluster_id ? "; it made the cluster " + *failed.cluster_id : "",
+                    error.what());
+  }
+  lock_.reset();
 }
 
 Acquisition::Answer Acquisition::check(const Step& step) {

@@ -45,6 +45,7 @@ class Acquisition {
   [[nodiscard]] std::optional<Step> look() const;
   [[nodiscard]] Granted granted(std::int64_t lease, std::string cluster_id, bool created_here);
   [[nodiscard]] Granted create(const Step& step);
+  void fail_creation(const commands::FailCreation& failed);
   [[nodiscard]] Answer check(const Step& step);
   void wait(const commands::AcquireStep& awaited);
   void tell(const commands::AcquireStep& awaited);

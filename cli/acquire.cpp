@@ -80,6 +80,10 @@ class Acquire final : public Command {
       if (const auto until = end_of_lease(clusters, number)) {
         report["until"] = format_timestamp(*until);
       }
+      if (signals.first() != 0) {
+        clusters.release_lease(number);
+        throw Cancelled(std::string(signalled_text));
+      }
       print(context, report);
       // A number that nobody learnt is a lease that nobody can release.
       if (!context.out().flush()) clusters.release_lease(number);

@@ -93,6 +93,10 @@ ClusterLease acquire_lease(Context& context, SharedClusters& clusters,
   workshop->make_room = {};
   workshop->deadline = std::nullopt;
   workshop->stop = {};
+  if (signals.first() != 0) {
+    lease.release(signals.stop());
+    throw Cancelled(std::string(signalled_text));
+  }
   return lease;
 }
 

@@ -175,13 +175,17 @@ GuardAnswer parse_answer(const std::string& text) {
 /// Signals go on to the guard, which has no terminal to get them from.
 GuardAnswer await_answer(const HeldSignals& held, const Descriptor& guard, pid_t pid) {
   const Descriptor signals = open_signals(held);
+  int passed_on = 0;
   std::string text;
   std::array<char, 4096> buffer{};
   for (;;) {
     std::array<pollfd, 2> watched{{{guard.number(), POLLIN, 0}, {signals.number(), POLLIN, 0}}};
     wait_for(watched);
     if (watched[1].revents != 0) {
-      if (const int number = read_signal(signals).number) ::kill(pid, number);
+      if (const int number = read_signal(signals).number) {
+        passed_on = number;
+        ::kill(pid, number);
+      }
     }
     if (watched[0].revents == 0) continue;
     const ssize_t got = ::recv(guard.number(), buffer.data(), buffer.size(), 0);
@@ -190,6 +194,10 @@ GuardAnswer await_answer(const HeldSignals& held, const Descriptor& guard, pid_t
     text.append(buffer.data(), static_cast<std::size_t>(got));
   }
   GuardAnswer answer = parse_answer(text);
+  // It ends what it holds for a signal, however late that came.
+  if (answer.code == ExitCode::done && passed_on != 0) {
+    answer = {exit_code_of_signal(passed_on), std::string(signalled_text), {}};
+  }
   if (answer.code != ExitCode::done) ::waitpid(pid, nullptr, 0);
   return answer;
 }

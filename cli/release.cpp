@@ -29,31 +29,40 @@ class Release final : public Command {
     if (terminate_ && terminate_->empty()) {
       throw InvalidArgument("--terminate: an empty command; leave the option out for none");
     }
+    if (!terminate_) {
+      tell(context, end(context, {}));
+      // The debt is what was asked for.
+      return ExitCode::done;
+    }
+    // Only where there is something to end well: else a signal ends this as it does everything.
     const HeldSignals held;
     SignalWatch signals(held);
     ClusterLifecycle lifecycle;
-    if (terminate_) {
-      lifecycle.terminate = make_terminate(
-          *terminate_,
-          std::make_shared<Workshop>(Workshop{.terminal = context.terminal(),
-                                              .signals = signals,
-                                              .database = context.manager().get_database_info()}));
-    }
-    const ReleaseReport report = end(context, lifecycle);
+    lifecycle.terminate = make_terminate(
+        *terminate_,
+        std::make_shared<Workshop>(Workshop{.terminal = context.terminal(),
+                                            .signals = signals,
+                                            .database = context.manager().get_database_info()}));
+    const ReleaseReport report = end(context, lifecycle, signals.stop());
+    tell(context, report);
+    if (signals.first() != 0) return exit_code_of_signal(signals.first());
+    return report.owed && !report.settled ? ExitCode::failed : ExitCode::done;
+  }
+
+ private:
+  void tell(Context& context, const ReleaseReport& report) const {
     if (context.json()) {
       context.print_json(to_json(report));
     } else {
       print(context, report);
     }
     report_debt(context, report);
-    // Without a --terminate the debt is what was asked for.
-    return terminate_ && report.owed && !report.settled ? ExitCode::failed : ExitCode::done;
   }
 
- private:
-  [[nodiscard]] ReleaseReport end(Context& context, const ClusterLifecycle& lifecycle) const {
+  [[nodiscard]] ReleaseReport end(Context& context, const ClusterLifecycle& lifecycle,
+                                  const std::stop_token& stop = {}) const {
     try {
-      return SharedClusters(context.manager()).release_lease(lease_, lifecycle);
+      return SharedClusters(context.manager()).release_lease(lease_, lifecycle, stop);
     } catch (const NotFound&) {
       return {};
     }

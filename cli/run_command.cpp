@@ -70,10 +70,10 @@ class Run final : public Command {
     try {
       code = run_under(context, lease, path, signals);
     } catch (...) {
-      let_go(context, lease);
+      let_go(context, lease, signals);
       throw;
     }
-    let_go(context, lease);
+    let_go(context, lease, signals);
     return code;
   }
 
@@ -100,8 +100,9 @@ class Run final : public Command {
     return static_cast<ExitCode>(program.reap().as_exit_code());
   }
 
-  /// COMMAND's exit code stands, whatever comes of this.
-  static void let_go(Context& context, ClusterLease& lease) {
+  /// COMMAND's exit code stands, whatever comes of this. Who was told to end leaves to others what
+  /// is owed besides.
+  static void let_go(Context& context, ClusterLease& lease, const SignalWatch& signals) {
     try {
       if (lease.lost()) {
         complain(context.terminal(),
@@ -110,7 +111,7 @@ class Run final : public Command {
                              "reached for too long; see dbcache history {}",
                              lease.fencing_token(), lease.cluster_id(), lease.config_hash()));
       }
-      report_debt(context, lease.release());
+      report_debt(context, lease.release(signals.stop()));
     } catch (const std::exception& error) {
       complain(context.terminal(), error.what());
     }

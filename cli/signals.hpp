@@ -1,8 +1,10 @@
 #pragma once
 
+#include <chrono>
 #include <csignal>
 #include <mutex>
 #include <stop_token>
+#include <string_view>
 #include <thread>
 
 #include "cli/descriptor.hpp"
@@ -36,13 +38,38 @@ class HeldSignals {
 Descriptor open_signals(const HeldSignals& held);
 
 struct Signal {
-  int number = 0;  ///< 0: there was none.
-  bool from_terminal = false;
+  int number = 0;              ///< 0: there was none.
+  bool from_terminal = false;  ///< Of a key; its whole foreground group has got it.
 
   explicit operator bool() const noexcept { return number != 0; }
 };
 
 Signal read_signal(const Descriptor& signals);
+
+/// Why nothing is held although it could be had: a `create` may end well with a signal there.
+inline constexpr std::string_view signalled_text =
+    "a signal came meanwhile: what was taken is released";
+
+/// Tells a second request from a first that was sent twice: coreutils' timeout(1) signals its child
+/// and then the child's group, and a shell that loses its terminal passes SIGHUP on just before the
+/// kernel sends its own.
+class SignalRequests {
+ public:
+  using Clock = std::chrono::steady_clock;
+  static constexpr std::chrono::seconds same_within{1};
+
+  [[nodiscard]] bool is_another(int number, Clock::time_point now) noexcept {
+    const bool same = number == last_ && now - at_ < same_within;
+    if (same) return false;
+    last_ = number;
+    at_ = now;
+    return true;
+  }
+
+ private:
+  int last_ = 0;
+  Clock::time_point at_{};
+};
 
 class SignalReceiver;
 
@@ -75,6 +102,7 @@ class SignalWatch {
   Descriptor signalled_ = Descriptor();
   Descriptor quit_ = Descriptor();
   std::stop_source source_;
+  SignalRequests requests_;  ///< Of the thread.
   mutable std::mutex mutex_;
   int first_ = 0;
   SignalReceiver* receiver_ = nullptr;

@@ -135,6 +135,32 @@ TEST_F(LeaseCommandsTest, ReleaseHandsBack) {
   EXPECT_EQ(owed(), nothing_owed);
 }
 
+TEST_F(LeaseCommandsTest, ReleaseTerminatesItsOwnClusterFirst) {
+  write_file("other.json", R"({"cluster_name": "other"})");
+  dbcache("run --config other.json --create 'echo cluster-0' --hand-back -- true");
+  const std::string lease = number(acquire("--hand-back"));
+  dbcache("release " + lease + " --terminate 'echo $DBCACHE_CLUSTER_ID >>terminated.txt'");
+  EXPECT_EQ(test::read_bytes("terminated.txt"), "cluster-1\ncluster-0\n");
+}
+
+TEST_F(LeaseCommandsTest, ReleaseThatIsToldToEndLeavesTheDebtsOfOthers) {
+  write_file("other.json", R"({"cluster_name": "other"})");
+  dbcache("run --config other.json --create 'echo cluster-0' --hand-back -- true");
+  const std::string lease = number(acquire("--hand-back"));
+  make_fifo("up");
+  make_fifo("go");
+  auto releasing = start("\"$dbcache\" release " + lease +
+                         " --terminate 'trap \"\" TERM; echo >up; read line <go; echo "
+                         "$DBCACHE_CLUSTER_ID >>terminated.txt' >out.txt");
+  wait_on("up");
+  releasing.kill(SIGTERM);
+  let_go("go");
+  EXPECT_EQ(releasing.wait(), 143);
+  EXPECT_EQ(test::read_bytes("terminated.txt"), "cluster-1\n");
+  EXPECT_THAT(owed(), AllOf(HasSubstr("  Cluster ID: cluster-0\n"),
+                            Not(HasSubstr("  Cluster ID: cluster-1\n"))));
+}
+
 TEST_F(LeaseCommandsTest, ReleaseWithoutATerminateLeavesADebt) {
   const std::string lease = number(acquire("--hand-back"));
   const Result result = dbcache("release " + lease);
@@ -230,6 +256,26 @@ TEST_F(LeaseCommandsTest, ASignalToTheCommandEndsTheGuardsWait) {
   EXPECT_EQ(acquiring.wait(), 130);
   EXPECT_EQ(leases(), no_leases);
   EXPECT_THAT(owed(), HasSubstr("  Creation Token: "));
+  let_go("owner");
+}
+
+// It may end well all the same; but who was told to end has nobody to tell the number to.
+TEST_F(LeaseCommandsTest, ASignalDuringACreateThatEndsWellLeavesNoLease) {
+  make_fifo("up");
+  make_fifo("go");
+  auto owner = start_owner();
+  for (const std::string& how : {std::string(), "--while-pid " + std::to_string(owner.pid())}) {
+    dbcache("cleanup-shared --force");
+    auto acquiring = start(
+        "\"$dbcache\" acquire --config cluster.json " + how +
+        " --create 'trap \"\" TERM; echo >up; read line <go; echo cluster-1' >out.txt 2>err.txt");
+    wait_on("up");
+    acquiring.kill(SIGTERM);
+    let_go("go");
+    EXPECT_EQ(acquiring.wait(), 143) << how;
+    EXPECT_EQ(test::read_bytes("out.txt"), "") << how;
+    EXPECT_EQ(leases(), no_leases) << how;
+  }
   let_go("owner");
 }
 

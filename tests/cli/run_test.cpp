@@ -329,6 +329,21 @@ TEST_F(RunTest, HandedBackItIsTerminated) {
   expect_nothing_left();
 }
 
+TEST_F(RunTest, ToldToEndItHandsBackItsOwnClusterAlone) {
+  write_file("other.json", R"({"cluster_name": "other"})");
+  make_fifo("up");
+  auto running = start(
+      "\"$dbcache\" run --config cluster.json --create 'echo cluster-1' --hand-back "
+      "--terminate 'echo $DBCACHE_CLUSTER_ID >>terminated.txt' -- "
+      "sh -c 'echo >up; exec sleep 1000'");
+  wait_on("up");
+  dbcache("run --config other.json --create 'echo cluster-0' --hand-back -- true");
+  running.kill(SIGTERM);
+  EXPECT_EQ(running.wait(), 143);
+  EXPECT_EQ(test::read_bytes("terminated.txt"), "cluster-1\n");
+  EXPECT_THAT(owed(), HasSubstr("  Cluster ID: cluster-0\n"));
+}
+
 TEST_F(RunTest, AHandBackThatFailsIsSaidAndOwedAndChangesNoExitCode) {
   const Result result =
       run("--hand-back --create 'echo cluster-1' "

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -79,8 +80,10 @@ class DBCACHE_EXPORT ClusterLease {
   bool report_dead();
 
   /// Ends the lease. Safe to call twice. Where the lease was the last and its policy is to hand
-  /// back, and the lifecycle has a `terminate`, that is called before this returns.
-  ReleaseReport release();
+  /// back, and the lifecycle has a `terminate`, that is called before this returns; and then for
+  /// what else is owed on the same host. Nothing of that is begun once stopped, but for the cluster
+  /// of this lease.
+  ReleaseReport release(const std::stop_token& stop = {});
 
   /// Makes the lease outlive this object and this process: it ends by `release_lease`, or `ttl`
   /// from now. The object holds nothing any more. Throws InvalidArgument for a `ttl` of 0 or less,

@@ -161,9 +161,10 @@ class DBCACHE_EXPORT SharedClusters {
   /// that has ended, InvalidArgument for one that is held by a process.
   void renew_lease(std::int64_t lease, std::chrono::microseconds ttl);
 
-  /// Ends a lease by its number, whoever holds it. The lifecycle is for the `terminate` alone.
-  /// That of the `dbcache run` around this process stays.
-  ReleaseReport release_lease(std::int64_t lease, const ClusterLifecycle& lifecycle = {});
+  /// Ends a lease by its number, whoever holds it; else as ClusterLease::release does. The
+  /// lifecycle is for the `terminate` alone. That of the `dbcache run` around this process stays.
+  ReleaseReport release_lease(std::int64_t lease, const ClusterLifecycle& lifecycle = {},
+                              const std::stop_token& stop = {});
 
   /// Creation::started, for a creation known by its configuration and fencing token.
   void creation_started(std::string_view config_hash, std::int64_t fencing_token,

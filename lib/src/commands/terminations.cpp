@@ -96,6 +96,7 @@ Decision<std::optional<Debt>> decide(const ClaimTermination& command, const Pres
               (other.idempotency_token && other.idempotency_token == debt.idempotency_token));
     });
     if (leased || being_terminated || command.skip.contains(debt.subject) ||
+        (command.subject && debt.subject != command.subject) ||
         (!command.every_host && debt.host != command.host)) {
       continue;
     }

@@ -49,6 +49,7 @@ void reclaim(const std::string& cluster_id, const projections::TableReader& rows
 /// Takes the oldest debt that this process can settle.
 struct ClaimTermination {
   projections::Holder holder;
+  std::optional<std::string> subject{};  ///< This one alone.
   bool every_host = false;
   std::optional<std::string> host;  ///< Which debts, unless every host's.
   std::set<std::string> skip;       ///< Subjects that were tried already.

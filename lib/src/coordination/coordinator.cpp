@@ -39,43 +39,19 @@ void Coordinator::tidy() const {
 }
 
 SettleReport Coordinator::settle(const std::function<void(const Termination&)>& terminate,
-                                 const Workspaces& workspaces, const std::stop_token& stop) const {
+                                 const Workspaces& workspaces, const std::stop_token& stop,
+                                 const std::optional<std::string>& own) const {
   SettleReport report;
   commands::ClaimTermination claim;
   claim.every_host = workspaces.every;
   claim.host = workspaces.host;
-  for (tidy(); !stop.stop_requested();) {
-    bool due = false;
-    store_->read([&](const store::ReadSession& session) {
-      due = commands::decide(claim, store::present(session)).result.has_value();
-    });
-    if (!due) break;
-    Hold hold = this->hold();
-    const auto [claimed, first] = commit_with(hold, [&](const Holder& holder) {
-      claim.holder = holder;
-      return claim;
-    });
-    if (!claimed.result) break;
-    const Debt& debt = *claimed.result;
-    claim.skip.insert(debt.subject);
-
-    commands::FinishTermination finish{debt.subject, first, std::nullopt};
-    Termination termination;
-    termination.owed = {debt.subject, debt.cluster_id, debt.idempotency_token, debt.config_hash,
-                        debt.host,    debt.reason,     debt.owed_at,           debt.attempts + 1,
-                        std::nullopt, std::nullopt};
-    termination.lock_descriptor = hold.lock->descriptor();
-    try {
-      terminate(termination);
-    } catch (...) {
-      finish.error = message_of(std::current_exception());
-    }
-    commit(finish);
-    if (finish.error) {
-      report.failed.push_back({debt.subject, *finish.error});
-    } else {
-      report.settled.push_back(debt.subject);
-    }
+  tidy();
+  if (own) {
+    claim.subject = own;
+    settle_one(claim, terminate, report);
+    claim.subject.reset();
+  }
+  while (!stop.stop_requested() && settle_one(claim, terminate, report)) {
   }
   store_->read([&](const store::ReadSession& session) {
     for (const Debt& debt : session.tables.debts()) {
@@ -88,8 +64,46 @@ SettleReport Coordinator::settle(const std::function<void(const Termination&)>& 
   return report;
 }
 
+bool Coordinator::settle_one(commands::ClaimTermination& claim,
+                             const std::function<void(const Termination&)>& terminate,
+                             SettleReport& report) const {
+  bool due = false;
+  store_->read([&](const store::ReadSession& session) {
+    due = commands::decide(claim, store::present(session)).result.has_value();
+  });
+  if (!due) return false;
+  Hold hold = this->hold();
+  const auto [claimed, first] = commit_with(hold, [&](const Holder& holder) {
+    claim.holder = holder;
+    return claim;
+  });
+  if (!claimed.result) return false;
+  const Debt& debt = *claimed.result;
+  claim.skip.insert(debt.subject);
+
+  commands::FinishTermination finish{debt.subject, first, std::nullopt};
+  Termination termination;
+  termination.owed = {debt.subject, debt.cluster_id, debt.idempotency_token, debt.config_hash,
+                      debt.host,    debt.reason,     debt.owed_at,           debt.attempts + 1,
+                      std::nullopt, std::nullopt};
+  termination.lock_descriptor = hold.lock->descriptor();
+  try {
+    terminate(termination);
+  } catch (...) {
+    finish.error = message_of(std::current_exception());
+  }
+  commit(finish);
+  if (finish.error) {
+    report.failed.push_back({debt.subject, *finish.error});
+  } else {
+    report.settled.push_back(debt.subject);
+  }
+  return true;
+}
+
 ReleaseReport Coordinator::release(std::int64_t lease,
                                    const std::function<void(const Termination&)>& terminate,
+                                   const std::stop_token& stop,
                                    const std::function<void()>& let_go) const {
   ReleaseReport report;
   std::optional<Debt> debt;
@@ -117,7 +131,7 @@ ReleaseReport Coordinator::release(std::int64_t lease,
   if (debt) report.owed = debt->subject;
   if (!terminate || !known) return report;
   try {
-    const SettleReport settled = settle(terminate, {false, host});
+    const SettleReport settled = settle(terminate, {false, host}, stop, report.owed);
     report.settled =
         report.owed && std::count(settled.settled.begin(), settled.settled.end(), *report.owed) > 0;
     for (const auto& failure : settled.failed) {

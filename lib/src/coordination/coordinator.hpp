@@ -60,12 +60,15 @@ class Coordinator {
   /// Reaps and hands back where there is anything to. Nothing is written where there is not.
   void tidy() const;
 
-  /// Carries out what is owed, one after the other until it is stopped.
+  /// Carries out what is owed, one after the other until it is stopped; first of all, stopped or
+  /// not, `own`.
   SettleReport settle(const std::function<void(const Termination&)>& terminate,
-                      const Workspaces& workspaces, const std::stop_token& stop = {}) const;
+                      const Workspaces& workspaces, const std::stop_token& stop,
+                      const std::optional<std::string>& own = std::nullopt) const;
 
   ReleaseReport release(std::int64_t lease,
                         const std::function<void(const Termination&)>& terminate,
+                        const std::stop_token& stop,
                         const std::function<void()>& let_go = {}) const;
 
   /// Throws LeaseLost where another took over; the cluster is owed then.
@@ -73,6 +76,11 @@ class Coordinator {
                       std::string_view cluster_id) const;
 
  private:
+  /// Whether there was one to settle.
+  bool settle_one(commands::ClaimTermination& claim,
+                  const std::function<void(const Termination&)>& terminate,
+                  SettleReport& report) const;
+
   template <class Command>
   auto commit_holding(const store::LifeLock* lock, const Command& command,
                       const std::function<void(const projections::TableReader&)>& observe) const;

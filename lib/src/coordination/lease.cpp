@@ -149,7 +149,7 @@ bool ClusterLease::report_dead() {
   return answer.answer == events::CheckAnswer::dead;
 }
 
-ReleaseReport ClusterLease::release() {
+ReleaseReport ClusterLease::release(const std::stop_token& stop) {
   if (!impl_ || !impl_->is_ours()) return {};
   impl_->ended = true;
   if (impl_->is_borrowed()) return {};
@@ -157,7 +157,7 @@ ReleaseReport ClusterLease::release() {
     std::unique_ptr<store::LifeLock>& lock;
     ~LetGo() { lock.reset(); }
   } let_go{impl_->granted.lock};
-  return impl_->coordinator.release(impl_->granted.lease, impl_->lifecycle.terminate,
+  return impl_->coordinator.release(impl_->granted.lease, impl_->lifecycle.terminate, stop,
                                     [&] { let_go.lock.reset(); });
 }
 

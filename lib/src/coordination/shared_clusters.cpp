@@ -200,13 +200,14 @@ void SharedClusters::renew_lease(std::int64_t lease, std::chrono::microseconds t
       commands::RenewLease{lease, impl_->coordinator.store().now() + ttl, /*convert=*/false});
 }
 
-ReleaseReport SharedClusters::release_lease(std::int64_t lease, const ClusterLifecycle& lifecycle) {
+ReleaseReport SharedClusters::release_lease(std::int64_t lease, const ClusterLifecycle& lifecycle,
+                                            const std::stop_token& stop) {
   if (system::environment_variable("DBCACHE_RUN_LEASE") == std::to_string(lease)) {
     ReleaseReport report;
     report.of_surrounding_run = true;
     return report;
   }
-  return impl_->coordinator.release(lease, lifecycle.terminate);
+  return impl_->coordinator.release(lease, lifecycle.terminate, stop);
 }
 
 void SharedClusters::creation_started(std::string_view config_hash, std::int64_t fencing_token,

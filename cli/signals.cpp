@@ -47,7 +47,11 @@ Descriptor open_signals(const HeldSignals& held) {
 Signal read_signal(const Descriptor& signals) {
   signalfd_siginfo info{};
   if (::read(signals.number(), &info, sizeof info) != sizeof info) return {};
-  return {.number = static_cast<int>(info.ssi_signo), .from_terminal = info.ssi_code == SI_KERNEL};
+  const auto number = static_cast<int>(info.ssi_signo);
+  // A hang-up is the kernel's too, but goes to the session's leader alone (setsid(2),
+  // credentials(7)).
+  return {.number = number,
+          .from_terminal = info.ssi_code == SI_KERNEL && (number == SIGINT || number == SIGQUIT)};
 }
 
 SignalWatch::SignalWatch(const HeldSignals& held, int hang_up)
@@ -85,6 +89,7 @@ void SignalWatch::watch(int hang_up) {
 }
 
 void SignalWatch::take(Signal signal) {
+  if (!requests_.is_another(signal.number, SignalRequests::Clock::now())) return;
   {
     const std::lock_guard lock(mutex_);
     if (first_ == 0) first_ = signal.number;

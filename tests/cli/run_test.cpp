@@ -193,6 +193,25 @@ TEST_F(RunTest, ASecondSignalEndsTheCommand) {
   expect_nothing_left();
 }
 
+// As timeout(1) does: to the process, and to its group.
+TEST_F(RunTest, ASignalThatIsSentTwiceAtOnceIsOneRequest) {
+  for (int round = 0; round < 10; ++round) {
+    make_fifo("up");
+    make_fifo("go");
+    auto running = start(
+        "\"$dbcache\" run --config cluster.json --create 'echo cluster-1' -- "
+        "sh -c 'sleep 1000 & trap \"kill $!; read line <go; exit 9\" TERM; echo >up; wait'");
+    wait_on("up");
+    running.kill(SIGTERM);
+    running.kill(SIGTERM);
+    let_go("go");
+    EXPECT_EQ(running.wait(), 9);
+    std::filesystem::remove("up");
+    std::filesystem::remove("go");
+  }
+  expect_nothing_left();
+}
+
 TEST_F(RunTest, ASignalThatTheCallerIgnoresIsIgnored) {
   make_fifo("up");
   make_fifo("go");

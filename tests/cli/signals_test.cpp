@@ -1,11 +1,33 @@
 #include "cli/signals.hpp"
 
+#include <chrono>
+#include <csignal>
+
 #include <gtest/gtest.h>
 
 #include "support/child_process.hpp"
 
 namespace dbcache::cli {
 namespace {
+
+TEST(SignalRequestsTest, TheSameSignalAtOnceIsTheSameRequest) {
+  using std::chrono::milliseconds;
+  const auto now = SignalRequests::Clock::now();
+  SignalRequests requests;
+  EXPECT_TRUE(requests.is_another(SIGTERM, now));
+  EXPECT_FALSE(requests.is_another(SIGTERM, now));
+  EXPECT_FALSE(requests.is_another(SIGTERM, now + milliseconds(999)));
+  EXPECT_TRUE(requests.is_another(SIGTERM, now + milliseconds(1000)));
+  EXPECT_FALSE(requests.is_another(SIGTERM, now + milliseconds(1999)));
+}
+
+TEST(SignalRequestsTest, AnotherSignalIsAnotherRequest) {
+  const auto now = SignalRequests::Clock::now();
+  SignalRequests requests;
+  EXPECT_TRUE(requests.is_another(SIGTERM, now));
+  EXPECT_TRUE(requests.is_another(SIGINT, now));
+  EXPECT_TRUE(requests.is_another(SIGTERM, now));
+}
 
 TEST(SignalWatchTest, ASignalAtItsVeryEndIsStillItsOwn) {
   // In a process that has no thread but its own, as a program has when it begins.

@@ -1,3 +1,4 @@
+#include <fstream>
 #include <pty.h>
 
 #include <gmock/gmock.h>
@@ -36,6 +37,8 @@ class Session {
   Session& operator=(const Session&) = delete;
 
   void press_control_c() { EXPECT_EQ(::write(terminal_.number(), "\x03", 1), 1); }
+  /// The terminal is gone, as when its window is closed or a connection breaks.
+  void hang_up() { terminal_.close(); }
   /// Whether it ends within a moment.
   [[nodiscard]] bool ends_soon() const {
     const Descriptor process = open_process(pid_);
@@ -111,6 +114,38 @@ TEST_F(TerminalTest, ControlCAgainEndsTheCommandInAnyCase) {
     session.press_control_c();
   } while (!session.ends_soon());
   EXPECT_EQ(session.wait(), 137);
+  EXPECT_EQ(leases(), no_leases);
+}
+
+// The kernel tells the session's leader alone.
+TEST_F(TerminalTest, AHangUpReachesTheCommandOfALeader) {
+  make_fifo("up");
+  Session session(
+      std::string(run_command) +
+      "'sleep 1000 & trap \"echo got >said.txt; kill $!; exit 7\" HUP; echo >up; wait'");
+  wait_on("up");
+  session.hang_up();
+  EXPECT_EQ(session.wait(), 7);
+  EXPECT_EQ(test::read_bytes("said.txt"), "got\n");
+  EXPECT_EQ(leases(), no_leases);
+}
+
+// The shell passes it on to its job, and as the shell ends the kernel tells the job again.
+TEST_F(TerminalTest, AHangUpOfTheShellAroundLetsTheCommandCleanUp) {
+  make_fifo("up");
+  {
+    std::ofstream("job.sh") << "exec " << run_command
+                            << "'sleep 1000 & trap \"kill $!; echo got >said.txt; exit 7\" HUP; "
+                               "echo >up; wait'\n";
+  }
+  Lifeline lifeline;
+  Session session("bash -i -c 'set -m; sh job.sh; true'");
+  lifeline.cut();
+  wait_on("up");
+  session.hang_up();
+  session.wait();
+  lifeline.wait();
+  EXPECT_EQ(test::read_bytes("said.txt"), "got\n");
   EXPECT_EQ(leases(), no_leases);
 }
 

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <exception>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <boost/asio/awaitable.hpp>
@@ -30,9 +31,11 @@ asio::awaitable<void> worker(dbcache::AsyncClusters& shared, int number) {
   const dbcache::ClusterConfig config{{"cluster_name", "coroutines"}, {"num_workers", 1}};
   dbcache::ClusterLifecycle lifecycle;
   lifecycle.create = start_cluster;
-  const dbcache::ClusterLease lease =
+  dbcache::ClusterLease lease =
       co_await shared.async_acquire(config, lifecycle, dbcache::AcquireOptions(), use_awaitable);
   std::printf("worker %d tests on %s\n", number, lease.cluster_id().c_str());
+  // Its destructor would do it, too, but on this thread, where it blocks the other workers.
+  co_await shared.async_release(std::move(lease), use_awaitable);
 }
 
 /// Prints the log from its beginning, until it is cancelled.

@@ -154,6 +154,32 @@ TEST_F(Async, ACoroutineAwaitsALease) {
   EXPECT_EQ(shared.manager().history({.types = {"CreationStarted"}}).size(), 1U);
 }
 
+TEST_F(Async, ReleaseTerminatesElsewhere) {
+  asio::io_context io;
+  AsyncClusters shared(io.get_executor(), options());
+  std::optional<std::thread::id> terminated_on;
+  ClusterLifecycle handed_back = lifecycle();
+  handed_back.terminate = [&](const Termination&) { terminated_on = std::this_thread::get_id(); };
+  AcquireOptions wanted;
+  wanted.policy = HandBackPolicy::hand_back;
+  std::optional<ReleaseReport> report;
+  shared.async_acquire(
+      config(), handed_back, wanted, [&](const std::exception_ptr&, ClusterLease lease) {
+        shared.async_release(std::move(lease),
+                             [&](const std::exception_ptr& error, const ReleaseReport& done) {
+                               EXPECT_FALSE(error);
+                               report = done;
+                             });
+        EXPECT_FALSE(report);
+      });
+  io.run();
+  ASSERT_TRUE(report);
+  EXPECT_TRUE(report->was_last);
+  EXPECT_TRUE(report->settled);
+  ASSERT_TRUE(terminated_on);
+  EXPECT_NE(terminated_on, std::this_thread::get_id());
+}
+
 TEST_F(Async, TheExecutorIsFreeWhileAnAcquireWaits) {
   asio::io_context io;
   AsyncClusters shared(io.get_executor(), options());

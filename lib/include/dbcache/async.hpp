@@ -91,10 +91,19 @@ void run_async(const boost::asio::any_io_executor& executor,
   auto handler_executor = asio::get_associated_executor(handler, executor);
   // Kept on the heap: a std::function wants what it holds to be copyable, and handlers need not be.
   auto completion = std::make_shared<Handler>(std::move(handler));
-  workers->run([operation, executor, handler_executor, completion, callers = std::move(callers),
-                block = std::move(block), work = asio::make_work_guard(executor),
-                handler_work = asio::make_work_guard(handler_executor)](
-                   const std::stop_token& ending) mutable {
+  const auto complete = [handler_executor, completion](std::exception_ptr error,
+                                                       std::shared_ptr<Result> result) {
+    asio::post(handler_executor, [completion, error, result]() mutable {
+      Handler finished = std::move(*completion);
+      completion.reset();
+      asio::get_associated_cancellation_slot(finished).clear();
+      std::move(finished)(error, std::move(*result));
+    });
+  };
+  auto work = [operation, executor, complete, callers = std::move(callers),
+               block = std::move(block), keeps_executor = asio::make_work_guard(executor),
+               keeps_handlers =
+                   asio::make_work_guard(handler_executor)](const std::stop_token& ending) mutable {
     std::exception_ptr error;
     auto result = std::make_shared<Result>();
     {
@@ -109,27 +118,33 @@ void run_async(const boost::asio::any_io_executor& executor,
     }
     // The timer and the slot belong to the executors, not to this thread.
     asio::post(executor, [operation] { operation->timer.cancel(); });
-    asio::post(handler_executor, [completion, error, result]() mutable {
-      Handler finished = std::move(*completion);
-      completion.reset();
-      asio::get_associated_cancellation_slot(finished).clear();
-      std::move(finished)(error, std::move(*result));
-    });
-  });
+    complete(error, result);
+  };
+  try {
+    workers->run(std::move(work));
+  } catch (...) {  // no thread can be had
+    operation->timer.cancel();
+    complete(std::current_exception(), std::make_shared<Result>());
+  }
 }
 
 }  // namespace detail
 
 /// The operations of SharedClusters and of the log, asynchronously, for any completion token: a
 /// callback, boost::asio::use_future, boost::asio::use_awaitable in a C++20 coroutine. Completion
-/// is on the handler's associated executor, else the one given here; nothing blocks there. Each
-/// operation can be cancelled through its cancellation slot, and then throws Cancelled.
+/// is on the handler's associated executor, else the one given here; no operation blocks there.
+/// Each can be cancelled through its cancellation slot, and then throws Cancelled.
 ///
 ///     dbcache::AsyncClusters shared(io.get_executor());
 ///     dbcache::ClusterLease lease =
 ///         co_await shared.async_acquire(config, lifecycle, {}, boost::asio::use_awaitable);
+///     ...
+///     co_await shared.async_release(std::move(lease), boost::asio::use_awaitable);
 ///
-/// The functions of the lifecycle run on a thread that the object makes. Thread-safe.
+/// Within an operation the functions of the lifecycle run on a thread that the object makes. A
+/// lease that is destroyed instead of released blocks where that happens, for a `terminate` too.
+/// To be destroyed before the executor's context, and so not to be kept in a coroutine's frame or
+/// a handler that the context would outlive. Thread-safe.
 class AsyncClusters {
  public:
   explicit AsyncClusters(boost::asio::any_io_executor executor, Options options = {})
@@ -170,6 +185,23 @@ class AsyncClusters {
               });
         },
         token, std::move(config), std::move(lifecycle), std::move(options));
+  }
+
+  /// ClusterLease::release. Completes with (std::exception_ptr, ReleaseReport). Cancelled, it still
+  /// ends the lease and terminates its cluster where that is due, and leaves what else is owed.
+  template <class CompletionToken>
+  auto async_release(ClusterLease lease, CompletionToken&& token) {
+    return boost::asio::async_initiate<CompletionToken, void(std::exception_ptr, ReleaseReport)>(
+        [executor = executor_, workers = workers_](auto handler, ClusterLease released) {
+          // On the heap, since a std::function wants what it holds to be copyable.
+          auto held = std::make_shared<ClusterLease>(std::move(released));
+          detail::run_async<ReleaseReport>(
+              executor, workers, std::move(handler), std::nullopt, {},
+              [held = std::move(held)](const std::stop_token& stop, const std::atomic<bool>&) {
+                return held->release(stop);
+              });
+        },
+        token, std::move(lease));
   }
 
   /// CacheManager::wait_for_events: completes with (std::exception_ptr, std::vector<RecordedEvent>)

@@ -31,6 +31,8 @@ ABUSE = {
     "endless joins": "(SELECT count(*) FROM clusters"
     + "".join(f", clusters AS c{number}" for number in range(40))
     + ") > 0",
+    "a step that takes long": f"instr(replace('{'a' * 3000}', 'a', '{'a' * 500}'), "
+    f"replace('{'a' * 1500}', 'a', '{'a' * 500}') || 'b') > 0",
     "a parameter": "cluster_id = ?",
     "NUL": "1\0; DROP TABLE clusters",
     "half a surrogate pair": "cluster_name = '\ud800'",
@@ -69,6 +71,8 @@ def test_what_is_no_text_is_refused(condition, manager):
 
 def test_a_condition_may_look_at_the_clusters_and_the_present(manager):
     assert len(manager.get_all_clusters("expiry_time > datetime('now')")) == 3
+    assert len(manager.get_all_clusters("expiry_time > CURRENT_TIMESTAMP")) == 3
+    assert len(manager.get_all_clusters(" OR ".join(["num_workers = 1"] * 250))) == 1
     assert len(manager.get_all_clusters("expiry_time > datetime('now', '+2 hours')")) == 0
     newest = manager.get_all_clusters("id = (SELECT max(id) FROM clusters)")
     assert [row["cluster_id"] for row in newest] == ["c-2"]

@@ -4,6 +4,7 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <sqlite3.h>
 #include <string>
@@ -45,19 +46,25 @@ CREATE TABLE clusters (
 
 /// What a condition may call: it computes from its arguments (and the present), and what it makes
 /// is no larger than they are, or than SQLITE_LIMIT_LENGTH. Sorted.
-constexpr std::array<std::string_view, 40> pure_functions{
-    "abs",       "avg",   "ceil",       "ceiling", "char",   "coalesce", "count",    "date",
-    "datetime",  "floor", "glob",       "hex",     "ifnull", "iif",      "instr",    "julianday",
-    "length",    "like",  "likelihood", "likely",  "lower",  "ltrim",    "max",      "min",
-    "nullif",    "quote", "replace",    "round",   "rtrim",  "sign",     "strftime", "substr",
-    "substring", "sum",   "time",       "total",   "trim",   "typeof",   "unicode",  "upper"};
+constexpr std::array<std::string_view, 43> pure_functions{
+    "abs",       "avg",        "ceil",         "ceiling",      "char",
+    "coalesce",  "count",      "current_date", "current_time", "current_timestamp",
+    "date",      "datetime",   "floor",        "glob",         "hex",
+    "ifnull",    "iif",        "instr",        "julianday",    "length",
+    "like",      "likelihood", "likely",       "lower",        "ltrim",
+    "max",       "min",        "nullif",       "quote",        "replace",
+    "round",     "rtrim",      "sign",         "strftime",     "substr",
+    "substring", "sum",        "time",         "total",        "trim",
+    "typeof",    "unicode",    "upper"};
 static_assert(std::ranges::is_sorted(pure_functions));
 
 constexpr int max_condition_bytes = 64 << 10;
-constexpr int max_value_bytes = 4 << 20;
-constexpr int max_pattern_bytes = 1000;  // LIKE may take as long as pattern times text
-constexpr int max_expression_depth = 200;
-constexpr int steps_between_looks = 1000;
+/// One step may be an instr(), a replace() or a LIKE, which take as long as one text times another:
+/// so texts are short where the rows' own are, and the time is looked at every few steps.
+constexpr std::size_t least_value_bytes = std::size_t{16} << 10;
+constexpr int max_pattern_bytes = 1000;
+constexpr int max_expression_depth = 500;
+constexpr int steps_between_looks = 10;
 constexpr std::int64_t max_steps = 50'000'000;
 constexpr std::chrono::seconds max_duration{3};  // a fork waits for it no longer than five
 
@@ -100,6 +107,17 @@ struct Allowance {
     return --allowance.looks > 0 && Clock::now() < allowance.until ? 0 : 1;
   }
 };
+
+/// What a condition may make of the rows.
+int max_value_bytes(const std::vector<CachedCluster>& rows) {
+  std::size_t most = least_value_bytes;
+  for (const CachedCluster& row : rows) {
+    const std::size_t texts = row.cluster_id.size() + row.status.size() +
+                              row.cluster_name.value_or("").size() + row.host.value_or("").size();
+    most = std::max(most, 2 * texts);
+  }
+  return static_cast<int>(std::min<std::size_t>(most, std::numeric_limits<int>::max()));
+}
 
 void fill(sqlite3* database, const std::vector<CachedCluster>& rows) {
   Statement insert(database, "INSERT INTO clusters VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
@@ -161,7 +179,7 @@ std::vector<CachedCluster> clusters_where(std::vector<CachedCluster> rows,
   fill(database, rows);
 
   sqlite3_limit(database, SQLITE_LIMIT_ATTACHED, 0);
-  sqlite3_limit(database, SQLITE_LIMIT_LENGTH, max_value_bytes);
+  sqlite3_limit(database, SQLITE_LIMIT_LENGTH, max_value_bytes(rows));
   sqlite3_limit(database, SQLITE_LIMIT_EXPR_DEPTH, max_expression_depth);
   sqlite3_limit(database, SQLITE_LIMIT_LIKE_PATTERN_LENGTH, max_pattern_bytes);
   sqlite3_set_authorizer(database, &authorize, nullptr);

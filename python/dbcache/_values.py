@@ -27,6 +27,20 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"a {type(value).__name__} has no form in JSON")
 
 
+def _refuse_what_would_change(value: Any) -> None:
+    """The library keeps integers of 64 bits; what is larger would become another number."""
+    if isinstance(value, Mapping):
+        value = value.values()
+    elif isinstance(value, int):
+        if not -(2**63) <= value < 2**64:
+            raise ValueError(f"an integer of {value.bit_length()} bits; at most 64 are kept")
+        return
+    elif not isinstance(value, (list, tuple)):
+        return
+    for each in value:
+        _refuse_what_would_change(each)
+
+
 def to_json(value: Optional[Mapping[str, Any]], what: str) -> str:
     """A dictionary as the JSON that the library reads. Times become ISO strings."""
     if value is None:
@@ -34,6 +48,7 @@ def to_json(value: Optional[Mapping[str, Any]], what: str) -> str:
     if not isinstance(value, Mapping):
         raise InvalidArgument(f"{what} must be a dictionary, not {type(value).__name__}")
     try:
+        _refuse_what_would_change(value)
         return json.dumps(dict(value), default=_plain, allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArgument(f"{what} cannot be kept: {error}") from error
@@ -50,7 +65,9 @@ LONGEST = 2**62
 
 def to_units(number: float, units_in_one: int, what: str) -> int:
     """A number with a fraction as whole units."""
-    if not isinstance(number, numbers.Real) or not math.isfinite(number):
+    # A whole number is finite, and may be too large for isfinite().
+    finite = isinstance(number, int) or (isinstance(number, numbers.Real) and math.isfinite(number))
+    if not finite:
         raise InvalidArgument(f"{what} is not a number: {number!r}")
     return round(max(-LONGEST, min(LONGEST, number * units_in_one)))
 

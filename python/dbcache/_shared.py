@@ -16,6 +16,7 @@ from dbcache import _dbcache
 from dbcache._log import logger
 from dbcache._manager import CacheManager
 from dbcache._values import to_json, to_microseconds, to_milliseconds
+from dbcache.errors import Cancelled
 from dbcache.types import LeaseReport, ReleaseReport, SettleReport
 
 Creation = _dbcache.Creation
@@ -47,14 +48,17 @@ Terminate = Callable[[Termination], Any]
 
 
 class _Call:
-    """The users' functions for one call of the library's. That takes any failure of a terminate for
-    one of the termination; Ctrl-C is none, and is raised once the call came back."""
+    """The users' functions, and the calls of the library's that call them. Those take any failure of
+    a terminate for one of the termination; Ctrl-C is none: nothing more is begun then, and it is
+    raised once the call came back."""
 
     def __init__(self, loop: Optional[asyncio.AbstractEventLoop] = None) -> None:
         self._loop = loop
+        self._thread = threading.get_ident()  # which runs the loop
+        self._task: Optional[asyncio.Task] = None
         self._interrupt: Optional[BaseException] = None
-        self._running: Optional[concurrent.futures.Future] = None
-        self.stopped = False
+        self._stopped = False
+        self._source = _dbcache.StopSource()
 
     def wrap(self, function: Optional[Callable[..., Any]]) -> Optional[Callable[..., Any]]:
         if function is None:
@@ -69,40 +73,82 @@ class _Call:
             except BaseException as error:
                 if not isinstance(error, Exception):
                     self._interrupt = error
+                    self._source.request_stop()
                 raise
 
         return call
 
     def _finish(self, awaitable: Any) -> Any:
-        """Has the caller's event loop run what an ``async def`` function gave."""
-        if self._loop is None:
-            if inspect.iscoroutine(awaitable):
+        """Has the caller's event loop run what an ``async def`` function gave, to its end."""
+        try:
+            return self._run_on_loop(awaitable)
+        except asyncio.CancelledError:
+            raise Cancelled("it was cancelled") from None
+        finally:
+            never_begun = (
+                inspect.iscoroutine(awaitable)
+                and inspect.getcoroutinestate(awaitable) == inspect.CORO_CREATED
+            )
+            if never_begun:
                 awaitable.close()
+
+    def _run_on_loop(self, awaitable: Any) -> Any:
+        if self._loop is None:
             raise TypeError("a function that is async needs `async with`")
+        if threading.get_ident() == self._thread:
+            raise TypeError(
+                "an async function cannot run while its event loop waits for it: use `async with`, "
+                "or await asyncio.to_thread(lease.release)"
+            )
+        loop = self._loop
+        ended = threading.Event()
 
         async def finish() -> Any:
             return await awaitable
 
-        self._running = asyncio.run_coroutine_threadsafe(finish(), self._loop)
+        def begin() -> None:
+            self._task = loop.create_task(finish())
+            self._task.add_done_callback(lambda task: ended.set())
+            if self._stopped:
+                self._task.cancel()
+
         try:
-            if self.stopped:
-                self._running.cancel()
-            return self._running.result()
-        finally:
-            self._running = None
+            loop.call_soon_threadsafe(begin)
+        except RuntimeError as error:
+            raise Cancelled("the event loop was closed") from error
+        while not ended.wait(timeout=1):
+            if loop.is_closed():
+                raise Cancelled("the event loop was closed")
+        task, self._task = self._task, None
+        assert task is not None
+        return task.result()
 
     def stop(self) -> None:
-        self.stopped = True
-        running = self._running
-        if running is not None:
-            running.cancel()
+        """On the loop's thread: cancels what runs, and what would begin."""
+        self._stopped = True
+        self._source.request_stop()
+        if self._task is not None:
+            self._task.cancel()
 
-    def run(self, function: Callable[[], Result]) -> Result:
+    def undo(self, lease: Lease) -> None:
+        """Gives back what a call came to that was stopped."""
+        self._stopped = False
+        lease.release()
+
+    def run(self, function: Callable[[_dbcache.StopSource], Result]) -> Result:
         __tracebackhide__ = True
-        result = function()
-        if self._interrupt is not None:
-            raise self._interrupt
-        return result
+        try:
+            result = function(self._source)
+        finally:
+            interrupt, self._interrupt = self._interrupt, None
+            self._source = _dbcache.StopSource()
+        if interrupt is None:
+            return result
+        if isinstance(result, Lease):  # which nobody gets
+            self._source.request_stop()
+            result.release()
+        del result  # the exception's frames keep what they have
+        raise interrupt
 
 
 async def _on_a_thread(
@@ -146,10 +192,15 @@ async def _on_a_thread(
 class Lease:
     """The right to use a configuration's cluster, held by this process until it is released. As a
     context manager it releases itself. If the process dies, the others notice at once. In a forked
-    child it holds nothing."""
+    child it holds nothing.
 
-    def __init__(self, native: _dbcache.Lease) -> None:
+    In a coroutine release it by ``async with``, or ``await asyncio.to_thread(lease.release)``: a
+    release may take as long as a termination. One that is dropped is released too, but not before
+    what ``check`` and ``terminate`` belong to is dropped as well."""
+
+    def __init__(self, native: _dbcache.Lease, call: _Call) -> None:
         self._native = native
+        self._call = call
         self._lock = threading.RLock()
         self._ended = False
 
@@ -191,14 +242,14 @@ class Lease:
         """Says that the cluster does not answer. ``False`` where ``check`` says that it does; else
         every lease on it is lost, and the next acquire creates another."""
         with self._lock:
-            return self._native.report_dead()
+            return self._call.run(lambda stop: self._native.report_dead())
 
     def release(self) -> ReleaseReport:
         """Ends the lease. Safe to call twice. Where it was the last and its cluster is to be handed
         back, ``terminate`` is called before this returns."""
         with self._lock:
             self._ended = True
-            report = self._native.release()
+            report = self._call.run(self._native.release)
         if report["error"] is not None:
             logger.warning("%s is still owed: %s", report["owed"], report["error"])
         return report
@@ -216,6 +267,12 @@ class Lease:
     def __exit__(self, *exception: object) -> None:
         self.release()
 
+    async def __aenter__(self) -> Lease:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await _on_a_thread(self.release)
+
     def __repr__(self) -> str:
         return f"<dbcache.Lease {self.fencing_token} of {self.cluster_id}>"
 
@@ -229,36 +286,28 @@ class Acquisition:
     ) -> None:
         self._start = start
         self._lease: Optional[Lease] = None
-        self._call: Optional[_Call] = None
 
     def wait(self) -> Lease:
         """Waits for the cluster, and gives the lease. Ctrl-C ends the wait."""
         __tracebackhide__ = True
-        call = _Call()
-        self._call = call
-        return call.run(lambda: Lease(self._start(call, _dbcache.StopSource())))
+        return self._run(_Call())
 
     def __enter__(self) -> Lease:
         self._lease = self.wait()
         return self._lease
 
     def __exit__(self, *exception: object) -> None:
-        self._release()
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            lease.release()
+
+    def _run(self, call: _Call) -> Lease:
+        __tracebackhide__ = True
+        return call.run(lambda stop: Lease(self._start(call, stop), call))
 
     async def _wait(self) -> Lease:
         call = _Call(asyncio.get_running_loop())
-        self._call = call
-        source = _dbcache.StopSource()
-
-        def stop() -> None:
-            source.request_stop()
-            call.stop()
-
-        return await _on_a_thread(
-            lambda: call.run(lambda: Lease(self._start(call, source))),
-            stop,
-            lambda lease: lease.release(),
-        )
+        return await _on_a_thread(lambda: self._run(call), call.stop, call.undo)
 
     def __await__(self):
         return self._wait().__await__()
@@ -268,13 +317,9 @@ class Acquisition:
         return self._lease
 
     async def __aexit__(self, *exception: object) -> None:
-        await _on_a_thread(self._release)
-
-    def _release(self) -> None:
-        lease, call = self._lease, self._call
-        self._lease = None
-        if lease is not None and call is not None:
-            call.run(lease.release)
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            await _on_a_thread(lease.release)
 
 
 class RunMembership:
@@ -396,18 +441,8 @@ class SharedClusters:
         """Carries out what is owed, on every host or one; ``""`` stands for the debts that name
         none. Each is tried once."""
         call = _Call()
-        stop = _dbcache.StopSource()
         carry_out: Any = call.wrap(_terminator(terminate))
-
-        def stop_when_interrupted(told: dict[str, Any]) -> None:
-            try:
-                carry_out(told)
-            except BaseException as error:
-                if not isinstance(error, Exception):
-                    stop.request_stop()
-                raise
-
-        return call.run(lambda: self._native.settle(stop_when_interrupted, host, stop))
+        return call.run(lambda stop: self._native.settle(carry_out, host, stop))
 
     def renew_lease(self, lease: int, ttl: Union[float, timedelta]) -> None:
         """Prolongs a lease that holds by a deadline: it ends so many seconds from now."""
@@ -416,9 +451,8 @@ class SharedClusters:
     def release_lease(self, lease: int, terminate: Optional[Terminate] = None) -> ReleaseReport:
         """Ends a lease by its number, whoever holds it."""
         call = _Call()
-        return call.run(
-            lambda: self._native.release_lease(lease, call.wrap(_terminator(terminate)))
-        )
+        carry_out = call.wrap(_terminator(terminate))
+        return call.run(lambda stop: self._native.release_lease(lease, carry_out, stop))
 
     def creation_started(self, config_hash: str, fencing_token: int, cluster_id: str) -> None:
         """``Creation.started`` for a creation known by its configuration and fencing token."""

@@ -1,8 +1,10 @@
 #include "shared.hpp"
 
 #include <chrono>
+#include <condition_variable>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -24,19 +26,48 @@ namespace dbcache::python {
 namespace {
 
 /// The creation that a `create` in Python was given. Python may keep it for longer than the library
-/// has it.
+/// has it, and call it from other threads. All of it with the GIL.
 class CreationUnderWay {
  public:
   explicit CreationUnderWay(Creation& creation) : creation_(&creation) {}
-  void end() noexcept { creation_ = nullptr; }
 
   Creation& get() const {
     if (creation_ == nullptr) throw LeaseLost("this creation has ended: its create() returned");
     return *creation_;
   }
 
+  /// Without the GIL, which may be had meanwhile by whoever ends it: that one waits.
+  void started(const std::string& cluster_id) {
+    Creation& creation = get();
+    {
+      const std::lock_guard lock(mutex_);
+      ++calls_;
+    }
+    unlocked([&] {
+      struct Left {
+        CreationUnderWay& of;
+        ~Left() {
+          const std::lock_guard lock(of.mutex_);
+          --of.calls_;
+          of.left_.notify_all();
+        }
+      } const left{*this};
+      creation.started(cluster_id);
+    });
+  }
+
+  void end() {
+    creation_ = nullptr;
+    const Released released;
+    std::unique_lock lock(mutex_);
+    left_.wait(lock, [this] { return calls_ == 0; });
+  }
+
  private:
   Creation* creation_;
+  std::mutex mutex_;
+  std::condition_variable left_;
+  int calls_ = 0;
 };
 
 HandBackPolicy policy_of(const std::string& word) {
@@ -165,10 +196,8 @@ void bind_creation(py::module_& module) {
           "A program that inherits it (pass_fds) keeps this creation alive.")
       .def(
           "started",
-          [](const CreationUnderWay& creation, const py::object& cluster_id) {
-            const std::string id = to_text(cluster_id, "cluster_id");
-            Creation& under_way = creation.get();
-            unlocked([&] { under_way.started(id); });
+          [](CreationUnderWay& creation, const py::object& cluster_id) {
+            creation.started(to_text(cluster_id, "cluster_id"));
           },
           py::arg("cluster_id"),
           "Records the cluster while it still starts, so that it is found whatever happens to "
@@ -193,8 +222,8 @@ void bind_lease(py::module_& module) {
       .def("report_dead",
            [](ClusterLease& lease) { return unlocked([&] { return lease.report_dead(); }); })
       .def("release",
-           [](ClusterLease& lease) {
-             return to_python(to_json(unlocked([&] { return lease.release(); })));
+           [](ClusterLease& lease, const std::stop_source& stop) {
+             return to_python(to_json(unlocked([&] { return lease.release(stop.get_token()); })));
            })
       .def("hold_for", [](ClusterLease& lease, std::int64_t microseconds) {
         unlocked([&] { lease.hold_for(std::chrono::microseconds(microseconds)); });
@@ -290,10 +319,11 @@ void bind_shared(py::module_& module) {
              unlocked([&] { shared.renew_lease(lease, std::chrono::microseconds(microseconds)); });
            })
       .def("release_lease",
-           [](SharedClusters& shared, std::int64_t lease, const py::object& terminate) {
+           [](SharedClusters& shared, std::int64_t lease, const py::object& terminate,
+              const std::stop_source& stop) {
              const ClusterLifecycle lifecycle = lifecycle_of(py::none(), py::none(), terminate);
-             return to_python(
-                 to_json(unlocked([&] { return shared.release_lease(lease, lifecycle); })));
+             return to_python(to_json(unlocked(
+                 [&] { return shared.release_lease(lease, lifecycle, stop.get_token()); })));
            })
       .def("creation_started", [](SharedClusters& shared, const py::object& config_hash,
                                   std::int64_t fencing_token, const py::object& cluster_id) {

@@ -222,6 +222,8 @@ def test_an_async_create_is_cancelled_with_its_task(shared):
             try:
                 await asyncio.sleep(60)
             finally:
+                await asyncio.sleep(0.1)  # its clean-up takes part in the creation still
+                await asyncio.to_thread(creation.started, "c-late")
                 ended.set()
 
         async def use():
@@ -233,10 +235,192 @@ def test_an_async_create_is_cancelled_with_its_task(shared):
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.wait_for(ended.wait(), 10)
+        assert ended.is_set()
 
     asyncio.run(main())
     assert shared.leases()["leases"] == []
+
+
+async def terminate_async(termination):
+    await asyncio.sleep(0.01)
+    ended_async.append(termination.cluster_id)
+
+
+ended_async = []
+
+
+def test_async_functions_run_for_a_lease_that_was_awaited(shared):
+    async def check_async(cluster_id):
+        await asyncio.sleep(0.01)
+        return False
+
+    async def main():
+        ended_async.clear()
+        async with await shared.acquire(
+            CONFIG, create, terminate=terminate_async, policy="hand_back"
+        ):
+            pass
+        assert ended_async == ["c-1"]
+
+        lease = await shared.acquire(CONFIG, create, check_async)
+        with pytest.raises(TypeError, match="to_thread"):
+            lease.report_dead()  # the loop waits for it
+        assert await asyncio.to_thread(lease.report_dead) is True
+        await asyncio.to_thread(lease.release)
+
+    asyncio.run(main())
+    assert shared.leases()["leases"] == []
+
+
+def test_a_release_where_the_loop_stands_still_owes_instead_of_waiting_for_it(shared):
+    loop = asyncio.new_event_loop()
+
+    async def acquire():
+        return await shared.acquire(
+            CONFIG, create, terminate=terminate_async, policy="hand_back"
+        )
+
+    ended_async.clear()
+    lease = loop.run_until_complete(acquire())
+    report = lease.release()
+    loop.close()
+    assert (report["owed"], report["settled"]) == ("c-1", False)
+    assert "to_thread" in report["error"]
+    assert ended_async == []
+
+
+def test_a_cancelled_acquire_is_undone_by_an_async_terminate_too(shared):
+    async def main():
+        ended_async.clear()
+        began = threading.Event()
+
+        def create_in_spite_of_it(config, creation):
+            began.set()
+            while not creation.cancelled:
+                time.sleep(0.01)
+            return "c-1"
+
+        task = asyncio.create_task(
+            shared.acquire(
+                CONFIG, create_in_spite_of_it, terminate=terminate_async, policy="hand_back"
+            )._wait()
+        )
+        await asyncio.to_thread(began.wait, 30)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert ended_async == ["c-1"]
+    assert (shared.leases()["leases"], shared.owed()) == ([], [])
+
+
+def test_a_loop_that_is_closed_over_an_async_create_keeps_no_thread(shared):
+    loop = asyncio.new_event_loop()
+    began = asyncio.Event()
+
+    async def create_slowly(config, creation):
+        began.set()
+        await asyncio.sleep(1000)
+
+    async def use():
+        async with shared.acquire(CONFIG, create_slowly):
+            pass
+
+    async def main():
+        using.append(asyncio.ensure_future(use()))
+        await began.wait()
+
+    using = []
+    loop.run_until_complete(main())
+    loop.close()
+    for thread in threading.enumerate():
+        if thread.name == "dbcache":
+            thread.join(timeout=60)
+            assert not thread.is_alive()
+    assert shared.leases()["leases"] == []
+
+
+def test_what_a_creation_is_told_while_it_ends_is_told_in_time(shared):
+    """Another thread's started() may be under way when create() returns."""
+    for number in range(20):
+        helpers = []
+
+        def create_with_help(config, creation, number=number, helpers=helpers):
+            def help():
+                try:
+                    creation.started(f"c-{number}")
+                except dbcache.LeaseLost:
+                    pass  # create() had returned before it began
+
+            helpers.append(threading.Thread(target=help))
+            helpers[0].start()
+            return f"c-{number}"
+
+        with shared.acquire({"cluster_name": f"n-{number}"}, create_with_help) as lease:
+            assert lease.cluster_id == f"c-{number}"
+        helpers[0].join()
+    assert shared.owed() == []
+
+
+@pytest.fixture
+def interrupted():
+    """A terminate that Ctrl-C ends, and what it was asked for."""
+    asked = []
+
+    def terminate(termination):
+        asked.append(termination.cluster_id)
+        raise KeyboardInterrupt
+
+    terminate.asked = asked
+    return terminate
+
+
+def take(shared, name, **options):
+    config = {"cluster_name": name}
+    return shared.acquire(config, lambda *_: f"c-{name}", **options).wait()
+
+
+def test_ctrl_c_in_a_terminate_on_the_way_to_a_lease_leaves_none(shared, interrupted):
+    for name in ("1", "2"):
+        take(shared, name, policy="hand_back").release()
+
+    with pytest.raises(KeyboardInterrupt):
+        take(shared, "3", terminate=interrupted)
+
+    assert interrupted.asked == ["c-1"]
+    assert shared.leases()["leases"] == []
+    assert [owed["cluster_id"] for owed in shared.owed()] == ["c-1", "c-2"]
+
+
+@pytest.mark.parametrize("how", ["with", "release", "release_lease"])
+def test_ctrl_c_in_a_terminate_of_a_release_begins_no_other(how, shared, interrupted):
+    lease = take(shared, "own", terminate=interrupted, policy="hand_back")
+    take(shared, "1", policy="hand_back").release()
+
+    with pytest.raises(KeyboardInterrupt):
+        if how == "with":
+            with lease:
+                pass
+        elif how == "release":
+            lease.release()
+        else:
+            shared.release_lease(lease.fencing_token, interrupted)
+
+    assert interrupted.asked == ["c-own"]
+    assert shared.leases()["leases"] == []
+    assert {owed["cluster_id"] for owed in shared.owed()} == {"c-own", "c-1"}
+
+
+def test_what_a_check_raised_is_not_raised_again(shared):
+    def exits(cluster_id):
+        raise SystemExit(3)
+
+    with pytest.raises(ZeroDivisionError):
+        with shared.acquire(CONFIG, create, exits) as lease:
+            with pytest.raises(SystemExit):
+                lease.report_dead()
+            raise ZeroDivisionError
 
 
 def test_a_manager_and_its_leases_arrive_in_a_spawned_process(shared, place):

@@ -102,7 +102,9 @@ ClusterLease SharedClusters::acquire(const ClusterConfig& config, const ClusterL
       coordination::Acquisition(coordinator, config, lifecycle, options).run();
   const bool borrowed = granted.lock == nullptr;
   const auto host = granted.host;
-  ClusterLease lease = LeaseMaker::lease(coordinator, std::move(granted), lifecycle);
+  ClusterLifecycle kept = lifecycle;
+  kept.create = nullptr;  // and what it has captured
+  ClusterLease lease = LeaseMaker::lease(coordinator, std::move(granted), std::move(kept));
   if (lifecycle.terminate && !borrowed) {
     try {
       coordinator.settle(lifecycle.terminate, {false, host}, options.stop);

@@ -87,10 +87,15 @@ bool Coordinator::settle_one(commands::ClaimTermination& claim,
                       debt.host,    debt.reason,     debt.owed_at,           debt.attempts + 1,
                       std::nullopt, std::nullopt};
   termination.lock_descriptor = hold.lock->descriptor();
-  try {
-    terminate(termination);
-  } catch (...) {
-    finish.error = message_of(std::current_exception());
+  if (hold.lock->lost()) {
+    // While it was written: others may have claimed it since.
+    finish.error = "its claim was given up, since the database could not be reached for too long";
+  } else {
+    try {
+      terminate(termination);
+    } catch (...) {
+      finish.error = message_of(std::current_exception());
+    }
   }
   commit(finish);
   if (finish.error) {

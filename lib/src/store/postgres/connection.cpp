@@ -5,8 +5,10 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <limits>
 #include <poll.h>
 #include <unistd.h>
+#include <vector>
 
 #include <boost/algorithm/string/classification.hpp>
 #include <boost/algorithm/string/join.hpp>
@@ -190,34 +192,40 @@ std::string Values::described(std::string_view sql) const {
 
 // ---- The connection
 
-Connection::Connection(const Target& target, Watchfulness watchfulness, Moment answers_by)
-    : pq_(Libpq::load()), handle_(nullptr, pq_.finish), answers_by_(answers_by) {
+Connection::Connection(const Target& target, Watchfulness watchfulness,
+                       std::chrono::milliseconds answers_within)
+    : pq_(Libpq::load()), handle_(nullptr, pq_.finish) {
   const Parsed parsed = parse(target.url);
   require_readable(target.url, parsed);
   const bool sharp = watchfulness == Watchfulness::sharp;
-  // What stands before the URL gives way to what it says.
-  const std::array<const char*, 11> names{"fallback_application_name",
-                                          "connect_timeout",
-                                          "target_session_attrs",
-                                          "keepalives_idle",
-                                          "keepalives_interval",
-                                          "keepalives_count",
-                                          "tcp_user_timeout",
-                                          "dbname",
-                                          "client_encoding",
-                                          sharp ? "keepalives" : nullptr,
-                                          nullptr};
-  const std::array<const char*, 11> values{"dbcache",
-                                           "5",
-                                           "read-write",
-                                           sharp ? "2" : "10",
-                                           sharp ? "1" : "5",
-                                           "3",
-                                           sharp ? "5000" : "25000",
-                                           target.url.c_str(),
-                                           "UTF8",
-                                           "1",
-                                           nullptr};
+  // What stands before the URL gives way to what it says. Not so what leases rest on: by when a
+  // session that was cut off is known to be lost, and how long a silent host of several is tried.
+  std::vector<const char*> names;
+  std::vector<const char*> values;
+  const auto give = [&](const char* name, const char* value) {
+    names.push_back(name);
+    values.push_back(value);
+  };
+  give("fallback_application_name", "dbcache");
+  give("target_session_attrs", "read-write");
+  if (!sharp) {
+    give("connect_timeout", "5");
+    give("keepalives_idle", "10");
+    give("keepalives_interval", "5");
+    give("keepalives_count", "3");
+    give("tcp_user_timeout", "25000");
+  }
+  give("dbname", target.url.c_str());
+  give("client_encoding", "UTF8");
+  if (sharp) {
+    give("connect_timeout", "2");
+    give("keepalives", "1");
+    give("keepalives_idle", "2");
+    give("keepalives_interval", "1");
+    give("keepalives_count", "3");
+    give("tcp_user_timeout", "5000");
+  }
+  give(nullptr, nullptr);
   handle_.reset(pq_.connect(names.data(), values.data(), 1));
   if (!handle_ || pq_.status(handle_.get()) != CONNECTION_OK) {
     const auto hosts = told_of_hosts(
@@ -229,6 +237,8 @@ Connection::Connection(const Target& target, Watchfulness watchfulness, Moment a
     }
     throw ConnectionLost(reason);
   }
+  // Of several hosts the first may have been silent: that takes nothing away from the other.
+  answers_by_ = Moment::clock::now() + answers_within;
   socket_.emplace(pq_.socket(handle_.get()));
   pq_.set_notice_receiver(handle_.get(), on_notice, this);
 }
@@ -272,7 +282,7 @@ bool Connection::has_session_of_its_own(const Target& target) {
   constexpr std::chrono::milliseconds soon{1000};
   constexpr std::chrono::milliseconds late{2000};
   // While another's transaction lasts, this one must have its own session, and the same as before.
-  Connection other(target, Watchfulness::ordinary, Moment::clock::now() + soon);
+  Connection other(target, Watchfulness::ordinary, soon);
   std::optional<std::int64_t> others;
   try {
     others = other.execute_script("BEGIN; " + ask_backend).integer(0, 0);
@@ -313,7 +323,9 @@ void Connection::set_up(const Target& target) {
       "SET tcp_keepalives_count = 3; SET tcp_user_timeout = 10000; "
       "SELECT pg_catalog.set_config('synchronous_commit', 'on', false) "
       "WHERE pg_catalog.current_setting('synchronous_commit') = 'off'",
-      quoted(target.schema), std::max<std::int64_t>(target.lock_timeout.count(), 1)));
+      quoted(target.schema),
+      std::clamp<std::int64_t>(target.lock_timeout.count(), 1,
+                               std::numeric_limits<std::int32_t>::max())));
 }
 
 void Connection::queue(std::string_view sql, const Values& values) {
@@ -494,8 +506,8 @@ void Connection::on_notice(void* self, const PGresult* result) {
 }
 
 std::unique_ptr<Connection> connect(const Target& target, Connection::Watchfulness watchfulness,
-                                    Connection::Moment answers_by) {
-  auto connection = std::make_unique<Connection>(target, watchfulness, answers_by);
+                                    std::chrono::milliseconds answers_within) {
+  auto connection = std::make_unique<Connection>(target, watchfulness, answers_within);
   connection->identify(target);
   if (connection->is_pooled() && !connection->has_session_of_its_own(target)) {
     throw StorageFailure(fmt::format(

@@ -100,9 +100,10 @@ class Connection {
   /// How soon a dead server is noticed by an idle connection.
   enum class Watchfulness { ordinary, sharp };
 
-  /// Not set up yet: `connect` gives one that is. Throws ConnectionLost where it may help to try
-  /// again, else a typed error.
-  Connection(const Target& target, Watchfulness watchfulness, Moment answers_by);
+  /// Not set up yet: `connect` gives one that is. `answers_within`: of when it is connected. Throws
+  /// ConnectionLost where it may help to try again, else a typed error.
+  Connection(const Target& target, Watchfulness watchfulness,
+             std::chrono::milliseconds answers_within);
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -152,7 +153,7 @@ class Connection {
   };
 
   friend std::unique_ptr<Connection> connect(const Target& target, Watchfulness watchfulness,
-                                             Moment answers_by);
+                                             std::chrono::milliseconds answers_within);
   void identify(const Target& target);
   [[nodiscard]] bool has_session_of_its_own(const Target& target);
   void set_up(const Target& target);
@@ -179,7 +180,7 @@ class Connection {
 /// Connects, and looks whether a pooler that gives each transaction another session (PgBouncer's
 /// transaction mode) stands in between: it breaks locks of sessions, and is refused.
 std::unique_ptr<Connection> connect(const Target& target, Connection::Watchfulness watchfulness,
-                                    Connection::Moment answers_by);
+                                    std::chrono::milliseconds answers_within);
 
 /// A name quoted for use in a statement.
 std::string quoted(std::string_view name);

@@ -35,6 +35,7 @@ constexpr milliseconds most_pause{1000};
 /// A server that waits for a lock says so itself, at the end of the busy timeout: one that says
 /// nothing for so much longer is out of reach, or stands still.
 constexpr milliseconds slack_of_answers{2000};
+constexpr milliseconds longest_wait = std::chrono::years{1};
 
 /// A session that is lost waits no longer than this for a lock of its own.
 constexpr milliseconds lock_timeout_of_keeper{3000};
@@ -150,11 +151,13 @@ void PostgresEngine::with_session(Moment until, Missing missing,
       Session& session = *session_;
       try {
         const bool is_new = !session.connection || session.connection->is_lost();
-        const Moment answers_by = until + slack_of_answers;
         if (is_new) {
-          session.connection = connect(target_, Connection::Watchfulness::ordinary, answers_by);
+          const auto left = std::chrono::ceil<milliseconds>(until - Moment::clock::now());
+          session.connection = connect(target_, Connection::Watchfulness::ordinary,
+                                       std::clamp(left, {}, longest_wait) + slack_of_answers);
+        } else {
+          session.connection->expect_answers_by(until + slack_of_answers);
         }
-        session.connection->expect_answers_by(answers_by);
         if (is_new) open(session, missing);
         if (session.version.number == 0) look_at_schema(session);
         if (session.version.number == 0 && missing == Missing::create) open(session, missing);

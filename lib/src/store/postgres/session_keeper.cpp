@@ -265,8 +265,7 @@ void SessionKeeper::open_by(Moment until, Turn& turn) {
 
 void SessionKeeper::restore() {
   give_up_if_late();
-  const auto answers_by = steady_clock::now() + most_for_an_answer;
-  auto fresh = connect(target_, Connection::Watchfulness::sharp, answers_by);
+  auto fresh = connect(target_, Connection::Watchfulness::sharp, most_for_an_answer);
   if (!held_.empty()) {
     // The server may not know yet that the session before is lost, whose locks these are.
     fresh->queue(
@@ -286,11 +285,15 @@ void SessionKeeper::restore() {
   }
   // It took its time; what was given up is not to be taken for held.
   if (give_up_if_late()) fresh->ask("SELECT pg_advisory_unlock_all()");
+  // Before it counts as the session: if this fails, another is to be had.
+  if (!wakeups_.empty()) {
+    fresh->queue(listen_);
+    fresh->run();
+  }
   connection_ = std::move(fresh);
   is_lent_ = false;
   last_backend_ = connection_->backend();
   lost_since_ = 0;
-  if (!wakeups_.empty()) listen();
   raise_all();
   restored_.notify_all();
   if (!loop_) {

@@ -73,15 +73,15 @@ struct EngineKind {
   }
 };
 
-inline EngineKind sqlite() {
+inline EngineKind on_sqlite() {
   return {"SQLite", [] { return std::make_unique<SqlitePlace>(); }};
 }
-inline EngineKind postgres() {
+inline EngineKind on_postgres() {
   return {"PostgreSQL", [] { return std::make_unique<PostgresPlace>(); }};
 }
 
-inline auto engines() { return ::testing::Values(sqlite(), postgres()); }
-inline auto engines_whose_locks_tell_all() { return ::testing::Values(sqlite()); }
+inline auto engines() { return ::testing::Values(on_sqlite(), on_postgres()); }
+inline auto engines_whose_locks_tell_all() { return ::testing::Values(on_sqlite()); }
 
 inline std::string engine_name(const ::testing::TestParamInfo<EngineKind>& info) {
   return info.param.name;

@@ -1,6 +1,5 @@
 #include "support/hosts.hpp"
 
-#include <cerrno>
 #include <cstdlib>
 #include <fcntl.h>
 #include <sched.h>
@@ -9,16 +8,14 @@
 #include <unistd.h>
 #include <utility>
 
+#include "support/throw_errno.hpp"
+
 namespace dbcache::test {
 namespace {
 
-[[noreturn]] void fail(const std::string& what) {
-  throw std::system_error(errno, std::generic_category(), what);
-}
-
 int open_current_network() {
   const int descriptor = ::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) fail("no network namespace to open");
+  if (descriptor < 0) throw_errno("no network namespace to open");
   return descriptor;
 }
 
@@ -33,7 +30,7 @@ std::string port(int host) { return "port" + std::to_string(host); }
 Hosts::Visit::Visit(int network) : home_(open_current_network()) {
   if (::setns(network, CLONE_NEWNET) == 0) return;
   ::close(home_);
-  fail("a network namespace cannot be entered");
+  throw_errno("a network namespace cannot be entered");
 }
 
 Hosts::Visit::~Visit() {
@@ -48,7 +45,7 @@ Hosts::Network::Network() {
     ::setns(home, CLONE_NEWNET);
   }
   ::close(home);
-  if (descriptor_ < 0) fail("no new network namespace");
+  if (descriptor_ < 0) throw_errno("no new network namespace");
 }
 
 Hosts::Network::~Network() {

@@ -1,24 +1,20 @@
 #include "support/process_namespace.hpp"
 
-#include <cerrno>
 #include <fcntl.h>
 #include <sched.h>
-#include <system_error>
 #include <unistd.h>
 #include <utility>
 
 #include <sys/mount.h>
 
+#include "support/throw_errno.hpp"
+
 namespace dbcache::test {
 namespace {
 
-[[noreturn]] void fail(const std::string& what) {
-  throw std::system_error(errno, std::generic_category(), what);
-}
-
 int open_space(const std::string& path) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) fail("no PID namespace to open");
+  if (descriptor < 0) throw_errno("no PID namespace to open");
   return descriptor;
 }
 
@@ -27,7 +23,7 @@ ChildProcess start_first() {
   const int home = open_space("/proc/self/ns/pid");
   if (::unshare(CLONE_NEWPID) != 0) {
     ::close(home);
-    fail("no new PID namespace");
+    throw_errno("no new PID namespace");
   }
   ChildProcess first([] { return ::pause(); });
   ::setns(home, CLONE_NEWPID);
@@ -42,7 +38,7 @@ ProcessNamespace::ProcessNamespace() : first_(start_first()) {
   descriptor_ = open_space(path);
   char name[64];
   const ssize_t size = ::readlink(path.c_str(), name, sizeof name);
-  if (size < 0) fail(path);
+  if (size < 0) throw_errno(path);
   name_.assign(name, static_cast<std::size_t>(size));
 }
 
@@ -58,7 +54,7 @@ ProcessNamespace::ProcessNamespace(ProcessNamespace&& other) noexcept
 ProcessNamespace::Visit::Visit(int space) : home_(open_space("/proc/self/ns/pid")) {
   if (::setns(space, CLONE_NEWPID) == 0) return;
   ::close(home_);
-  fail("a PID namespace cannot be entered");
+  throw_errno("a PID namespace cannot be entered");
 }
 
 ProcessNamespace::Visit::~Visit() {
@@ -70,7 +66,7 @@ void ProcessNamespace::mount_own_proc() {
   if (::unshare(CLONE_NEWNS) != 0 ||
       ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
       ::mount("proc", "/proc", "proc", 0, nullptr) != 0) {
-    fail("/proc cannot be mounted");
+    throw_errno("/proc cannot be mounted");
   }
 }
 

@@ -16,13 +16,12 @@ namespace json = boost::json;
 using events::ClusterImported;
 using events::EntryImported;
 using test::at;
+using test::given::now;
+using test::given::token;
 using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-
-const std::string token = "dapi0123456789abcdef";
-const Timestamp now = at("10:30");
 
 /// A row of `clusters` as the Python system writes it: isoformat() has a `T`, SQLite's
 /// CURRENT_TIMESTAMP a space.

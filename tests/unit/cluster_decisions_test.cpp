@@ -25,9 +25,8 @@ using test::expiring;
 using test::inactive;
 using test::shared;
 using test::told;
+using test::given::now;
 using testing::IsEmpty;
-
-const Timestamp now = at("10:30");
 
 ClusterInput input(const std::string& cluster_id) {
   ClusterInput given;

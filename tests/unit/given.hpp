@@ -16,6 +16,15 @@ inline Timestamp at(const std::string& time_of_day) {
   return parse_timestamp("2026-01-15T" + time_of_day);
 }
 
+namespace given {
+
+inline const Timestamp now = at("10:30");
+
+/// As Databricks makes them.
+inline const std::string token = "dapi0123456789abcdef";
+
+}  // namespace given
+
 /// An active cluster cached at 10:00 for an hour.
 inline CachedCluster cluster_row(std::int64_t id, const std::string& cluster_id) {
   CachedCluster row;

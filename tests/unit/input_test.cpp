@@ -17,11 +17,11 @@ namespace {
 
 namespace json = boost::json;
 using namespace std::chrono_literals;
+using test::given::token;
 using testing::EndsWith;
 using testing::HasSubstr;
 using testing::StartsWith;
 
-const std::string token = "dapi0123456789abcdef";
 const Redactor no_secrets{""};
 
 /// What an InvalidArgument says; empty, and a failure, where none is thrown.

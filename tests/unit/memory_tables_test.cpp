@@ -17,10 +17,9 @@ using test::entry_row;
 using test::expiring;
 using test::inactive;
 using test::shared;
+using test::given::now;
 using testing::ElementsAre;
 using testing::IsEmpty;
-
-const Timestamp now = at("10:30");
 
 std::vector<std::string> ids(const std::vector<CachedCluster>& rows) {
   std::vector<std::string> all;

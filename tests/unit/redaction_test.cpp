@@ -7,14 +7,15 @@
 #include <dbcache/errors.hpp>
 
 #include "commands/redact.hpp"
+#include "given.hpp"
 #include "text/json_text.hpp"
 
 namespace dbcache::commands {
 namespace {
 
 namespace json = boost::json;
+using test::given::token;
 
-const std::string token = "dapi0123456789abcdef";
 const std::string mark{redaction_mark};
 
 std::string redacted(const json::object& given, const std::string& databricks_token = "") {

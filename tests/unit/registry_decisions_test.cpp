@@ -25,10 +25,10 @@ using test::entry_row;
 using test::failed;
 using test::ready;
 using test::told;
+using test::given::now;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-const Timestamp now = at("10:30");
 const system::ProcessIdentity worker{4711, 1234, "boot", "pid:[1]"};
 
 RegistryEntry used(RegistryEntry row, std::int64_t usage_count) {

@@ -10,13 +10,10 @@
 namespace dbcache::text {
 namespace {
 
-struct FreeContext {
-  void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
-};
-using ContextPointer = std::unique_ptr<EVP_MD_CTX, FreeContext>;
+using ContextPointer = std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)>;
 
 ContextPointer new_context() {
-  ContextPointer context(EVP_MD_CTX_new());
+  ContextPointer context(EVP_MD_CTX_new(), &EVP_MD_CTX_free);
   if (!context) throw std::bad_alloc();
   return context;
 }

@@ -18,8 +18,6 @@
 namespace dbcache::store::sqlite {
 namespace {
 
-constexpr const char* suffix = "-signal";
-
 /// Asks for nothing else: once its times were asked for, the kernel would give the file new ones at
 /// every write (multigrain timestamps), and a sync of the WAL writes the block of the disk that has
 /// the inodes of both.
@@ -34,13 +32,13 @@ class WatchedFile final : public Wakeup {
     if (!may_make) return;
     const ForkGate::Pass pass;
     // The file must be there to be watched.
-    const int file = open_side_file(database, suffix);
+    const int file = open_side_file(database, signal_suffix);
     if (file < 0) return;
     ::close(file);
     // Where there is no instance left (128 for a user, by default), waiters look now and then.
     inotify_ = Descriptor(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
     if (inotify_.get() >= 0 &&
-        ::inotify_add_watch(inotify_.get(), (database + suffix).c_str(),
+        ::inotify_add_watch(inotify_.get(), (database + signal_suffix).c_str(),
                             IN_MODIFY | IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF) < 0) {
       inotify_.close();
     }
@@ -83,7 +81,7 @@ void CommitSignal::raise() noexcept {
   const std::lock_guard lock(mutex_);
   // Somebody may have deleted it: who waits watches what stands in its place.
   if (descriptor_ >= 0 && is_deleted(descriptor_)) close_file();
-  if (descriptor_ < 0) descriptor_ = open_side_file(database_, suffix);
+  if (descriptor_ < 0) descriptor_ = open_side_file(database_, signal_suffix);
   if (descriptor_ >= 0) static_cast<void>(!::pwrite(descriptor_, "!", 1, 0));
 }
 

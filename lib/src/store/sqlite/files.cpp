@@ -154,7 +154,8 @@ void align_side_files(const std::string& path) {
   if (::stat(path.c_str(), &database) != 0) return;
   // By path, never by descriptor: closing any descriptor of a file drops all POSIX locks that the
   // process holds on it, SQLite's too (https://www.sqlite.org/howtocorrupt.html, 2.2).
-  for (const std::string_view suffix : {"-wal", "-shm", "-turn", "-sync", "-locks", "-signal"}) {
+  for (const std::string_view suffix :
+       {"-wal", "-shm", turn_suffix, sync_suffix, locks_suffix, signal_suffix}) {
     const std::string side = fmt::format("{}{}", path, suffix);
     struct stat status {};
     if (::lstat(side.c_str(), &status) != 0 || !S_ISREG(status.st_mode) ||

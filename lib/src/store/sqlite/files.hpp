@@ -8,6 +8,12 @@
 
 namespace dbcache::store::sqlite {
 
+/// What is appended to the database's path for the files that dbcache keeps beside it.
+inline constexpr const char* turn_suffix = "-turn";
+inline constexpr const char* sync_suffix = "-sync";
+inline constexpr const char* locks_suffix = "-locks";
+inline constexpr const char* signal_suffix = "-signal";
+
 /// Which file a path led to.
 struct FileIdentity {
   dev_t device{};

@@ -27,8 +27,6 @@ namespace {
 
 using projections::Holder;
 
-constexpr std::string_view suffix = "-locks";
-
 /// The id, in hex, at the file's beginning; its first byte is locked while it is made.
 constexpr std::size_t id_bytes = 32;
 
@@ -93,8 +91,8 @@ class HeldPlace final : public LifeLock {
 
 LockFile::Opened LockFile::open() const {
   Opened opened;
-  opened.descriptor = Descriptor(open_side_file_or_throw(database_, suffix));
-  opened.id = id_of(opened.descriptor.get(), database_ + std::string(suffix));
+  opened.descriptor = Descriptor(open_side_file_or_throw(database_, locks_suffix));
+  opened.id = id_of(opened.descriptor.get(), database_ + locks_suffix);
   struct stat status {};
   ::fstat(opened.descriptor.get(), &status);
   opened.device = status.st_dev;
@@ -105,7 +103,7 @@ LockFile::Opened LockFile::open() const {
 bool LockFile::is_current(const Opened& opened) const {
   struct stat status {};
   return opened.descriptor.get() >= 0 &&
-         ::lstat((database_ + std::string(suffix)).c_str(), &status) == 0 &&
+         ::lstat((database_ + locks_suffix).c_str(), &status) == 0 &&
          status.st_dev == opened.device && status.st_ino == opened.inode;
 }
 
@@ -125,7 +123,7 @@ std::unique_ptr<LifeLock> LockFile::hold() {
     if (errno != EAGAIN && errno != EACCES) {
       throw StorageFailure(
           fmt::format("{}{} cannot be locked: {}; put the database on a local disk", database_,
-                      suffix, reason(errno)));
+                      locks_suffix, reason(errno)));
     }
   }
   return std::make_unique<HeldPlace>(std::move(opened.descriptor), std::move(holder));

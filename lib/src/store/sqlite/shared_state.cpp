@@ -19,8 +19,6 @@
 namespace dbcache::store::sqlite {
 namespace {
 
-constexpr const char* suffix = "-sync";
-
 /// Its bytes are locked, not read.
 constexpr off_t making_byte = 0;
 constexpr off_t syncing_byte = 1;
@@ -111,12 +109,12 @@ std::shared_ptr<SharedState> SharedState::open(const std::string& database,
 bool SharedState::map(const std::string& database) {
   const Header wanted = header_of(database_);
   if (wanted.boot_id[0] == '\0') return false;
-  const std::string path = database + suffix;
+  const std::string path = database + sync_suffix;
   // Making it takes a moment, in which another may be stopped; and others may put a file of another
   // boot aside at the same time.
   for (int attempt = 0; attempt < most_tries; ++attempt) {
     close_file();
-    file_ = open_side_file(database, suffix);
+    file_ = open_side_file(database, sync_suffix);
     if (file_ < 0) return false;
     if (!set_ofd_lock(file_, F_WRLCK, making_byte)) {
       if (errno != EAGAIN && errno != EACCES) return false;

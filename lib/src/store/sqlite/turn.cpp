@@ -22,7 +22,7 @@ constexpr off_t turn_byte = 0;
 
 /// How long the first in line is waited for, or whoever has the turn, before one looks: they may
 /// have died or be stopped, and then wake nobody.
-constexpr microseconds look_now_and_then{5000};
+constexpr microseconds longest_trust{5000};
 
 /// Without a line one asks again after this long; everyone alike, so that none is favoured.
 constexpr microseconds least_pause{50};
@@ -64,15 +64,15 @@ void Turn::Pause::sleep(steady_clock::duration most) const {
   }
   SharedState::Words& words = state_->words();
   words.waiting_for_turns.fetch_add(1);
-  system::futex_wait(words.turns, seen_, std::min<steady_clock::duration>(look_now_and_then, most),
+  system::futex_wait(words.turns, seen_, std::min<steady_clock::duration>(longest_trust, most),
                      bit_of(ticket_));
   words.waiting_for_turns.fetch_sub(1);
 }
 
 bool Turn::open() {
   if (descriptor_ >= 0) return true;
-  const int opened = open_side_file(database_, "-turn");
-  if (is_not_ours(opened)) throw_not_ours(database_, "-turn");
+  const int opened = open_side_file(database_, turn_suffix);
+  if (is_not_ours(opened)) throw_not_ours(database_, turn_suffix);
   descriptor_ = opened < 0 ? -1 : opened;
   return descriptor_ >= 0;
 }
@@ -125,7 +125,7 @@ void Turn::pass_over() {
     first_seen_ = first;
     first_since_ = now;
   }
-  if (now - first_since_ < look_now_and_then) return;
+  if (now - first_since_ < longest_trust) return;
   // Else whoever has the turn is just slow.
   if (!set_ofd_lock(descriptor_, F_WRLCK, turn_byte)) return;
   set_ofd_lock(descriptor_, F_UNLCK, turn_byte);

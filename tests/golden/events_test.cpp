@@ -231,7 +231,7 @@ TEST_P(AnEvent, WithAnyKeyOfTheWrongKindIsRefusedAsDamaged) {
   const json::object payload = text::parse_json(golden_payload(type()), "it").as_object();
   for (const auto& [key, value] : payload) {
     json::object damaged = payload;
-    damaged[key] = json::array{json::array{}};
+    damaged[key] = json::array(1, json::array());  // braces are a copy to some compilers (CWG 2137)
     EXPECT_THROW(parse_event(type(), text::json_text(damaged)), CorruptDatabase) << key;
   }
 }

@@ -3,13 +3,9 @@
 #include <mutex>
 #include <shared_mutex>
 
-namespace dbcache::test {
+#include "support/sanitized.hpp"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-inline constexpr bool allocator_forks = false;
-#else
-inline constexpr bool allocator_forks = true;
-#endif
+namespace dbcache::test {
 
 /// Keeps the calls of other threads and a fork apart, under the address and the thread sanitizer
 /// only: their allocator (in GCC 12) does not take its locks over a fork, as glibc's does, and a
@@ -20,7 +16,7 @@ class CallsApart {
   template <class Call>
   void call(Call run) {
     std::shared_lock<std::shared_mutex> lock(calls_, std::defer_lock);
-    if (!allocator_forks) {
+    if (sanitized) {
       const std::lock_guard turn(turn_);  // a fork that waits comes before the next call
       lock.lock();
     }
@@ -32,7 +28,7 @@ class CallsApart {
   auto fork(Fork fork_now) {
     std::unique_lock<std::mutex> turn(turn_, std::defer_lock);
     std::unique_lock<std::shared_mutex> lock(calls_, std::defer_lock);
-    if (!allocator_forks) {
+    if (sanitized) {
       turn.lock();
       lock.lock();
     }

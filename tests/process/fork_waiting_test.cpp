@@ -88,7 +88,7 @@ class TurnTaker {
 // opens (see CallsApart), and here they must run.
 
 TEST_F(ForkOfWaiting, ForTheTurnParentAndChildGoOn) {
-  if (!test::allocator_forks) GTEST_SKIP();
+  if (test::sanitized) GTEST_SKIP();
   TurnTaker other(path_);
   start_threads();
 
@@ -110,7 +110,7 @@ TEST_F(ForkOfWaiting, ForTheTurnParentAndChildGoOn) {
 }
 
 TEST_F(ForkOfWaiting, ForTheTurnManyForksHoldNobodyUp) {
-  if (!test::allocator_forks) GTEST_SKIP();
+  if (test::sanitized) GTEST_SKIP();
   TurnTaker other(path_);
   start_threads();
 
@@ -129,7 +129,7 @@ TEST_F(ForkOfWaiting, ForTheTurnManyForksHoldNobodyUp) {
 }
 
 TEST_F(ForkOfWaiting, ForALockOfSqlitesParentAndChildGoOn) {
-  if (!test::allocator_forks) GTEST_SKIP();
+  if (test::sanitized) GTEST_SKIP();
   test::Holder foreign(path_, "BEGIN IMMEDIATE");
   start_threads();
 
@@ -146,7 +146,7 @@ TEST_F(ForkOfWaiting, ForALockOfSqlitesParentAndChildGoOn) {
 }
 
 TEST_F(ForkOfWaiting, ForTheDiskTheForkWaitsTooAndParentAndChildGoOn) {
-  if (!test::allocator_forks) GTEST_SKIP();
+  if (test::sanitized) GTEST_SKIP();
   // The sync takes until a fork has been asked for, or nearly.
   std::atomic<bool> armed = false;
   std::atomic<bool> syncing = false;
@@ -180,7 +180,7 @@ TEST_F(ForkOfWaiting, ForTheDiskTheForkWaitsTooAndParentAndChildGoOn) {
 }
 
 TEST_F(ForkOfWaiting, ManyDurableWritersLoseNothingInParentAndChildren) {
-  if (!test::allocator_forks) GTEST_SKIP();
+  if (test::sanitized) GTEST_SKIP();
   constexpr int forks = 20;
   constexpr int in_each_child = 3;
   std::atomic<bool> done = false;

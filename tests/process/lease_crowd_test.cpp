@@ -14,6 +14,7 @@
 
 #include "support/child_process.hpp"
 #include "support/process_barrier.hpp"
+#include "support/sanitized.hpp"
 #include "support/scoped_variable.hpp"
 #include "support/soundness.hpp"
 #include "support/test_database.hpp"
@@ -24,12 +25,7 @@ namespace {
 
 using ::testing::Each;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr int most_rounds = 20;
-#else
-constexpr int most_rounds = 200;
-#endif
-int all_rounds() { return test::over_postgres() ? 10 : most_rounds; }
+int rounds_of_a_crowd() { return test::rounds(test::over_postgres() ? 10 : 200); }
 
 constexpr unsigned most_processes = 32;
 
@@ -179,7 +175,7 @@ class LeaseCrowd : public ::testing::Test {
 
 TEST_F(LeaseCrowd, OfThirtyTwoAtOnceOneCreatesAndAllReleaseWhatIsKept) {
   play(
-      32, all_rounds(), lifecycle(), {}, [](int) {},
+      32, rounds_of_a_crowd(), lifecycle(), {}, [](int) {},
       [&](int round) {
         expect_all_hold(32, round + 1);
         EXPECT_EQ(round_->creates, 1);
@@ -200,7 +196,7 @@ TEST_F(LeaseCrowd, OfThirtyTwoAtOnceOneCreatesAndAllReleaseWhatIsKept) {
 
 TEST_F(LeaseCrowd, OfThirtyTwoAtOnceOneHandsTheClusterBack) {
   play(
-      32, all_rounds(), lifecycle(), {.policy = HandBackPolicy::hand_back}, [](int) {},
+      32, rounds_of_a_crowd(), lifecycle(), {.policy = HandBackPolicy::hand_back}, [](int) {},
       [&](int round) {
         expect_all_hold(32, round + 1);
         EXPECT_EQ(round_->creates, 1);

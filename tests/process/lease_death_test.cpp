@@ -1,4 +1,5 @@
 #include "lease_scene.hpp"
+#include "support/sanitized.hpp"
 
 // Creators that are killed: with others waiting, and with nobody.
 namespace dbcache {
@@ -10,12 +11,7 @@ using test::Worker;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr int most_rounds = 10;
-#else
-constexpr int most_rounds = 100;
-#endif
-int all_rounds() { return test::over_postgres() ? 10 : most_rounds; }
+int rounds_of_deaths() { return test::rounds(test::over_postgres() ? 10 : 100); }
 
 constexpr int all_waiters = 8;
 
@@ -93,7 +89,7 @@ class LeaseDeath : public test::LeaseScene {
 };
 
 TEST_F(LeaseDeath, OfACreatorMakesOneOfThoseWhoWaitTakeOver) {
-  for (int round = 0; round < all_rounds() && !HasFailure(); ++round) {
+  for (int round = 0; round < rounds_of_deaths() && !HasFailure(); ++round) {
     SCOPED_TRACE("round " + std::to_string(round));
     const ClusterConfig what = config("round-" + std::to_string(round));
     Worker& creator = start_creator(what);

@@ -2,6 +2,7 @@
 
 #include <fstream>
 #include <iterator>
+#include <limits>
 #include <optional>
 #include <poll.h>
 #include <random>
@@ -176,8 +177,11 @@ class Worker {
   /// Uses the cluster as long as it is not lost; whether that was to the end.
   bool hold_long(const ClusterLease& lease) {
     const std::int64_t token = lease.fencing_token();
+    // On a host that is to be cut off, until it is.
     const std::int64_t end =
-        monotonic_now() + std::chrono::nanoseconds(pause(30'000, 50'000)).count();
+        settings_.long_holds == 100
+            ? std::numeric_limits<std::int64_t>::max()
+            : monotonic_now() + std::chrono::nanoseconds(pause(30'000, 50'000)).count();
     while (monotonic_now() < end && !told_to_end(milliseconds{0})) {
       if (lease.lost()) {
         journal_.write({{"what", "lost"}, {"lease", token}});

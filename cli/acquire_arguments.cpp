@@ -7,6 +7,7 @@
 #include <dbcache/errors.hpp>
 
 #include "cli/config_file.hpp"
+#include "cli/lease_text.hpp"
 #include "cli/wait_line.hpp"
 
 namespace dbcache::cli {
@@ -94,7 +95,7 @@ ClusterLease acquire_lease(Context& context, SharedClusters& clusters,
   workshop->deadline = std::nullopt;
   workshop->stop = {};
   if (signals.first() != 0) {
-    lease.release(signals.stop());
+    report_debt(context, lease.release(signals.stop()));
     throw Cancelled(std::string(signalled_text));
   }
   return lease;

@@ -52,15 +52,16 @@ inline constexpr std::string_view signalled_text =
 
 /// Tells a second request from a first that was sent twice: coreutils' timeout(1) signals its child
 /// and then the child's group, and a shell that loses its terminal passes SIGHUP on just before the
-/// kernel sends its own.
+/// kernel sends its own. And systemd sends SIGHUP right after SIGTERM (systemd.kill(5),
+/// SendSIGHUP=): a hang-up beside another signal is none of its own.
 class SignalRequests {
  public:
   using Clock = std::chrono::steady_clock;
   static constexpr std::chrono::seconds same_within{1};
 
   [[nodiscard]] bool is_another(int number, Clock::time_point now) noexcept {
-    const bool same = number == last_ && now - at_ < same_within;
-    if (same) return false;
+    const bool same = number == last_ || number == SIGHUP || last_ == SIGHUP;
+    if (last_ != 0 && same && now - at_ < same_within) return false;
     last_ = number;
     at_ = now;
     return true;

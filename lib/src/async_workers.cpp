@@ -36,14 +36,20 @@ class AsyncWorkers::Impl {
     }
     auto done = std::make_shared<std::atomic<bool>>(false);
     const system::BlockedSignals blocked;
-    workers_.push_back({std::jthread([work = std::move(work), done](std::stop_token stop) mutable {
-                          work(std::move(stop));
-                          // What it holds may end the workers: the last handler to go holds the
-                          // object.
-                          work = nullptr;
-                          *done = true;
-                        }),
-                        done});
+    // Room first: a thread that has begun cannot be given up.
+    workers_.push_back({{}, done});
+    try {
+      workers_.back().thread =
+          std::jthread([work = std::move(work), done](std::stop_token stop) mutable {
+            work(std::move(stop));
+            // What it holds may end the workers: the last handler to go holds the object.
+            work = nullptr;
+            *done = true;
+          });
+    } catch (...) {
+      workers_.pop_back();
+      throw;
+    }
   }
 
  private:

@@ -139,6 +139,10 @@ class _Call:
         __tracebackhide__ = True
         try:
             result = function(self._source)
+        except BaseException as error:
+            if self._interrupt is not None and error is not self._interrupt:
+                raise self._interrupt from error
+            raise
         finally:
             interrupt, self._interrupt = self._interrupt, None
             self._source = _dbcache.StopSource()

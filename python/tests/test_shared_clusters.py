@@ -1,8 +1,10 @@
 """Leases in Python: context managers, asyncio, what callbacks raise, and Ctrl-C."""
 
 import asyncio
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -11,6 +13,7 @@ import time
 import pytest
 
 import dbcache
+from conftest import only_sqlite
 
 CONFIG = {"cluster_name": "test-cluster", "num_workers": 1}
 
@@ -391,6 +394,23 @@ def test_ctrl_c_in_a_terminate_on_the_way_to_a_lease_leaves_none(shared, interru
     assert interrupted.asked == ["c-1"]
     assert shared.leases()["leases"] == []
     assert [owed["cluster_id"] for owed in shared.owed()] == ["c-1", "c-2"]
+
+
+@only_sqlite
+def test_ctrl_c_in_a_terminate_is_raised_though_the_database_is_locked_then(place):
+    shared = dbcache.SharedClusters(dbcache.CacheManager(busy_timeout=0.1, **place))
+    take(shared, "1", policy="hand_back").release()
+
+    with contextlib.closing(sqlite3.connect(place["database"], isolation_level=None)) as other:
+
+        def terminate(termination):
+            other.execute("BEGIN IMMEDIATE")
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt) as raised:
+            shared.settle(terminate)
+
+    assert isinstance(raised.value.__cause__, dbcache.Busy)
 
 
 @pytest.mark.parametrize("how", ["with", "release", "release_lease"])

@@ -184,10 +184,10 @@ TEST_F(RunTest, ASecondSignalEndsTheCommand) {
   make_fifo("up");
   auto running = start(
       "\"$dbcache\" run --config cluster.json --create 'echo cluster-1' -- "
-      "sh -c 'trap \"\" TERM HUP; echo >up; exec sleep 1000'");
+      "sh -c 'trap \"\" TERM INT; echo >up; exec sleep 1000'");
   wait_on("up");
   running.kill(SIGTERM);
-  running.kill(SIGHUP);
+  running.kill(SIGINT);
   EXPECT_EQ(running.wait(), 137);
   EXPECT_THAT(log(), Contains("LeaseReleased"));
   expect_nothing_left();

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <csignal>
+#include <utility>
 
 #include <gtest/gtest.h>
 
@@ -27,6 +28,17 @@ TEST(SignalRequestsTest, AnotherSignalIsAnotherRequest) {
   EXPECT_TRUE(requests.is_another(SIGTERM, now));
   EXPECT_TRUE(requests.is_another(SIGINT, now));
   EXPECT_TRUE(requests.is_another(SIGTERM, now));
+}
+
+TEST(SignalRequestsTest, AHangUpBesideAnotherSignalIsTheSameRequest) {
+  using std::chrono::milliseconds;
+  const auto now = SignalRequests::Clock::now();
+  for (const auto& [first, second] : {std::pair{SIGTERM, SIGHUP}, std::pair{SIGHUP, SIGTERM}}) {
+    SignalRequests requests;
+    EXPECT_TRUE(requests.is_another(first, now));
+    EXPECT_FALSE(requests.is_another(second, now + milliseconds(999)));
+    EXPECT_TRUE(requests.is_another(second, now + milliseconds(1000)));
+  }
 }
 
 TEST(SignalWatchTest, ASignalAtItsVeryEndIsStillItsOwn) {

@@ -133,7 +133,8 @@ void run_async(const boost::asio::any_io_executor& executor,
 /// The operations of SharedClusters and of the log, asynchronously, for any completion token: a
 /// callback, boost::asio::use_future, boost::asio::use_awaitable in a C++20 coroutine. Completion
 /// is on the handler's associated executor, else the one given here; no operation blocks there.
-/// Each can be cancelled through its cancellation slot, and then throws Cancelled.
+/// Each but async_release can be cancelled through its cancellation slot, and then throws
+/// Cancelled.
 ///
 ///     dbcache::AsyncClusters shared(io.get_executor());
 ///     dbcache::ClusterLease lease =

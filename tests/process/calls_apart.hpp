@@ -8,9 +8,9 @@
 namespace dbcache::test {
 
 /// Keeps the calls of other threads and a fork apart, under the address and the thread sanitizer
-/// only: their allocator (in GCC 12) does not take its locks over a fork, as glibc's does, and a
-/// child would wait for ever for one that another thread held. Anywhere else this does nothing,
-/// and a fork meets calls that are running.
+/// only: their allocator (in GCC 12 and clang 14) does not take its locks over a fork, as glibc's
+/// does, and a child would wait for ever for one that another thread held. Anywhere else this does
+/// nothing, and a fork meets calls that are running.
 class CallsApart {
  public:
   template <class Call>

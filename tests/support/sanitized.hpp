@@ -14,7 +14,7 @@ inline constexpr bool sanitized = true;
 inline constexpr bool sanitized = false;
 #endif
 
-/// How often something is done again in the hope of a rare moment.
+/// How often something is done again in the hope of a rare moment: under sanitizers a twentieth.
 constexpr int rounds(int usual) { return sanitized ? std::max(3, usual / 20) : usual; }
 
 }  // namespace dbcache::test

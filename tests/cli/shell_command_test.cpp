@@ -179,10 +179,10 @@ TEST_F(ShellCommandTest, GetsTheSignalThatComesMeanwhile) {
 TEST_F(ShellCommandTest, ASecondSignalKillsIt) {
   std::jthread sender([&] {
     wait_on(up_);
-    ::kill(::getpid(), SIGHUP);
+    ::kill(::getpid(), SIGINT);
     ::kill(::getpid(), SIGTERM);
   });
-  EXPECT_EQ(run("trap '' HUP TERM; echo >" + up_ + "; exec sleep 1000").ending.signal, SIGKILL);
+  EXPECT_EQ(run("trap '' INT TERM; echo >" + up_ + "; exec sleep 1000").ending.signal, SIGKILL);
 }
 
 TEST_F(ShellCommandTest, ASignalAsTheReasonToStopIsItsOnlyOne) {

@@ -31,7 +31,7 @@ class HeldLease final : public Holding {
 
   [[nodiscard]] boost::json::object report() override { return describe_lease(lease_); }
   [[nodiscard]] bool has_ended() override { return lease_.lost(); }
-  void let_go() override { lease_.release(); }
+  void let_go(const std::stop_token& stop) override { lease_.release(stop); }
 
  private:
   SharedClusters clusters_;
@@ -81,12 +81,12 @@ class Acquire final : public Command {
         report["until"] = format_timestamp(*until);
       }
       if (signals.first() != 0) {
-        clusters.release_lease(number);
+        report_debt(context, clusters.release_lease(number));
         throw Cancelled(std::string(signalled_text));
       }
       print(context, report);
       // A number that nobody learnt is a lease that nobody can release.
-      if (!context.out().flush()) clusters.release_lease(number);
+      if (!context.out().flush()) report_debt(context, clusters.release_lease(number));
       return ExitCode::done;
     } catch (const std::exception& error) {
       if (signals.first() == 0) throw;

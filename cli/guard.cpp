@@ -141,7 +141,7 @@ void guard(Context& context, const HeldSignals& held, const Descriptor& process,
     close_standard_streams();
     wait_for_the_end(*holding, process, signals);
   }
-  holding->let_go();
+  holding->let_go(signals.stop());
 }
 
 [[noreturn]] void run_guard(Context& context, const HeldSignals& held, const Descriptor& process,
@@ -172,22 +172,27 @@ GuardAnswer parse_answer(const std::string& text) {
   return {code, "", answer.at("report").as_object()};
 }
 
-/// Signals go on to the guard, which has no terminal to get them from.
+/// Waits for either: true for the guard's. Signals go on to the guard, which has no terminal to get
+/// them from.
+bool wait_or_pass_on(int guards, const Descriptor& signals, pid_t guard, int& passed_on) {
+  std::array<pollfd, 2> watched{{{guards, POLLIN, 0}, {signals.number(), POLLIN, 0}}};
+  wait_for(watched);
+  if (watched[1].revents != 0) {
+    if (const int number = read_signal(signals).number) {
+      passed_on = number;
+      ::kill(guard, number);
+    }
+  }
+  return watched[0].revents != 0;
+}
+
 GuardAnswer await_answer(const HeldSignals& held, const Descriptor& guard, pid_t pid) {
   const Descriptor signals = open_signals(held);
   int passed_on = 0;
   std::string text;
   std::array<char, 4096> buffer{};
   for (;;) {
-    std::array<pollfd, 2> watched{{{guard.number(), POLLIN, 0}, {signals.number(), POLLIN, 0}}};
-    wait_for(watched);
-    if (watched[1].revents != 0) {
-      if (const int number = read_signal(signals).number) {
-        passed_on = number;
-        ::kill(pid, number);
-      }
-    }
-    if (watched[0].revents == 0) continue;
+    if (!wait_or_pass_on(guard.number(), signals, pid, passed_on)) continue;
     const ssize_t got = ::recv(guard.number(), buffer.data(), buffer.size(), 0);
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) break;
@@ -198,7 +203,12 @@ GuardAnswer await_answer(const HeldSignals& held, const Descriptor& guard, pid_t
   if (answer.code == ExitCode::done && passed_on != 0) {
     answer = {exit_code_of_signal(passed_on), std::string(signalled_text), {}};
   }
-  if (answer.code != ExitCode::done) ::waitpid(pid, nullptr, 0);
+  if (answer.code != ExitCode::done) {
+    const Descriptor process = open_process(pid);
+    while (!wait_or_pass_on(process.number(), signals, pid, passed_on)) {
+    }
+    ::waitpid(pid, nullptr, 0);
+  }
   return answer;
 }
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <stop_token>
 #include <string>
 
 #include <boost/json/object.hpp>
@@ -29,7 +30,8 @@ class Holding {
   [[nodiscard]] virtual boost::json::object report() = 0;
   /// Whether somebody else has ended it. Asked now and then.
   [[nodiscard]] virtual bool has_ended() = 0;
-  virtual void let_go() = 0;
+  /// Once stopped it begins nothing that others can do as well.
+  virtual void let_go(const std::stop_token& stop) = 0;
 };
 
 /// Takes what is to be held, in the guard.

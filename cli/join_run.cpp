@@ -20,7 +20,7 @@ class HeldMembership final : public Holding {
   }
   /// Nobody else ends one.
   [[nodiscard]] bool has_ended() override { return false; }
-  void let_go() override { membership_.leave(); }
+  void let_go(const std::stop_token&) override { membership_.leave(); }
 
  private:
   SharedClusters clusters_;

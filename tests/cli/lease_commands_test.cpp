@@ -1,5 +1,6 @@
 #include <gmock/gmock.h>
 
+#include "cli/system_call.hpp"
 #include "lease_test.hpp"
 
 // Leases from shells: acquire, renew, release, guards, debts, and what leaves them alone.
@@ -202,6 +203,24 @@ TEST_F(LeaseCommandsTest, AGuardHandsBack) {
   wait_on("terminated");
   wait_for_event("TerminationDone");
   EXPECT_EQ(owed(), nothing_owed);
+}
+
+TEST_F(LeaseCommandsTest, AGuardThatIsToldToEndLeavesTheDebtsOfOthers) {
+  auto owner = start_owner();
+  number(
+      acquire("--hand-back --terminate 'echo $DBCACHE_CLUSTER_ID >>terminated.txt' --while-pid " +
+              std::to_string(owner.pid())));
+  const auto granted = json("history --type LeaseGranted").as_array().back();
+  const auto pid = granted.at("metadata").at("pid").to_number<pid_t>();
+  write_file("other.json", R"({"cluster_name": "other"})");
+  dbcache("run --config other.json --create 'echo cluster-0' --hand-back -- true");
+  const Descriptor guard = open_process(pid);
+  ::kill(pid, SIGTERM);
+  std::array<pollfd, 1> ended{{{guard.number(), POLLIN, 0}}};
+  wait_for(ended);
+  EXPECT_EQ(test::read_bytes("terminated.txt"), "cluster-1\n");
+  EXPECT_THAT(owed(), HasSubstr("  Cluster ID: cluster-0\n"));
+  let_go("owner");
 }
 
 TEST_F(LeaseCommandsTest, AGuardOutlivesNoReleaseOfItsLease) {

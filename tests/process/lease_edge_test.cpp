@@ -2,10 +2,13 @@
 // share, leases that ended around a process, calls that are stopped midway.
 
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <latch>
 #include <stop_token>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -130,6 +133,33 @@ TEST_F(LeaseEdge, WhoUsesAClusterStandsInItsHistory) {
   EXPECT_THROW(lease.note_use("test_3"), LeaseLost);
   EXPECT_THROW(ClusterLease().note_use("test_4"), LeaseLost);
   EXPECT_EQ(count("ClusterUsed"), 2U);
+}
+
+// A watcher asks `lost` while tests note what they use, and the fixture releases.
+TEST_F(LeaseEdge, OthersLookAtALeaseAndNoteUsesWhileItIsReleased) {
+  for (int round = 0; round < 20; ++round) {
+    ClusterLease lease = clusters_.acquire(config("a"), creating("c-1"));
+    std::latch begun(3);
+    std::atomic<bool> released = false;
+    const std::jthread looking([&] {
+      begun.arrive_and_wait();
+      while (!released) {
+        EXPECT_FALSE(lease.lost());
+        static_cast<void>(lease.lock_descriptor());
+      }
+    });
+    const std::jthread noting([&] {
+      begun.arrive_and_wait();
+      try {
+        for (;;) lease.note_use("test");
+      } catch (const LeaseLost&) {
+      }
+    });
+    begun.arrive_and_wait();
+    EXPECT_TRUE(lease.release().was_held);
+    released = true;
+    EXPECT_EQ(lease.lock_descriptor(), -1);
+  }
 }
 
 TEST_F(LeaseEdge, AUseIsOfTheLeaseAroundTheProcessOrOfAClusterThatWasGiven) {

@@ -41,8 +41,9 @@ struct ReleaseReport {
 /// The right to use a configuration's cluster, held by this process until it is released.
 /// Move-only; its destructor releases it. If the process dies, the others notice at once: the lease
 /// is a lock of the kernel's. A lease that was moved from, or that is used in a forked child, holds
-/// nothing: its calls but the accessors do nothing there, and hold_for throws LeaseLost. Not
-/// thread-safe, but for `lost` and the accessors.
+/// nothing: its calls but the accessors do nothing there, and hold_for throws LeaseLost. The
+/// accessors, `lost` and `note_use` may be called while another thread calls anything but a move or
+/// the destructor; the rest one at a time.
 class DBCACHE_EXPORT ClusterLease {
  public:
   ClusterLease() noexcept;

@@ -1,6 +1,7 @@
 #include "coordination/lease.hpp"
 
 #include <exception>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -82,10 +83,15 @@ std::int64_t ClusterLease::fencing_token() const noexcept {
 
 bool ClusterLease::lost() const {
   if (!impl_ || !impl_->is_ours()) return false;
-  const store::LifeLock* const lock = impl_->granted.lock.get();
-  if (lock != nullptr && lock->lost()) return true;
-  // Nobody takes the lease yet; and who asks in time is to hear in time that it was given up.
-  if (lock != nullptr && lock->in_doubt()) return false;
+  const auto by_the_lock = [this] {
+    return impl_->with_lock([](const store::LifeLock* lock) -> std::optional<bool> {
+      if (lock != nullptr && lock->lost()) return true;
+      // Nobody takes the lease yet; and who asks in time is to hear in time that it was given up.
+      if (lock != nullptr && lock->in_doubt()) return false;
+      return std::nullopt;
+    });
+  };
+  if (const auto known = by_the_lock()) return *known;
   bool there = false;
   try {
     impl_->coordinator.store().read(
@@ -94,11 +100,10 @@ bool ClusterLease::lost() const {
         },
         patience_of_lost);
   } catch (const Error&) {
-    if (lock != nullptr && lock->lost()) return true;
-    if (lock != nullptr && lock->in_doubt()) return false;
+    if (const auto known = by_the_lock()) return *known;
     throw;
   }
-  return !there;
+  return !there && impl_->is_ours();  // or it was released meanwhile
 }
 
 void ClusterLease::note_use(std::string_view by) {
@@ -152,13 +157,13 @@ bool ClusterLease::report_dead() {
 ReleaseReport ClusterLease::release(const std::stop_token& stop) {
   if (!impl_ || !impl_->is_ours()) return {};
   impl_->ended = true;
-  if (impl_->is_borrowed()) return {};
+  if (impl_->is_borrowed) return {};
   struct LetGo {
-    std::unique_ptr<store::LifeLock>& lock;
-    ~LetGo() { lock.reset(); }
-  } let_go{impl_->granted.lock};
+    Impl& impl;
+    ~LetGo() { impl.give_lock_up(); }
+  } const let_go{*impl_};
   return impl_->coordinator.release(impl_->granted.lease, impl_->lifecycle.terminate, stop,
-                                    [&] { let_go.lock.reset(); });
+                                    [&] { impl_->give_lock_up(); });
 }
 
 void ClusterLease::hold_for(std::chrono::microseconds ttl) {
@@ -166,18 +171,18 @@ void ClusterLease::hold_for(std::chrono::microseconds ttl) {
     throw InvalidArgument("a lease is held for more than nothing and at most a year");
   }
   if (!impl_ || !impl_->is_ours()) throw LeaseLost("there is no lease here to hold");
-  if (impl_->is_borrowed()) {
+  if (impl_->is_borrowed) {
     impl_->ended = true;
     return;
   }
   impl_->coordinator.commit(commands::RenewLease{
       impl_->granted.lease, impl_->coordinator.store().now() + ttl, /*convert=*/true});
   impl_->ended = true;
-  impl_->granted.lock.reset();
+  impl_->give_lock_up();
 }
 
 int ClusterLease::lock_descriptor() const noexcept {
-  return impl_ && impl_->granted.lock ? impl_->granted.lock->descriptor() : -1;
+  return impl_ && !impl_->ended ? impl_->lock_descriptor : -1;
 }
 
 RunMembership::RunMembership() noexcept = default;

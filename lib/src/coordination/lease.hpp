@@ -1,7 +1,9 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <unistd.h>
 #include <utility>
@@ -23,14 +25,29 @@ class ClusterLease::Impl {
 
   /// Not in a forked child, whose parent's it is; nor once it was released.
   [[nodiscard]] bool is_ours() const { return !ended && owner == ::getpid(); }
-  /// Joined, inside `dbcache run`: there is nothing of it to end here.
-  [[nodiscard]] bool is_borrowed() const { return granted.lock == nullptr; }
+
+  /// `look` gets the lock, or null; it stays for as long.
+  template <class Look>
+  auto with_lock(Look look) const {
+    const std::scoped_lock guard(mutex_);
+    return look(static_cast<const store::LifeLock*>(granted.lock.get()));
+  }
+  void give_lock_up() {
+    const std::scoped_lock guard(mutex_);
+    granted.lock.reset();
+  }
 
   coordination::Coordinator coordinator;
   coordination::Granted granted;
   ClusterLifecycle lifecycle;
+  /// Joined, inside `dbcache run`: there is nothing of it to end here.
+  const bool is_borrowed = granted.lock == nullptr;
+  const int lock_descriptor = is_borrowed ? -1 : granted.lock->descriptor();
   const pid_t owner = ::getpid();
-  bool ended = false;
+  std::atomic<bool> ended = false;
+
+ private:
+  mutable std::mutex mutex_;  ///< Of the lock: others look at a lease while it is released.
 };
 
 class RunMembership::Impl {

@@ -117,7 +117,10 @@ class _Call:
         except RuntimeError as error:
             raise Cancelled("the event loop was closed") from error
         while not ended.wait(timeout=1):
-            if loop.is_closed():
+            # Nobody runs a loop that stands once the main thread has ended: that waits for this one.
+            if loop.is_closed() or not (
+                loop.is_running() or threading.main_thread().is_alive()
+            ):
                 raise Cancelled("the event loop was closed")
         task, self._task = self._task, None
         assert task is not None
@@ -239,8 +242,8 @@ class Lease:
     def note_use(self, by: str) -> None:
         """Writes into the log that something uses the cluster under this lease: a test's name, so
         that the cluster's history names the tests. Raises ``LeaseLost`` when the lease has ended."""
-        with self._lock:
-            self._native.note_use(by)
+        # Without the lock: the event loop may say so while a report_dead waits for its check.
+        self._native.note_use(by)
 
     def report_dead(self) -> bool:
         """Says that the cluster does not answer. ``False`` where ``check`` says that it does; else

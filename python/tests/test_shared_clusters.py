@@ -255,9 +255,11 @@ ended_async = []
 def test_async_functions_run_for_a_lease_that_was_awaited(shared):
     async def check_async(cluster_id):
         await asyncio.sleep(0.01)
+        lease.note_use("a check")
         return False
 
     async def main():
+        nonlocal lease
         ended_async.clear()
         async with await shared.acquire(
             CONFIG, create, terminate=terminate_async, policy="hand_back"
@@ -271,6 +273,7 @@ def test_async_functions_run_for_a_lease_that_was_awaited(shared):
         assert await asyncio.to_thread(lease.report_dead) is True
         await asyncio.to_thread(lease.release)
 
+    lease = None
     asyncio.run(main())
     assert shared.leases()["leases"] == []
 
@@ -341,6 +344,28 @@ def test_a_loop_that_is_closed_over_an_async_create_keeps_no_thread(shared):
         if thread.name == "dbcache":
             thread.join(timeout=60)
             assert not thread.is_alive()
+    assert shared.leases()["leases"] == []
+
+
+STOPPED = """
+import asyncio, sys
+import dbcache
+place = dict(zip(("database", "schema"), sys.argv[1:]))
+loop = asyncio.new_event_loop()
+async def create(config, creation):
+    loop.stop()
+    await asyncio.sleep(1000)
+async def use():
+    async with dbcache.SharedClusters(**place).acquire({"cluster_name": "x"}, create):
+        pass
+using = loop.create_task(use())
+loop.run_forever()
+"""
+
+
+def test_a_loop_that_is_left_stopped_over_an_async_create_keeps_no_process(shared, place):
+    program = [sys.executable, "-c", STOPPED, *place.values()]
+    subprocess.run(program, check=True, timeout=60, capture_output=True)
     assert shared.leases()["leases"] == []
 
 

@@ -134,7 +134,9 @@ void run_async(const boost::asio::any_io_executor& executor,
 /// callback, boost::asio::use_future, boost::asio::use_awaitable in a C++20 coroutine. Completion
 /// is on the handler's associated executor, else the one given here; no operation blocks there.
 /// Each but async_release can be cancelled through its cancellation slot, and then throws
-/// Cancelled.
+/// Cancelled. A coroutine that was cancelled itself begins no operation any more, async_release
+/// neither (boost::asio::this_coro::reset_cancellation_state); the lease's destructor releases
+/// then.
 ///
 ///     dbcache::AsyncClusters shared(io.get_executor());
 ///     dbcache::ClusterLease lease =

@@ -89,11 +89,12 @@ void SignalWatch::watch(int hang_up) {
 }
 
 void SignalWatch::take(Signal signal) {
-  if (!requests_.is_another(signal.number, SignalRequests::Clock::now())) return;
+  const auto kind = requests_.take(signal.number, SignalRequests::Clock::now());
+  if (kind == SignalRequests::Kind::same) return;
   {
     const std::lock_guard lock(mutex_);
     if (first_ == 0) first_ = signal.number;
-    if (receiver_ != nullptr) receiver_->take(signal);
+    if (receiver_ != nullptr) receiver_->take(signal, kind);
   }
   raise_event(signalled_);
   // After the receiver has it: who is stopped can tell then that the program was told.
@@ -122,8 +123,9 @@ bool SignalReceiver::got_any() const {
   return count_ > 0;
 }
 
-void SignalReceiver::take(Signal signal) {
-  if (++count_ == 1) kept_ = signal.number;
+void SignalReceiver::take(Signal signal, SignalRequests::Kind kind) {
+  if (count_ == 0 || kind == SignalRequests::Kind::another) ++count_;
+  if (count_ == 1) kept_ = signal.number;
   if (program_ == nullptr) return;
   if (count_ > 1) {
     program_->signal(SIGKILL);

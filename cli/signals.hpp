@@ -52,19 +52,26 @@ inline constexpr std::string_view signalled_text =
 
 /// Tells a second request from a first that was sent twice: coreutils' timeout(1) signals its child
 /// and then the child's group, and a shell that loses its terminal passes SIGHUP on just before the
-/// kernel sends its own. And systemd sends SIGHUP right after SIGTERM (systemd.kill(5),
-/// SendSIGHUP=): a hang-up beside another signal is none of its own.
+/// kernel sends its own. And systemd sends SIGHUP beside SIGTERM (systemd.kill(5), SendSIGHUP=), of
+/// which a process that takes both at once sees SIGHUP first (signalfd(2) gives the lowest).
 class SignalRequests {
  public:
   using Clock = std::chrono::steady_clock;
   static constexpr std::chrono::seconds same_within{1};
 
-  [[nodiscard]] bool is_another(int number, Clock::time_point now) noexcept {
-    const bool same = number == last_ || number == SIGHUP || last_ == SIGHUP;
-    if (last_ != 0 && same && now - at_ < same_within) return false;
+  enum class Kind {
+    another,   ///< A request of its own.
+    addition,  ///< Of the same request, which began with a hang-up: to be told all the same.
+    same,
+  };
+  [[nodiscard]] Kind take(int number, Clock::time_point now) noexcept {
+    const bool is_at_once = last_ != 0 && now - at_ < same_within;
+    if (is_at_once && (number == last_ || number == SIGHUP)) return Kind::same;
+    const bool is_addition = is_at_once && last_ == SIGHUP;
     last_ = number;
+    if (is_addition) return Kind::addition;
     at_ = now;
-    return true;
+    return Kind::another;
   }
 
  private:
@@ -127,7 +134,7 @@ class SignalReceiver {
 
  private:
   friend class SignalWatch;
-  void take(Signal signal);
+  void take(Signal signal, SignalRequests::Kind kind);
 
   SignalWatch& watch_;
   const Program* program_ = nullptr;

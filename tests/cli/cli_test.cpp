@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <pwd.h>
@@ -63,6 +64,17 @@ std::string user_name() {
   const passwd* const entry = ::getpwuid(::geteuid());
   return entry != nullptr ? entry->pw_name : std::to_string(::geteuid());
 }
+
+}  // namespace
+
+namespace {
+
+// Before any test: what a shell has its background jobs ignore, they would ignore too, and what
+// they start.
+[[maybe_unused]] const bool signals_are_default = [] {
+  for (const int number : {SIGINT, SIGQUIT, SIGHUP, SIGTERM}) ::signal(number, SIG_DFL);
+  return true;
+}();
 
 }  // namespace
 

@@ -212,6 +212,19 @@ TEST_F(RunTest, ASignalThatIsSentTwiceAtOnceIsOneRequest) {
   expect_nothing_left();
 }
 
+// As systemd does, and the hang-up is seen first.
+TEST_F(RunTest, AHangUpBesideATermKeepsNothingFromACommandThatIgnoresHangUps) {
+  make_fifo("up");
+  auto running = start(
+      "\"$dbcache\" run --config cluster.json --create 'echo cluster-1' -- "
+      "sh -c 'trap \"\" HUP; echo >up; exec sleep 1000'");
+  wait_on("up");
+  running.kill(SIGHUP);
+  running.kill(SIGTERM);
+  EXPECT_EQ(running.wait(), 143);
+  expect_nothing_left();
+}
+
 TEST_F(RunTest, ASignalThatTheCallerIgnoresIsIgnored) {
   make_fifo("up");
   make_fifo("go");

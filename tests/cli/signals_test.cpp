@@ -2,7 +2,6 @@
 
 #include <chrono>
 #include <csignal>
-#include <utility>
 
 #include <gtest/gtest.h>
 
@@ -11,34 +10,42 @@
 namespace dbcache::cli {
 namespace {
 
+using std::chrono::milliseconds;
+using Kind = SignalRequests::Kind;
+
 TEST(SignalRequestsTest, TheSameSignalAtOnceIsTheSameRequest) {
-  using std::chrono::milliseconds;
   const auto now = SignalRequests::Clock::now();
   SignalRequests requests;
-  EXPECT_TRUE(requests.is_another(SIGTERM, now));
-  EXPECT_FALSE(requests.is_another(SIGTERM, now));
-  EXPECT_FALSE(requests.is_another(SIGTERM, now + milliseconds(999)));
-  EXPECT_TRUE(requests.is_another(SIGTERM, now + milliseconds(1000)));
-  EXPECT_FALSE(requests.is_another(SIGTERM, now + milliseconds(1999)));
+  EXPECT_EQ(requests.take(SIGTERM, now), Kind::another);
+  EXPECT_EQ(requests.take(SIGTERM, now), Kind::same);
+  EXPECT_EQ(requests.take(SIGTERM, now + milliseconds(999)), Kind::same);
+  EXPECT_EQ(requests.take(SIGTERM, now + milliseconds(1000)), Kind::another);
+  EXPECT_EQ(requests.take(SIGTERM, now + milliseconds(1999)), Kind::same);
 }
 
 TEST(SignalRequestsTest, AnotherSignalIsAnotherRequest) {
   const auto now = SignalRequests::Clock::now();
   SignalRequests requests;
-  EXPECT_TRUE(requests.is_another(SIGTERM, now));
-  EXPECT_TRUE(requests.is_another(SIGINT, now));
-  EXPECT_TRUE(requests.is_another(SIGTERM, now));
+  EXPECT_EQ(requests.take(SIGTERM, now), Kind::another);
+  EXPECT_EQ(requests.take(SIGINT, now), Kind::another);
+  EXPECT_EQ(requests.take(SIGTERM, now), Kind::another);
 }
 
 TEST(SignalRequestsTest, AHangUpBesideAnotherSignalIsTheSameRequest) {
-  using std::chrono::milliseconds;
   const auto now = SignalRequests::Clock::now();
-  for (const auto& [first, second] : {std::pair{SIGTERM, SIGHUP}, std::pair{SIGHUP, SIGTERM}}) {
-    SignalRequests requests;
-    EXPECT_TRUE(requests.is_another(first, now));
-    EXPECT_FALSE(requests.is_another(second, now + milliseconds(999)));
-    EXPECT_TRUE(requests.is_another(second, now + milliseconds(1000)));
-  }
+  SignalRequests requests;
+  EXPECT_EQ(requests.take(SIGTERM, now), Kind::another);
+  EXPECT_EQ(requests.take(SIGHUP, now + milliseconds(999)), Kind::same);
+  EXPECT_EQ(requests.take(SIGHUP, now + milliseconds(1000)), Kind::another);
+}
+
+TEST(SignalRequestsTest, WhatComesBesideAHangUpIsToldAndNoSecondRequest) {
+  const auto now = SignalRequests::Clock::now();
+  SignalRequests requests;
+  EXPECT_EQ(requests.take(SIGHUP, now), Kind::another);
+  EXPECT_EQ(requests.take(SIGTERM, now + milliseconds(998)), Kind::addition);
+  EXPECT_EQ(requests.take(SIGTERM, now + milliseconds(999)), Kind::same);
+  EXPECT_EQ(requests.take(SIGINT, now + milliseconds(999)), Kind::another);
 }
 
 TEST(SignalWatchTest, ASignalAtItsVeryEndIsStillItsOwn) {

@@ -95,6 +95,7 @@ ClusterLease acquire_lease(Context& context, SharedClusters& clusters,
   workshop->deadline = std::nullopt;
   workshop->stop = {};
   if (signals.first() != 0) {
+    line.erase();
     report_debt(context, lease.release(signals.stop()));
     throw Cancelled(std::string(signalled_text));
   }

@@ -15,7 +15,10 @@ class AsyncWorkers::Impl {
   ~Impl() {
     // A forked child has the objects, and none of the threads.
     if (owner_ != ::getpid()) {
-      for (Worker& worker : workers_) worker.thread.detach();
+      for (Worker& worker : workers_) {
+        // The fork may have come before it had one.
+        if (worker.thread.joinable()) worker.thread.detach();
+      }
       return;
     }
     std::list<Worker> last;

@@ -153,7 +153,10 @@ class _Call:
             return result
         if isinstance(result, Lease):  # which nobody gets
             self._source.request_stop()
-            result.release()
+            try:
+                result.release()
+            except Exception as error:
+                raise interrupt from error
         del result  # the exception's frames keep what they have
         raise interrupt
 

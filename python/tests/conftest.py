@@ -3,6 +3,7 @@ SQLite, and once more over PostgreSQL where ctest gives them a server."""
 
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import uuid
@@ -10,6 +11,9 @@ import uuid
 import pytest
 
 import dbcache
+
+# A shell has its background jobs ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SET_BY_SURROUNDINGS = [
     "DATABRICKS_CLUSTER_ID",

@@ -422,7 +422,15 @@ def test_ctrl_c_in_a_terminate_on_the_way_to_a_lease_leaves_none(shared, interru
 
 
 @only_sqlite
-def test_ctrl_c_in_a_terminate_is_raised_though_the_database_is_locked_then(place):
+@pytest.mark.parametrize(
+    "settle",
+    [
+        lambda shared, terminate: shared.settle(terminate),
+        lambda shared, terminate: take(shared, "2", terminate=terminate),
+    ],
+    ids=["of its own", "on the way to a lease"],
+)
+def test_ctrl_c_in_a_terminate_is_raised_though_the_database_is_locked_then(place, settle):
     shared = dbcache.SharedClusters(dbcache.CacheManager(busy_timeout=0.1, **place))
     take(shared, "1", policy="hand_back").release()
 
@@ -433,7 +441,7 @@ def test_ctrl_c_in_a_terminate_is_raised_though_the_database_is_locked_then(plac
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt) as raised:
-            shared.settle(terminate)
+            settle(shared, terminate)
 
     assert isinstance(raised.value.__cause__, dbcache.Busy)
 

@@ -13,7 +13,9 @@
 namespace dbcache::test {
 
 /// `committed`: SQLite's lock to write is let go of, where others see what was committed already.
-enum class FileCall { open, read, write, sync, close, committed };
+/// `unmap`: pages that were mapped are given up, as a checkpoint does that has read how long the
+/// WAL is, and not yet how much of it is in the database (wal.c, sqlite3WalCheckpoint).
+enum class FileCall { open, read, write, sync, close, committed, unmap };
 
 struct FileAccess {
   FileCall call;
@@ -117,7 +119,7 @@ class FaultVfs {
   static const sqlite3_io_methods* methods() {
     static const sqlite3_io_methods table = [] {
       sqlite3_io_methods shim{};
-      shim.iVersion = 2;  // with shared memory, without mapped reads
+      shim.iVersion = 3;  // with shared memory and mapped reads, of which there are none
       shim.xClose = close;
       shim.xRead = [](sqlite3_file* f, void* to, int size, sqlite3_int64 at) {
         const int result = judge(FileCall::read, *of(f)->path);
@@ -174,6 +176,14 @@ class FaultVfs {
       };
       shim.xShmUnmap = [](sqlite3_file* f, int remove) {
         return of(f)->real()->pMethods->xShmUnmap(of(f)->real(), remove);
+      };
+      shim.xFetch = [](sqlite3_file*, sqlite3_int64, int, void** page) {
+        *page = nullptr;
+        return SQLITE_OK;
+      };
+      shim.xUnfetch = [](sqlite3_file* f, sqlite3_int64, void*) {
+        judge(FileCall::unmap, *of(f)->path);
+        return SQLITE_OK;
       };
       return shim;
     }();

@@ -111,7 +111,7 @@ Connection::Connection(const std::string& path, Mode mode)
     : database_(path,
                 SQLite::OPEN_READWRITE | SQLite::OPEN_NOMUTEX |
                     (mode == Mode::create ? SQLite::OPEN_CREATE : 0),
-                0, wal_gathering_vfs()) {
+                0, wal_vfs()) {
   // Locks are waited for above, outside of the connection, so that a fork need not wait too.
   database_.setBusyTimeout(0);
   sqlite3_extended_result_codes(database_.getHandle(), 1);

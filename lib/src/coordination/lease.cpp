@@ -182,7 +182,7 @@ void ClusterLease::hold_for(std::chrono::microseconds ttl) {
 }
 
 int ClusterLease::lock_descriptor() const noexcept {
-  return impl_ && !impl_->ended ? impl_->lock_descriptor : -1;
+  return impl_ && impl_->is_ours() ? impl_->lock_descriptor : -1;
 }
 
 RunMembership::RunMembership() noexcept = default;

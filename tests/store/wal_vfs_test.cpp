@@ -227,6 +227,29 @@ TEST_F(WalVfsTest, AVacuumAndACheckpointGoThrough) {
   EXPECT_EQ(integrity(database()), "ok");
 }
 
+// Of a transaction that was larger than SQLite's cache, and rolled back: another's frames stand
+// there.
+TEST_F(WalVfsTest, WhatWasRolledBackIsNotWrittenOverWhatOthersCommit) {
+  database().exec("PRAGMA cache_size = 3; PRAGMA wal_checkpoint(TRUNCATE)");
+  for (int kept = 1; kept < 12; ++kept) {
+    database().exec("PRAGMA wal_checkpoint(TRUNCATE); BEGIN");
+    for (int i = 0; i < 20 + kept; ++i)
+      database().exec("INSERT INTO t (x) VALUES (zeroblob(3500))");
+    database().exec("ROLLBACK");
+    std::int64_t expected = 0;
+    {
+      SQLite::Database other(path_, SQLite::OPEN_READWRITE, 0, "unix");
+      other.exec("PRAGMA wal_autocheckpoint = 0");
+      for (int i = 0; i < 10; ++i) other.exec("INSERT INTO t (x) VALUES (randomblob(3500))");
+      expected = rows(other);
+      EXPECT_EQ(rows(database()), expected) << kept;
+      EXPECT_EQ(integrity(other), "ok") << kept;
+      EXPECT_EQ(rows_after_a_crash(), expected) << kept;
+    }
+    EXPECT_EQ(integrity(database()), "ok") << kept;
+  }
+}
+
 int moved_by_checkpoint(SQLite::Database& database) {
   int moved = -1;
   EXPECT_EQ(sqlite3_wal_checkpoint_v2(database.getHandle(), "main", SQLITE_CHECKPOINT_PASSIVE,

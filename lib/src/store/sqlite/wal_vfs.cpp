@@ -30,6 +30,8 @@ bool has_commit(const void* frame_header) {
   return (bytes[4] | bytes[5] | bytes[6] | bytes[7]) != 0;
 }
 
+struct DatabaseMethods;
+
 /// What SQLite allocates for an open WAL; the memory of the file that is written follows it.
 class WalFile : public sqlite3_file {
  public:
@@ -46,6 +48,7 @@ class WalFile : public sqlite3_file {
   }
 
   int write(const void* from, int size, sqlite3_int64 at) {
+    if (failed_ != SQLITE_OK) return failed_;
     const bool is_next = gathered_.empty() || at == begin_ + std::ssize(gathered_);
     // Where pages were written again in their place, a commit reads each frame after them, and
     // writes its header again for the checksum: without a page (wal.c, walRewriteChecksums).
@@ -71,10 +74,20 @@ class WalFile : public sqlite3_file {
     if (gathered_.empty()) return SQLITE_OK;
     const int result =
         methods().xWrite(file(), gathered_.data(), static_cast<int>(gathered_.size()), begin_);
-    // SQLite rolls back where it failed, and writes all of it again if it writes any.
     gathered_.clear();
+    // SQLite rolls all of it back where a write failed, but not where a read did.
+    failed_ = result;
     return result;
   }
+
+  /// The transaction has ended: what is still kept back was rolled back, and others write there.
+  void forget() {
+    gathered_.clear();
+    page_is_next_ = false;
+    failed_ = SQLITE_OK;
+  }
+
+  DatabaseMethods* database = nullptr;
 
  private:
   [[nodiscard]] bool gather(const void* from, int size, sqlite3_int64 at) {
@@ -94,6 +107,7 @@ class WalFile : public sqlite3_file {
 
   std::vector<std::byte> gathered_;  ///< Frames of one transaction, without gaps.
   sqlite3_int64 begin_ = 0;          ///< Where in the file.
+  int failed_ = SQLITE_OK;  ///< Frames of this transaction are missing: it is not to be committed.
   bool page_is_next_ = false;
   bool ends_ = false;                  ///< With the frame that was begun last.
   sqlite3_int64 read_last_ = nothing;  ///< Where in the file, if nothing was written since.
@@ -102,8 +116,72 @@ static_assert(sizeof(WalFile) % alignof(std::max_align_t) == 0 || alignof(WalFil
 
 WalFile& of(sqlite3_file* file) { return *static_cast<WalFile*>(file); }
 
+// ---- The database's own file
+
+/// Of the WAL (https://www.sqlite.org/walformat.html, 2.1): new ones for each that is begun.
+using Salts = std::array<std::uint32_t, 2>;
+
+/// The locks of the WAL-index (the same, 2.3).
+constexpr int write_lock = 0;
+constexpr int checkpoint_lock = 1;
+constexpr int first_read_lock = 3;
+
+/// What an open database is called by: as the file itself is, but for those locks.
+struct DatabaseMethods : sqlite3_io_methods {
+  const sqlite3_io_methods* under;
+  bool may_write;  ///< It has the lock for it.
+  WalFile* wal;    ///< Null while it is not open.
+  Salts salts;     ///< When a checkpoint began.
+};
+/// It lies in SQLite's memory of the file, behind what is the file's own.
+static_assert(std::is_trivially_destructible_v<DatabaseMethods>);
+
+DatabaseMethods& methods_of(sqlite3_file* file) {
+  return *static_cast<DatabaseMethods*>(const_cast<sqlite3_io_methods*>(file->pMethods));
+}
+
+constexpr int offset_of_methods(const sqlite3_vfs& under) {
+  constexpr int alignment = alignof(std::max_align_t);
+  return (under.szOsFile + alignment - 1) / alignment * alignment;
+}
+
+Salts salts_of(sqlite3_file* file) {
+  constexpr int region_size = 32768;  // of the WAL-index, the first of which has the header
+  constexpr int first_salt = 32 / sizeof(std::uint32_t);
+  volatile void* region = nullptr;
+  if (methods_of(file).under->xShmMap(file, 0, region_size, 0, &region) != SQLITE_OK ||
+      region == nullptr) {
+    return {};
+  }
+  const auto* const words = static_cast<const volatile std::uint32_t*>(region);
+  return {__atomic_load_n(words + first_salt, __ATOMIC_ACQUIRE),
+          __atomic_load_n(words + first_salt + 1, __ATOMIC_ACQUIRE)};
+}
+
+/// A checkpoint takes its lock, reads the WAL-index, takes the first lock of readers alone, and
+/// moves pages. Until it has the second one a writer may begin the WAL anew, and not from then on
+/// (wal.c, walCheckpoint, walRestartLog). One that keeps writers away meanwhile has read it since.
+int lock_wal_index(sqlite3_file* file, int offset, int count, int flags) {
+  DatabaseMethods& methods = methods_of(file);
+  const bool ends = offset == write_lock && (flags & SQLITE_SHM_UNLOCK) != 0;
+  if (ends && methods.wal != nullptr) methods.wal->forget();
+  const int result = methods.under->xShmLock(file, offset, count, flags);
+  if (result != SQLITE_OK || count != 1 || (flags & SQLITE_SHM_EXCLUSIVE) == 0) return result;
+  const bool is_taken = (flags & SQLITE_SHM_LOCK) != 0;
+  if (offset == write_lock) methods.may_write = is_taken;
+  if (offset == checkpoint_lock && is_taken) methods.salts = salts_of(file);
+  if (offset == first_read_lock && is_taken && !methods.may_write &&
+      methods.salts != salts_of(file)) {
+    methods.under->xShmLock(file, offset, count, SQLITE_SHM_UNLOCK | SQLITE_SHM_EXCLUSIVE);
+    return SQLITE_BUSY;
+  }
+  return SQLITE_OK;
+}
+
+// ---- The WAL
+
 int close(sqlite3_file* file) {
-  // What is still kept back was not committed.
+  if (of(file).database != nullptr) of(file).database->wal = nullptr;
   const int result = of(file).methods().xClose(of(file).file());
   of(file).~WalFile();
   return result;
@@ -161,65 +239,6 @@ constexpr sqlite3_io_methods wal_methods{
     .xUnfetch = nullptr,
 };
 
-// ---- The database's own file
-
-/// Of the WAL (https://www.sqlite.org/walformat.html, 2.1): new ones for each that is begun.
-using Salts = std::array<std::uint32_t, 2>;
-
-/// The locks of the WAL-index (the same, 2.3).
-constexpr int write_lock = 0;
-constexpr int checkpoint_lock = 1;
-constexpr int first_read_lock = 3;
-
-/// What an open database is called by: as the file itself is, but for those locks.
-struct DatabaseMethods : sqlite3_io_methods {
-  const sqlite3_io_methods* under;
-  bool may_write;  ///< It has the lock for it.
-  Salts salts;     ///< When a checkpoint began.
-};
-/// It lies in SQLite's memory of the file, behind what is the file's own.
-static_assert(std::is_trivially_destructible_v<DatabaseMethods>);
-
-DatabaseMethods& methods_of(sqlite3_file* file) {
-  return *static_cast<DatabaseMethods*>(const_cast<sqlite3_io_methods*>(file->pMethods));
-}
-
-constexpr int offset_of_methods(const sqlite3_vfs& under) {
-  constexpr int alignment = alignof(std::max_align_t);
-  return (under.szOsFile + alignment - 1) / alignment * alignment;
-}
-
-Salts salts_of(sqlite3_file* file) {
-  constexpr int region_size = 32768;  // of the WAL-index, the first of which has the header
-  constexpr int first_salt = 32 / sizeof(std::uint32_t);
-  volatile void* region = nullptr;
-  if (methods_of(file).under->xShmMap(file, 0, region_size, 0, &region) != SQLITE_OK ||
-      region == nullptr) {
-    return {};
-  }
-  const auto* const words = static_cast<const volatile std::uint32_t*>(region);
-  return {__atomic_load_n(words + first_salt, __ATOMIC_ACQUIRE),
-          __atomic_load_n(words + first_salt + 1, __ATOMIC_ACQUIRE)};
-}
-
-/// A checkpoint takes its lock, reads the WAL-index, takes the first lock of readers alone, and
-/// moves pages. Until it has the second one a writer may begin the WAL anew, and not from then on
-/// (wal.c, walCheckpoint, walRestartLog). One that keeps writers away meanwhile has read it since.
-int lock_wal_index(sqlite3_file* file, int offset, int count, int flags) {
-  DatabaseMethods& methods = methods_of(file);
-  const int result = methods.under->xShmLock(file, offset, count, flags);
-  if (result != SQLITE_OK || count != 1 || (flags & SQLITE_SHM_EXCLUSIVE) == 0) return result;
-  const bool is_taken = (flags & SQLITE_SHM_LOCK) != 0;
-  if (offset == write_lock) methods.may_write = is_taken;
-  if (offset == checkpoint_lock && is_taken) methods.salts = salts_of(file);
-  if (offset == first_read_lock && is_taken && !methods.may_write &&
-      methods.salts != salts_of(file)) {
-    methods.under->xShmLock(file, offset, count, SQLITE_SHM_UNLOCK | SQLITE_SHM_EXCLUSIVE);
-    return SQLITE_BUSY;
-  }
-  return SQLITE_OK;
-}
-
 struct Vfs : sqlite3_vfs {
   sqlite3_vfs* under = nullptr;
   std::string name;
@@ -233,7 +252,8 @@ int open(sqlite3_vfs* vfs, const char* path, sqlite3_file* file, int flags, int*
       return result;
     }
     auto* const place = reinterpret_cast<std::byte*>(file) + offset_of_methods(*under);
-    auto* const methods = new (place) DatabaseMethods{*file->pMethods, file->pMethods, false, {}};
+    auto* const methods =
+        new (place) DatabaseMethods{*file->pMethods, file->pMethods, false, nullptr, {}};
     methods->xShmLock = lock_wal_index;
     file->pMethods = methods;
     return SQLITE_OK;
@@ -243,6 +263,12 @@ int open(sqlite3_vfs* vfs, const char* path, sqlite3_file* file, int flags, int*
   const int result = under->xOpen(under, path, wal->file(), flags, flags_out);
   if (result == SQLITE_OK) {
     wal->pMethods = &wal_methods;
+    // The path is SQLite's own (https://www.sqlite.org/c3ref/database_file_object.html).
+    sqlite3_file* const database = sqlite3_database_file_object(path);
+    if (database->pMethods != nullptr && database->pMethods->xShmLock == lock_wal_index) {
+      wal->database = &methods_of(database);
+      wal->database->wal = wal;
+    }
     return SQLITE_OK;
   }
   if (wal->file()->pMethods != nullptr) wal->methods().xClose(wal->file());

@@ -87,7 +87,7 @@ class WalFile : public sqlite3_file {
     failed_ = SQLITE_OK;
   }
 
-  DatabaseMethods* database = nullptr;
+  DatabaseMethods* database = nullptr;  ///< Whose WAL it is.
 
  private:
   [[nodiscard]] bool gather(const void* from, int size, sqlite3_int64 at) {

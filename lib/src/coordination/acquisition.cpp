@@ -10,8 +10,8 @@
 
 #include "commands/input.hpp"
 #include "coordination/creation.hpp"
-#include "log.hpp"
 #include "system/environment.hpp"
+#include "system/logger.hpp"
 #include "system/process.hpp"
 #include "text/hex.hpp"
 
@@ -254,10 +254,10 @@ void Acquisition::fail_creation(const commands::FailCreation& failed) {
   try {
     coordinator_.commit(failed);
   } catch (const std::exception& error) {
-    logger()->error("that the creation {} of '{}' failed ({}) could not be noted{}: {}",
-                    failed.creation, failed.config_hash, failed.error,
-                    failed.cluster_id ? "; it made the cluster " + *failed.cluster_id : "",
-                    error.what());
+    system::logger()->error("that the creation {} of '{}' failed ({}) could not be noted{}: {}",
+                            failed.creation, failed.config_hash, failed.error,
+                            failed.cluster_id ? "; it made the cluster " + *failed.cluster_id : "",
+                            error.what());
   }
   lock_.reset();
 }

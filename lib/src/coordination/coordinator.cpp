@@ -9,8 +9,8 @@
 
 #include "commands/input.hpp"
 #include "events/event.hpp"
-#include "log.hpp"
 #include "system/environment.hpp"
+#include "system/logger.hpp"
 
 namespace dbcache::coordination {
 
@@ -144,7 +144,7 @@ ReleaseReport Coordinator::release(std::int64_t lease,
     }
   } catch (const Error& error) {
     // What was released is released; the debt stands, and others will settle it.
-    logger()->warn("what is owed could not be settled: {}", error.what());
+    system::logger()->warn("what is owed could not be settled: {}", error.what());
     report.error = error.what();
   }
   return report;

@@ -11,8 +11,8 @@
 #include "commands/leases.hpp"
 #include "commands/redact.hpp"
 #include "coordination/waiter.hpp"
-#include "log.hpp"
 #include "system/environment.hpp"
+#include "system/logger.hpp"
 
 namespace dbcache {
 namespace {
@@ -43,7 +43,7 @@ void end_quietly(const char* what, End end) noexcept {
     end();
   } catch (const std::exception& error) {
     // The lock goes all the same, and whoever comes next notes it.
-    logger()->warn("{} could not be ended in the log: {}", what, error.what());
+    system::logger()->warn("{} could not be ended in the log: {}", what, error.what());
   } catch (...) {
   }
 }

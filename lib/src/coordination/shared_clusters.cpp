@@ -13,8 +13,8 @@
 #include "coordination/coordinator.hpp"
 #include "coordination/creation.hpp"
 #include "coordination/lease.hpp"
-#include "log.hpp"
 #include "system/environment.hpp"
+#include "system/logger.hpp"
 
 namespace dbcache {
 
@@ -109,7 +109,7 @@ ClusterLease SharedClusters::acquire(const ClusterConfig& config, const ClusterL
     try {
       coordinator.settle(lifecycle.terminate, {false, host}, options.stop);
     } catch (const Error& error) {
-      logger()->warn("what is owed could not be settled: {}", error.what());
+      system::logger()->warn("what is owed could not be settled: {}", error.what());
     }
   }
   return lease;

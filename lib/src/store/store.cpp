@@ -11,13 +11,13 @@
 #include <dbcache/errors.hpp>
 
 #include "commands/input.hpp"
-#include "log.hpp"
 #include "projections/memory_tables.hpp"
 #include "projections/project.hpp"
 #include "store/chain.hpp"
-#include "store/fork_gate.hpp"
 #include "store/migration.hpp"
 #include "system/environment.hpp"
+#include "system/fork_gate.hpp"
+#include "system/logger.hpp"
 #include "system/process.hpp"
 #include "text/hex.hpp"
 #include "text/json_text.hpp"
@@ -32,7 +32,7 @@ namespace {
 /// What the library makes once is made when it is loaded, before any object of the program, and so
 /// destroyed after them: fixtures are often static, and let go of their cluster in destructors.
 [[maybe_unused]] const bool made_before_the_program = [] {
-  static_cast<void>(logger());
+  static_cast<void>(system::logger());
   static_cast<void>(text::Sha256());
   static_cast<void>(sqlite_migrations());
   return true;
@@ -104,8 +104,9 @@ void Store::transact_in_steps(const std::function<void(Transaction&)>& steps, En
         return transaction.sync_;
       },
       Engine::Company::others, reach);
-  if (logger()->should_log(spdlog::level::debug)) {
-    logger()->debug("committed {} events of command {}", appended, text::to_hex(command_id));
+  if (system::logger()->should_log(spdlog::level::debug)) {
+    system::logger()->debug("committed {} events of command {}", appended,
+                            text::to_hex(command_id));
   }
 }
 
@@ -150,7 +151,7 @@ std::string Store::metadata() const {
   const auto environment = system::Environment::read();
   const pid_t pid = ::getpid();
   // No fork comes in between, of which a child would find the mutex locked.
-  const ForkGate::Pass pass;
+  const system::ForkGate::Pass pass;
   const std::lock_guard lock(metadata_mutex_);
   if (metadata_.text.empty() || metadata_.pid != pid ||
       metadata_.token != environment.databricks_token || metadata_.label != environment.label) {

@@ -10,15 +10,15 @@
 #include <string>
 
 #include "store/engine.hpp"
-#include "store/fork_gate.hpp"
 #include "store/postgres/connection.hpp"
 #include "store/postgres/session_keeper.hpp"
+#include "system/fork_gate.hpp"
 
 namespace dbcache::store::postgres {
 
 /// The engine of a fleet: one connection that transactions go through, one after the other, and the
 /// session by which the process lives for others.
-class PostgresEngine final : public Engine, private ForkAware {
+class PostgresEngine final : public Engine, private system::ForkAware {
  public:
   explicit PostgresEngine(EngineOptions options);
   ~PostgresEngine() override;

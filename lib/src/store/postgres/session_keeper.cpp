@@ -17,9 +17,9 @@
 
 #include <dbcache/errors.hpp>
 
-#include "store/descriptor.hpp"
 #include "store/postgres/session_liveness.hpp"
 #include "store/postgres/stream_locks.hpp"
+#include "system/descriptor.hpp"
 #include "system/detached_thread.hpp"
 #include "system/process.hpp"
 
@@ -52,7 +52,7 @@ struct SessionKeeper::Loop {
   asio::io_context io{1};
   asio::executor_work_guard<asio::io_context::executor_type> work = asio::make_work_guard(io);
   asio::posix::stream_descriptor socket{io};  ///< A copy, since closing it ends the wait.
-  std::optional<ForkClosed> copy;
+  std::optional<system::ForkClosed> copy;
   asio::steady_timer retry{io};
   std::thread thread;
 };
@@ -67,7 +67,7 @@ class SessionKeeper::Lock final : public LifeLock {
   ~Lock() override {
     if (owner_ != ::getpid()) return;
     try {
-      const ForkGate::Pass pass;
+      const system::ForkGate::Pass pass;
       const std::lock_guard lock(keeper_->mutex_);
       const bool was_given_up = keeper_->held_.erase(holder_.lock) == 0;
       if (was_given_up || !keeper_->connection_) return;
@@ -125,7 +125,7 @@ class SessionKeeper::CommitWakeup final : public Wakeup {
   ~CommitWakeup() override {
     if (event_.get() < 0) return;
     try {
-      const ForkGate::Pass pass;
+      const system::ForkGate::Pass pass;
       const std::lock_guard lock(keeper_->mutex_);
       keeper_->wakeups_.erase(this);
       if (!keeper_->wakeups_.empty() || !keeper_->connection_) return;
@@ -148,7 +148,7 @@ class SessionKeeper::CommitWakeup final : public Wakeup {
 
  private:
   const std::shared_ptr<SessionKeeper> keeper_;
-  Descriptor event_;
+  system::Descriptor event_;
 };
 
 /// The mutex, with the right to use connections. Waits give both back: a fork does not wait for
@@ -173,7 +173,7 @@ class SessionKeeper::Turn {
     lock_.lock();
   }
 
-  std::optional<ForkGate::Pass> pass_;
+  std::optional<system::ForkGate::Pass> pass_;
   std::unique_lock<std::mutex> lock_;
 };
 
@@ -182,7 +182,7 @@ SessionKeeper::SessionKeeper(Target target)
       channel_(fmt::format("dbcache_{:016x}", static_cast<std::uint64_t>(StreamLocks::number(
                                                   0, "commits " + target_.schema)))),
       listen_("LISTEN " + channel_) {
-  ForkGate::instance().enroll(*this);
+  system::ForkGate::instance().enroll(*this);
 }
 
 SessionKeeper::~SessionKeeper() {
@@ -191,11 +191,11 @@ SessionKeeper::~SessionKeeper() {
     loop_->thread.join();
   }
   // Not where the parent uses it: a fork that did not wait.
-  if (!ForkGate::instance().closed_to_this_process()) {
-    const ForkGate::Pass pass;
+  if (!system::ForkGate::instance().closed_to_this_process()) {
+    const system::ForkGate::Pass pass;
     connection_.reset();
   }
-  ForkGate::instance().withdraw(*this);
+  system::ForkGate::instance().withdraw(*this);
 }
 
 std::unique_ptr<LifeLock> SessionKeeper::hold(const std::string& log, Moment until) {
@@ -222,7 +222,7 @@ std::unique_ptr<LifeLock> SessionKeeper::hold(const std::string& log, Moment unt
 
 std::unique_ptr<Wakeup> SessionKeeper::watch_commits(Moment until) {
   auto wakeup = [&] {
-    const ForkGate::Pass pass;
+    const system::ForkGate::Pass pass;
     return std::make_unique<CommitWakeup>(shared_from_this());
   }();
   Turn turn(mutex_);
@@ -339,7 +339,7 @@ void SessionKeeper::raise_all() {
 // ---- On the loop's thread
 
 void SessionKeeper::watch_socket() {
-  const ForkGate::Pass pass;
+  const system::ForkGate::Pass pass;
   const std::lock_guard lock(mutex_);
   if (!connection_ || connection_->descriptor() < 0) return;
   close_copy();
@@ -362,7 +362,7 @@ void SessionKeeper::close_copy() {
 
 void SessionKeeper::on_readable() {
   {
-    const ForkGate::Pass pass;
+    const system::ForkGate::Pass pass;
     const std::lock_guard lock(mutex_);
     if (!connection_) return;
     if (!use([](Connection&) {})) return;
@@ -375,7 +375,7 @@ void SessionKeeper::on_readable() {
 
 void SessionKeeper::reconnect(milliseconds pause) {
   try {
-    const ForkGate::Pass pass;
+    const system::ForkGate::Pass pass;
     const std::lock_guard lock(mutex_);
     if (connection_) return;
     close_copy();

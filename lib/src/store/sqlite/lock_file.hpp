@@ -9,8 +9,8 @@
 #include <sys/types.h>
 
 #include "commands/liveness.hpp"
-#include "store/descriptor.hpp"
 #include "store/engine.hpp"
+#include "system/descriptor.hpp"
 
 namespace dbcache::store::sqlite {
 
@@ -36,7 +36,7 @@ class LockFile final : public commands::Liveness {
  private:
   /// The file as it is now: opened anew where the path leads to another one.
   struct Opened {
-    Descriptor descriptor;
+    system::Descriptor descriptor;
     std::string id;
     dev_t device{};
     ino_t inode{};
@@ -48,7 +48,7 @@ class LockFile final : public commands::Liveness {
   class FreedWakeup;
 
   std::string database_;
-  mutable std::mutex mutex_;  // guards what follows; taken with a ForkGate::Pass
+  mutable std::mutex mutex_;  // guards what follows; taken with a system::ForkGate::Pass
   mutable Opened probing_;
   mutable std::map<std::int64_t, std::weak_ptr<Freed>> watched_;  ///< By place: one thread each.
 };

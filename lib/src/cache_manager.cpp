@@ -27,15 +27,15 @@ namespace {
 /// Decides in one transaction and commits what the decision comes to.
 template <class Command>
 auto execute(store::Store& store, const Command& command) {
-  using Outcome = decltype(commands::decide(
-      command, std::declval<const projections::TableReader&>(), Timestamp{}));
+  using Outcome =
+      decltype(commands::decide(command, std::declval<const rows::TableReader&>(), Timestamp{}));
   if constexpr (std::is_same_v<Outcome, commands::Events>) {
-    store.transact([&](const projections::TableReader& rows, Timestamp now) {
+    store.transact([&](const rows::TableReader& rows, Timestamp now) {
       return commands::decide(command, rows, now);
     });
   } else {
     decltype(Outcome::result) result{};
-    store.transact([&](const projections::TableReader& rows, Timestamp now) {
+    store.transact([&](const rows::TableReader& rows, Timestamp now) {
       Outcome decision = commands::decide(command, rows, now);
       result = decision.result;
       return std::move(decision.events);
@@ -49,8 +49,8 @@ auto execute(store::Store& store, const Command& command) {
 template <class Command>
 auto execute_among_leases(store::Store& store, const Command& command) {
   if (!store.engine().exists()) return execute(store, command);
-  using Outcome = decltype(commands::decide(
-      command, std::declval<const projections::TableReader&>(), Timestamp{}));
+  using Outcome =
+      decltype(commands::decide(command, std::declval<const rows::TableReader&>(), Timestamp{}));
   Outcome outcome;
   store.transact_in_steps([&](store::Store::Transaction& transaction) {
     transaction.append(commands::reap(transaction.present()));
@@ -104,10 +104,10 @@ std::optional<CachedCluster> CacheManager::load_cluster_cache() const {
   if (state) {
     if (auto kept = impl_->memo.active_cluster(*state, now)) return kept;
   }
-  auto cluster = ask<std::optional<CachedCluster>>(
-      *impl_->store, [&](const projections::TableReader& rows, Timestamp) {
-        return commands::active_cluster(rows, now);
-      });
+  auto cluster = ask<std::optional<CachedCluster>>(*impl_->store,
+                                                   [&](const rows::TableReader& rows, Timestamp) {
+                                                     return commands::active_cluster(rows, now);
+                                                   });
   // Nothing was committed while it was read.
   if (cluster && state && impl_->store->engine().state() == state) {
     impl_->memo.keep_active_cluster(*state, now, *cluster);
@@ -164,10 +164,9 @@ bool CacheManager::update_cluster_access(std::string_view cluster_id) {
 }
 
 std::vector<CachedCluster> CacheManager::get_all_clusters(const ClusterFilter& filter) const {
-  return ask<std::vector<CachedCluster>>(*impl_->store,
-                                         [&](const projections::TableReader& rows, Timestamp now) {
-                                           return rows.clusters(filter, now);
-                                         });
+  return ask<std::vector<CachedCluster>>(
+      *impl_->store,
+      [&](const rows::TableReader& rows, Timestamp now) { return rows.clusters(filter, now); });
 }
 
 std::vector<CachedCluster> CacheManager::get_clusters_where(std::string_view condition) const {
@@ -177,7 +176,7 @@ std::vector<CachedCluster> CacheManager::get_clusters_where(std::string_view con
 CacheStatistics CacheManager::get_cache_statistics() const {
   auto statistics = ask<CacheStatistics>(
       *impl_->store,
-      [](const projections::TableReader& rows, Timestamp now) { return rows.statistics(now); });
+      [](const rows::TableReader& rows, Timestamp now) { return rows.statistics(now); });
   statistics.cache_file_size = impl_->store->engine().info().database_size;
   return statistics;
 }
@@ -217,13 +216,13 @@ Registration CacheManager::register_or_join_shared_cluster(std::string_view conf
                                            system::identify_process(worker_pid)};
   Registration registration;
   impl_->store->transact(
-      [&](const projections::TableReader& rows, Timestamp now) {
+      [&](const rows::TableReader& rows, Timestamp now) {
         auto decision = commands::decide(command, rows, now);
         registration.created = decision.result.created;
         registration.joinable = decision.result.joinable;
         return std::move(decision.events);
       },
-      [&](const projections::TableReader& rows) {
+      [&](const rows::TableReader& rows) {
         registration.entry = rows.entry(command.config_hash).value();
       });
   return registration;
@@ -250,8 +249,7 @@ std::optional<RegistryEntry> CacheManager::get_shared_cluster_info(
     if (auto kept = impl_->memo.entry(*state, hash)) return std::move(*kept);
   }
   auto entry = ask<std::optional<RegistryEntry>>(
-      *impl_->store,
-      [&](const projections::TableReader& rows, Timestamp) { return rows.entry(hash); });
+      *impl_->store, [&](const rows::TableReader& rows, Timestamp) { return rows.entry(hash); });
   // Nothing was committed while it was read.
   if (state && impl_->store->engine().state() == state) {
     impl_->memo.keep_entry(*state, hash, entry);
@@ -289,8 +287,8 @@ Removal CacheManager::clear_shared_cluster_registry(HeldClusters held) {
 }
 
 std::vector<RegistryEntry> CacheManager::get_all_shared_clusters() const {
-  return ask<std::vector<RegistryEntry>>(*impl_->store, [](const projections::TableReader& rows,
-                                                           Timestamp) { return rows.entries(); });
+  return ask<std::vector<RegistryEntry>>(
+      *impl_->store, [](const rows::TableReader& rows, Timestamp) { return rows.entries(); });
 }
 
 // ---- The log

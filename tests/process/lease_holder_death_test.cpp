@@ -334,7 +334,7 @@ TEST_F(ReplacedLocks, WhoHeldBeforeTheMachineStartedAnewIsDead) {
   reused.start_time = *here.start_time - 1;
   auto elsewhere = here;
   elsewhere.pid_namespace = "pid:[1]";
-  store::Store(options()).transact([&](const projections::TableReader&, Timestamp now) {
+  store::Store(options()).transact([&](const rows::TableReader&, Timestamp now) {
     commands::Events leases;
     for (const auto& process : {here, before, reused, elsewhere}) {
       auto lease = lease_of(process);

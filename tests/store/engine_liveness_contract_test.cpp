@@ -12,7 +12,7 @@ namespace dbcache::store {
 namespace {
 
 using commands::Liveness;
-using projections::Holder;
+using rows::Holder;
 using Verdict = Liveness::Verdict;
 
 constexpr int long_enough = 60'000;  // milliseconds: for what has to come

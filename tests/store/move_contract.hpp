@@ -30,8 +30,8 @@ inline std::vector<std::string> contents_of(const Options& options) {
                                   event.version, event.type, event.payload, event.metadata,
                                   event.recorded_at, event.command_id, event.hash));
     }
-    for (const std::string_view table : projections::projected_tables) {
-      for (const projections::RawRow& row : session.tables.raw_rows(table)) {
+    for (const std::string_view table : rows::projected_tables) {
+      for (const rows::RawRow& row : session.tables.raw_rows(table)) {
         lines.push_back(
             fmt::format("{} {}: {}", table, row.key, boost::json::serialize(row.columns)));
       }

@@ -23,7 +23,7 @@ namespace dbcache::test {
 
 class FakeLiveness final : public commands::Liveness {
  public:
-  [[nodiscard]] Verdict probe(const projections::Holder& holder) const override {
+  [[nodiscard]] Verdict probe(const rows::Holder& holder) const override {
     if (dead.contains(holder.lock)) return Verdict::dead;
     return holder.lock == 0 || unjudgeable.contains(holder.lock) ? Verdict::unknown
                                                                  : Verdict::alive;
@@ -68,15 +68,15 @@ class LeaseWorld {
   [[nodiscard]] commands::Present present() const { return {tables, liveness, now}; }
 
   /// Someone who lives.
-  projections::Holder someone() {
-    projections::Holder holder;
+  rows::Holder someone() {
+    rows::Holder holder;
     holder.lock_file = "locks";
     holder.lock = ++last_holder_;
     holder.process = {1000 + last_holder_, 1, "boot", "pid:[1]"};
     holder.host = "ci-1";
     return holder;
   }
-  void kill(const projections::Holder& holder) { liveness.dead.insert(holder.lock); }
+  void kill(const rows::Holder& holder) { liveness.dead.insert(holder.lock); }
 
   /// The position of the first.
   std::int64_t append(const commands::Events& events) {
@@ -150,7 +150,7 @@ class LeaseWorld {
   }
 
   struct Held {
-    projections::Holder holder;
+    rows::Holder holder;
     std::int64_t lease = 0;
     commands::Events events;
   };
@@ -182,7 +182,7 @@ class LeaseWorld {
   }
 
   /// A claim on what is due on the workspace, by someone who lives.
-  std::pair<std::optional<projections::Debt>, std::int64_t> claim() {
+  std::pair<std::optional<rows::Debt>, std::int64_t> claim() {
     commands::ClaimTermination command;
     command.holder = someone();
     command.host = workspace;
@@ -190,12 +190,12 @@ class LeaseWorld {
     last_terminator = command.holder;
     return {decision.result, first};
   }
-  projections::Holder last_terminator;
+  rows::Holder last_terminator;
 
   [[nodiscard]] RegistryEntry entry(const std::string& hash = "hash") const {
     return tables.entry(hash).value();
   }
-  [[nodiscard]] projections::Share share(const std::string& hash = "hash") const {
+  [[nodiscard]] rows::Share share(const std::string& hash = "hash") const {
     return tables.share(hash).value();
   }
   [[nodiscard]] std::vector<std::string> owed() const {

@@ -10,7 +10,7 @@ namespace dbcache::commands {
 namespace {
 
 using namespace events;
-using projections::Debt;
+using rows::Debt;
 using test::at;
 using test::Leases;
 using test::told;

@@ -9,8 +9,8 @@
 namespace dbcache::commands {
 namespace {
 
-using projections::EntryOrigin;
-using projections::Share;
+using rows::EntryOrigin;
+using rows::Share;
 using Turn = AcquireStep::Turn;
 
 /// Becomes the creator: of a new entry, or in the place of one who failed or died.
@@ -70,16 +70,15 @@ void grant(const Acquire& command, const std::string& cluster_id, std::int64_t u
 }
 
 /// The host of a configuration whose entry was taken away, as what is owed of it tells.
-std::optional<std::string> host_of(const std::string& config_hash,
-                                   const projections::TableReader& rows) {
-  for (const projections::Debt& debt : rows.debts()) {
+std::optional<std::string> host_of(const std::string& config_hash, const rows::TableReader& rows) {
+  for (const rows::Debt& debt : rows.debts()) {
     if (debt.config_hash == config_hash && debt.host) return debt.host;
   }
   return std::nullopt;
 }
 
 /// A token that no creation has any more: else it may stand for another cluster by now.
-std::optional<std::string> unused(const std::string& token, const projections::TableReader& rows) {
+std::optional<std::string> unused(const std::string& token, const rows::TableReader& rows) {
   const auto shares = rows.shares();
   const bool used = std::any_of(shares.begin(), shares.end(), [&](const Share& share) {
     return share.idempotency_token == token;
@@ -179,7 +178,7 @@ Decision<AcquireStep> decide(const Acquire& command, const Present& present) {
   if (command.fails_with) {
     const auto debts = present.rows.debts();
     // One that died told nobody why; what he began is gone on with.
-    const bool died = std::any_of(debts.begin(), debts.end(), [&](const projections::Debt& debt) {
+    const bool died = std::any_of(debts.begin(), debts.end(), [&](const rows::Debt& debt) {
       return debt.config_hash == command.config_hash && debt.reason == "creator_died" &&
              debt.owed_at >= entry->creation_time;
     });

@@ -7,7 +7,7 @@
 #include <dbcache/errors.hpp>
 
 #include "commands/input.hpp"
-#include "projections/rows.hpp"
+#include "rows/rows.hpp"
 #include "text/civil_time.hpp"
 #include "text/hex.hpp"
 #include "text/json_text.hpp"
@@ -250,10 +250,10 @@ Adoption adopt(const DocumentedRows& rows, const Zone& zone, const Redactor& red
                Timestamp now) {
   Adoption adoption;
   adoption.report.timezone = zone.name();
-  adoption.report.clusters = import_each(rows.clusters, projections::clusters_table, zone, redactor,
-                                         now, adoption, import_cluster);
-  adoption.report.registry_entries = import_each(rows.entries, projections::registry_table, zone,
-                                                 redactor, now, adoption, import_entry);
+  adoption.report.clusters = import_each(rows.clusters, rows::clusters_table, zone, redactor, now,
+                                         adoption, import_cluster);
+  adoption.report.registry_entries =
+      import_each(rows.entries, rows::registry_table, zone, redactor, now, adoption, import_entry);
   return adoption;
 }
 

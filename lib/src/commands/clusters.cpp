@@ -8,7 +8,7 @@
 namespace dbcache::commands {
 namespace {
 
-using projections::TableReader;
+using rows::TableReader;
 
 /// One cluster is active at a time: caching an active one deactivates the others.
 void deactivate_others(const std::string& cluster_id, const TableReader& rows, Timestamp now,
@@ -26,8 +26,7 @@ std::vector<RegistryEntry> acquired_entries(const std::string& cluster_id,
   std::vector<RegistryEntry> found;
   for (const RegistryEntry& entry : rows.entries()) {
     const auto share = rows.share(entry.config_hash);
-    if (entry.cluster_id == cluster_id && share &&
-        share->origin == projections::EntryOrigin::acquired &&
+    if (entry.cluster_id == cluster_id && share && share->origin == rows::EntryOrigin::acquired &&
         (share->created || entry.status == RegistryStatus::ready)) {
       found.push_back(entry);
     }

@@ -8,7 +8,7 @@
 
 #include "commands/decision.hpp"
 #include "commands/input.hpp"
-#include "projections/tables.hpp"
+#include "rows/tables.hpp"
 
 // The rules of the table `clusters`: (command, rows, present) -> events. Pure.
 namespace dbcache::commands {
@@ -19,7 +19,7 @@ struct CacheCluster {
   std::chrono::microseconds default_expiry{};
   bool is_active = true;
 };
-Events decide(const CacheCluster& command, const projections::TableReader& rows, Timestamp now);
+Events decide(const CacheCluster& command, const rows::TableReader& rows, Timestamp now);
 
 /// Caches a cluster with its columns as given; times left at zero are filled in.
 struct SaveCluster {
@@ -27,38 +27,36 @@ struct SaveCluster {
   std::chrono::microseconds default_expiry{};
   boost::json::object more{};  ///< What was given beside the columns.
 };
-Events decide(const SaveCluster& command, const projections::TableReader& rows, Timestamp now);
+Events decide(const SaveCluster& command, const rows::TableReader& rows, Timestamp now);
 
 struct AccessCluster {
   std::string cluster_id;
 };
-Decision<bool> decide(const AccessCluster& command, const projections::TableReader& rows,
-                      Timestamp now);
+Decision<bool> decide(const AccessCluster& command, const rows::TableReader& rows, Timestamp now);
 
 struct CleanUpExpired {
   HeldClusters held = HeldClusters::leave;
 };
-Decision<Removal> decide(const CleanUpExpired& command, const projections::TableReader& rows,
+Decision<Removal> decide(const CleanUpExpired& command, const rows::TableReader& rows,
                          Timestamp now);
 
 struct RemoveTerminated {
   std::string cluster_id;
 };
-Decision<bool> decide(const RemoveTerminated& command, const projections::TableReader& rows,
+Decision<bool> decide(const RemoveTerminated& command, const rows::TableReader& rows,
                       Timestamp now);
 
 struct ClearClusters {
   HeldClusters held = HeldClusters::leave;
 };
-Decision<Removal> decide(const ClearClusters& command, const projections::TableReader& rows,
+Decision<Removal> decide(const ClearClusters& command, const rows::TableReader& rows,
                          Timestamp now);
 
 /// The newest active row that has not expired.
-std::optional<CachedCluster> active_cluster(const projections::TableReader& rows, Timestamp now);
+std::optional<CachedCluster> active_cluster(const rows::TableReader& rows, Timestamp now);
 
 /// The newest active row although it may have expired.
-std::optional<CachedCluster> latest_active_cluster(const projections::TableReader& rows,
-                                                   Timestamp now);
+std::optional<CachedCluster> latest_active_cluster(const rows::TableReader& rows, Timestamp now);
 
 /// Named, active, and not yet expired.
 bool is_valid(const CachedCluster& cluster, Timestamp now);

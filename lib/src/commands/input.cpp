@@ -4,7 +4,7 @@
 
 #include <dbcache/errors.hpp>
 
-#include "events/fields.hpp"
+#include "rows/fields.hpp"
 #include "text/json_text.hpp"
 #include "text/utf8.hpp"
 
@@ -147,7 +147,7 @@ CachedCluster read_columns(const json::object& columns) {
 
 json::object read_more_than_columns(const json::object& given, const Redactor& redactor) {
   json::object more = given;
-  events::for_each_member<CachedCluster>([&](auto column) { more.stable_erase(column.name); });
+  rows::for_each_member<CachedCluster>([&](auto column) { more.stable_erase(column.name); });
   more = redactor.json(more);
   require_size(more);
   return more;

@@ -12,11 +12,11 @@
 namespace dbcache::commands {
 namespace {
 
-using projections::EntryOrigin;
+using rows::EntryOrigin;
 
 /// The ready entries of a cluster, whoever made them.
 std::vector<RegistryEntry> entries_of(const std::string& cluster_id,
-                                      const projections::TableReader& rows) {
+                                      const rows::TableReader& rows) {
   auto entries = rows.entries();
   std::erase_if(entries, [&](const RegistryEntry& entry) {
     return entry.cluster_id != cluster_id || entry.status != RegistryStatus::ready;

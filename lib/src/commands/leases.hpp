@@ -14,7 +14,7 @@
 // is decided after `reap` and followed by `hand_back`, in one transaction.
 namespace dbcache::commands {
 
-using projections::Holder;
+using rows::Holder;
 
 /// The dead lose what they held: leases, creations, checks, terminations, places in runs. A
 /// creation of `taken_over` is only ended: the caller goes on with it in the same transaction. Of
@@ -178,28 +178,28 @@ struct Usage {
   std::int64_t creations = 0;  ///< 0 or 1.
   std::int64_t documented = 0;
 };
-Usage usage_of(const RegistryEntry& entry, const projections::TableReader& rows);
+Usage usage_of(const RegistryEntry& entry, const rows::TableReader& rows);
 
 /// Whether a lease, or a creation by lease, holds the entry. The dead have been reaped.
-bool is_held(const std::string& config_hash, const projections::TableReader& rows);
+bool is_held(const std::string& config_hash, const rows::TableReader& rows);
 
 /// Whether a lease on the cluster is held.
-bool is_cluster_held(const std::string& cluster_id, const projections::TableReader& rows);
+bool is_cluster_held(const std::string& cluster_id, const rows::TableReader& rows);
 
 /// The leases and the creation of an entry are lost.
 void lose_leases(const RegistryEntry& entry, events::LeaseLossReason reason,
-                 const projections::TableReader& rows, Events& events);
+                 const rows::TableReader& rows, Events& events);
 
 /// Who creates the cluster of an entry in the documented way (`register`), if anybody who lives
 /// does.
 std::optional<Holder> documented_creator(const RegistryEntry& entry,
-                                         const std::optional<projections::Share>& share,
+                                         const std::optional<rows::Share>& share,
                                          const Present& present);
 
 /// Takes an entry out whose cluster, if `acquire` created it, is owed with this reason; its leases,
 /// if there are any, are lost.
 void drop_entry(const RegistryEntry& entry, events::EntryRemovalReason removal,
-                events::OwedReason owed, const projections::TableReader& rows, Timestamp now,
+                events::OwedReason owed, const rows::TableReader& rows, Timestamp now,
                 Events& events);
 
 }  // namespace dbcache::commands

@@ -4,8 +4,8 @@
 
 #include <dbcache/time.hpp>
 
-#include "projections/lease_rows.hpp"
-#include "projections/tables.hpp"
+#include "rows/lease_rows.hpp"
+#include "rows/tables.hpp"
 
 namespace dbcache::commands {
 
@@ -19,12 +19,12 @@ class Liveness {
   Liveness& operator=(const Liveness&) = delete;
   virtual ~Liveness() = default;
 
-  [[nodiscard]] virtual Verdict probe(const projections::Holder& holder) const = 0;
+  [[nodiscard]] virtual Verdict probe(const rows::Holder& holder) const = 0;
 };
 
 /// What a decision on leases looks at: the rows, who lives, and the time.
 struct Present {
-  const projections::TableReader& rows;
+  const rows::TableReader& rows;
   const Liveness& liveness;
   Timestamp now;
 };
@@ -33,7 +33,7 @@ struct Present {
 inline constexpr std::chrono::minutes staleness{30};
 
 /// Whether a holder still holds what it has had since then.
-inline bool is_alive(const projections::Holder& holder, Timestamp since, const Present& present) {
+inline bool is_alive(const rows::Holder& holder, Timestamp since, const Present& present) {
   if (holder.until) return present.now < *holder.until;
   switch (present.liveness.probe(holder)) {
     case Liveness::Verdict::alive:

@@ -12,7 +12,7 @@
 
 namespace dbcache::commands {
 
-using projections::TableReader;
+using rows::TableReader;
 
 namespace {
 
@@ -64,7 +64,7 @@ Events decide(const ChangeStatus& command, const TableReader& rows, Timestamp no
   Events events;
   if (command.status == RegistryStatus::ready) reclaim(*cluster_id, rows, events);
   const auto share = rows.share(command.config_hash);
-  if (share && share->origin == projections::EntryOrigin::acquired && share->created &&
+  if (share && share->origin == rows::EntryOrigin::acquired && share->created &&
       entry->cluster_id != cluster_id) {
     // It becomes an entry of another cluster, which `acquire` did not create.
     owe_unless_others_name({entry->cluster_id, share->idempotency_token, entry->config_hash,

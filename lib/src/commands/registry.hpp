@@ -8,7 +8,7 @@
 #include <dbcache/registry.hpp>
 
 #include "commands/decision.hpp"
-#include "projections/tables.hpp"
+#include "rows/tables.hpp"
 #include "system/process.hpp"
 
 // The rules of the table `shared_cluster_registry`: (command, rows, present) -> events. Pure.
@@ -24,7 +24,7 @@ struct Registered {
   bool created = false;
   bool joinable = false;
 };
-Decision<Registered> decide(const RegisterCreation& command, const projections::TableReader& rows,
+Decision<Registered> decide(const RegisterCreation& command, const rows::TableReader& rows,
                             Timestamp now);
 
 struct ChangeStatus {
@@ -32,31 +32,30 @@ struct ChangeStatus {
   RegistryStatus status = RegistryStatus::creating;
   StatusDetails details;
 };
-Events decide(const ChangeStatus& command, const projections::TableReader& rows, Timestamp now);
+Events decide(const ChangeStatus& command, const rows::TableReader& rows, Timestamp now);
 
 struct IncrementUsage {
   std::string config_hash;
 };
-Decision<std::int64_t> decide(const IncrementUsage& command, const projections::TableReader& rows,
+Decision<std::int64_t> decide(const IncrementUsage& command, const rows::TableReader& rows,
                               Timestamp now);
 
 struct DecrementUsage {
   std::string config_hash;
 };
-Decision<std::int64_t> decide(const DecrementUsage& command, const projections::TableReader& rows,
+Decision<std::int64_t> decide(const DecrementUsage& command, const rows::TableReader& rows,
                               Timestamp now);
 
 struct CleanUpEntry {
   std::string config_hash;
   HeldClusters held = HeldClusters::leave;
 };
-Decision<Removal> decide(const CleanUpEntry& command, const projections::TableReader& rows,
-                         Timestamp now);
+Decision<Removal> decide(const CleanUpEntry& command, const rows::TableReader& rows, Timestamp now);
 
 struct ClearRegistry {
   HeldClusters held = HeldClusters::leave;
 };
-Decision<Removal> decide(const ClearRegistry& command, const projections::TableReader& rows,
+Decision<Removal> decide(const ClearRegistry& command, const rows::TableReader& rows,
                          Timestamp now);
 
 /// Whether a worker may wait for the entry's cluster, or use it: creating or ready.

@@ -134,7 +134,7 @@ void Acquisition::take_lock() {
 std::optional<Granted> Acquisition::join_surrounding_run() {
   const auto number = surrounding_lease();
   if (!number) return std::nullopt;
-  std::optional<projections::Lease> lease;
+  std::optional<rows::Lease> lease;
   coordinator_.store().read([&](const store::ReadSession& session) {
     lease = session.tables.lease(*number);
     const commands::Present present = store::present(session);

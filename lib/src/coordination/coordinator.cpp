@@ -14,7 +14,7 @@
 
 namespace dbcache::coordination {
 
-using projections::Debt;
+using rows::Debt;
 
 Hold Coordinator::hold() const {
   Hold hold{store_->engine().hold(), {}};

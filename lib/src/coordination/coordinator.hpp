@@ -17,7 +17,7 @@
 
 namespace dbcache::coordination {
 
-using projections::Holder;
+using rows::Holder;
 
 /// A lock that is held, and its holder as the log tells it.
 struct Hold {
@@ -50,7 +50,7 @@ class Coordinator {
   /// transaction. `observe` sees the rows after that.
   template <class Command>
   auto commit(const Command& command,
-              const std::function<void(const projections::TableReader&)>& observe = {}) const;
+              const std::function<void(const rows::TableReader&)>& observe = {}) const;
 
   /// The same for a command by which a holder holds something: `make` makes it. Where the lock was
   /// given up before, another is taken.
@@ -83,7 +83,7 @@ class Coordinator {
 
   template <class Command>
   auto commit_holding(const store::LifeLock* lock, const Command& command,
-                      const std::function<void(const projections::TableReader&)>& observe) const;
+                      const std::function<void(const rows::TableReader&)>& observe) const;
 
   std::shared_ptr<store::Store> store_;
   std::chrono::microseconds default_expiry_;
@@ -104,9 +104,8 @@ std::string message_of(std::exception_ptr error);
 HolderInfo describe(const Holder& holder, bool alive);
 
 template <class Command>
-auto Coordinator::commit(
-    const Command& command,
-    const std::function<void(const projections::TableReader&)>& observe) const {
+auto Coordinator::commit(const Command& command,
+                         const std::function<void(const rows::TableReader&)>& observe) const {
   return commit_holding(nullptr, command, observe);
 }
 
@@ -124,7 +123,7 @@ auto Coordinator::commit_with(Hold& hold, const Make& make) const {
 template <class Command>
 auto Coordinator::commit_holding(
     const store::LifeLock* lock, const Command& command,
-    const std::function<void(const projections::TableReader&)>& observe) const {
+    const std::function<void(const rows::TableReader&)>& observe) const {
   using Outcome = decltype(commands::decide(command, std::declval<const commands::Present&>()));
   const auto run = [&](auto take) {
     store_->transact_in_steps([&](store::Store::Transaction& transaction) {

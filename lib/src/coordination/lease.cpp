@@ -123,10 +123,9 @@ bool ClusterLease::report_dead() {
   coordination::Hold hold = coordinator.hold();
   std::int64_t number = 0;
   for (;;) {
-    const auto [begun, position] =
-        coordinator.commit_with(hold, [&](const projections::Holder& holder) {
-          return commands::BeginCheck{granted.lease, holder};
-        });
+    const auto [begun, position] = coordinator.commit_with(hold, [&](const rows::Holder& holder) {
+      return commands::BeginCheck{granted.lease, holder};
+    });
     if (begun.result.lease_ended) return true;
     if (begun.result.begun) {
       number = position;

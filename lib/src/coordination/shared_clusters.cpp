@@ -19,9 +19,9 @@
 namespace dbcache {
 
 using coordination::Coordinator;
-using projections::Lease;
-using projections::Participant;
-using projections::Share;
+using rows::Lease;
+using rows::Participant;
+using rows::Share;
 
 // ---- A creation, to the one who carries it out
 
@@ -70,8 +70,7 @@ LeaseInfo describe(const Lease& lease, const commands::Present& present) {
 /// The creation, and the check, of an entry that are under way.
 void add_doings(const Share& share, const RegistryEntry& entry, const commands::Present& present,
                 std::vector<LeaseInfo>& leases) {
-  const auto add = [&](std::int64_t number, LeaseInfo::Kind kind,
-                       const projections::Holder& holder) {
+  const auto add = [&](std::int64_t number, LeaseInfo::Kind kind, const rows::Holder& holder) {
     leases.push_back(
         {number, kind, entry.config_hash, entry.cluster_id,
          coordination::describe(holder, commands::is_alive(holder, entry.creation_time, present)),
@@ -124,11 +123,10 @@ RunMembership SharedClusters::join_run(std::string_view run, std::string_view ki
                             commands::require_id(kind, "kind of participant"), std::nullopt,
                             hold.holder};
   if (name) command.name = commands::clean_label(*name, redactor);
-  const auto [events, first] =
-      coordinator.commit_with(hold, [&](const projections::Holder& holder) {
-        command.holder = holder;
-        return command;
-      });
+  const auto [events, first] = coordinator.commit_with(hold, [&](const rows::Holder& holder) {
+    command.holder = holder;
+    return command;
+  });
   hold.lock->done();
   return LeaseMaker::membership(coordinator, std::move(hold.lock), first, std::move(command.run));
 }
@@ -169,7 +167,7 @@ std::vector<OwedTermination> SharedClusters::owed() {
   std::vector<OwedTermination> owed;
   impl_->coordinator.store().read([&](const store::ReadSession& session) {
     owed.clear();
-    for (const projections::Debt& debt : session.tables.debts()) {
+    for (const rows::Debt& debt : session.tables.debts()) {
       owed.push_back({debt.subject, debt.cluster_id, debt.idempotency_token, debt.config_hash,
                       debt.host, debt.reason, debt.owed_at, debt.attempts, debt.error,
                       debt.terminator

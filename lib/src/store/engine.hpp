@@ -15,7 +15,7 @@
 
 #include "commands/adopt.hpp"
 #include "commands/liveness.hpp"
-#include "projections/tables.hpp"
+#include "rows/tables.hpp"
 #include "store/closure.hpp"
 #include "store/event_record.hpp"
 
@@ -109,14 +109,14 @@ class EventLog : public EventLogReader {
 };
 
 struct ReadSession {
-  const projections::TableReader& tables;
+  const rows::TableReader& tables;
   const EventLogReader& log;
   const commands::Liveness& liveness;  ///< Who lives, without waiting.
   Timestamp now;
 };
 
 struct WriteSession {
-  projections::Tables& tables;
+  rows::Tables& tables;
   EventLog& log;
   const commands::Liveness& liveness;
   Timestamp now;
@@ -142,7 +142,7 @@ class LifeLock {
   virtual ~LifeLock() = default;
 
   /// As the log tells it.
-  [[nodiscard]] virtual const projections::Holder& holder() const = 0;
+  [[nodiscard]] virtual const rows::Holder& holder() const = 0;
 
   /// Ends the part of the lock that those wait for who wait for what is being done (a creation, a
   /// check): the lock itself stays.
@@ -234,7 +234,7 @@ class Engine {
   [[nodiscard]] virtual std::unique_ptr<LifeLock> hold() = 0;
 
   /// Wakes when what this holder is doing is done, or the holder dead.
-  [[nodiscard]] virtual std::unique_ptr<Wakeup> watch_holder(const projections::Holder& holder) = 0;
+  [[nodiscard]] virtual std::unique_ptr<Wakeup> watch_holder(const rows::Holder& holder) = 0;
 
   /// Wakes after commits, whoever's; one may wake several times, or several once. What was
   /// committed before this returned may go unnoticed: look after arming it.

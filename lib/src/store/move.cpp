@@ -52,7 +52,7 @@ void commit(const Store& store, const std::function<void(WriteSession&)>& work) 
 bool is_empty(const ReadSession& session) {
   return session.log.read(before_the_first, 1, Extent::visible).empty() &&
          std::all_of(
-             projections::projected_tables.begin(), projections::projected_tables.end(),
+             rows::projected_tables.begin(), rows::projected_tables.end(),
              [&](std::string_view table) { return session.tables.raw_rows(table).empty(); });
 }
 

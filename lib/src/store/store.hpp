@@ -15,7 +15,7 @@
 
 #include "commands/decision.hpp"
 #include "commands/liveness.hpp"
-#include "projections/tables.hpp"
+#include "rows/tables.hpp"
 #include "store/engine.hpp"
 
 namespace dbcache::store {
@@ -35,7 +35,7 @@ class Store {
   /// A write transaction of several decisions, each on what the ones before it left.
   class Transaction {
    public:
-    [[nodiscard]] const projections::TableReader& rows() const { return session_.tables; }
+    [[nodiscard]] const rows::TableReader& rows() const { return session_.tables; }
     [[nodiscard]] commands::Present present() const {
       return {session_.tables, session_.liveness, session_.now};
     }
@@ -74,8 +74,8 @@ class Store {
 
   /// Decides on the rows as they are, appends the events and projects them; `observe` sees the rows
   /// after that, still inside the transaction. On disk when it returns.
-  using Decide = std::function<commands::Events(const projections::TableReader&, Timestamp now)>;
-  using Observe = std::function<void(const projections::TableReader&)>;
+  using Decide = std::function<commands::Events(const rows::TableReader&, Timestamp now)>;
+  using Observe = std::function<void(const rows::TableReader&)>;
   void transact(const Decide& decide, const Observe& observe = {});
 
   /// `work` on one consistent view. False where there is no database yet.

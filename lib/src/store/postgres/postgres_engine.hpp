@@ -33,7 +33,7 @@ class PostgresEngine final : public Engine, private system::ForkAware {
   std::optional<std::string> identity() override;
   Timestamp now() override;
   std::unique_ptr<LifeLock> hold() override;
-  std::unique_ptr<Wakeup> watch_holder(const projections::Holder& holder) override;
+  std::unique_ptr<Wakeup> watch_holder(const rows::Holder& holder) override;
   std::unique_ptr<Wakeup> watch_commits() override;
   void optimize(Vacuum vacuum) override;
   DatabaseInfo info() override;

@@ -60,8 +60,7 @@ struct SessionKeeper::Loop {
 /// A lock that this process holds, in whatever session.
 class SessionKeeper::Lock final : public LifeLock {
  public:
-  Lock(std::shared_ptr<SessionKeeper> keeper, std::shared_ptr<Held> held,
-       projections::Holder holder)
+  Lock(std::shared_ptr<SessionKeeper> keeper, std::shared_ptr<Held> held, rows::Holder holder)
       : keeper_(std::move(keeper)), held_(std::move(held)), holder_(std::move(holder)) {}
 
   ~Lock() override {
@@ -86,7 +85,7 @@ class SessionKeeper::Lock final : public LifeLock {
     }
   }
 
-  [[nodiscard]] const projections::Holder& holder() const override { return holder_; }
+  [[nodiscard]] const rows::Holder& holder() const override { return holder_; }
   void done() override {}  // those who wait hear of the commit that tells it
   [[nodiscard]] bool lost() const override {
     if (owner_ != ::getpid()) return false;
@@ -112,7 +111,7 @@ class SessionKeeper::Lock final : public LifeLock {
  private:
   const std::shared_ptr<SessionKeeper> keeper_;
   const std::shared_ptr<Held> held_;
-  const projections::Holder holder_;
+  const rows::Holder holder_;
   const pid_t owner_ = ::getpid();
 };
 
@@ -199,7 +198,7 @@ SessionKeeper::~SessionKeeper() {
 }
 
 std::unique_ptr<LifeLock> SessionKeeper::hold(const std::string& log, Moment until) {
-  projections::Holder holder;
+  rows::Holder holder;
   holder.lock_file = log;
   holder.process = system::identify_process(::getpid());
   holder.host = system::host_name();

@@ -32,7 +32,7 @@ class SessionLiveness final : public commands::Liveness {
   SessionLiveness(Transaction& transaction, const std::string& log)
       : transaction_(transaction), log_(log) {}
 
-  [[nodiscard]] Verdict probe(const projections::Holder& holder) const override;
+  [[nodiscard]] Verdict probe(const rows::Holder& holder) const override;
 
   /// Writes down who became a suspect. After the transaction; never throws: the next who notices
   /// does it as well.

@@ -25,7 +25,7 @@
 namespace dbcache::store::sqlite {
 namespace {
 
-using projections::Holder;
+using rows::Holder;
 
 /// The id, in hex, at the file's beginning; its first byte is locked while it is made.
 constexpr std::size_t id_bytes = 32;

@@ -30,8 +30,8 @@ class LockFile final : public commands::Liveness {
   explicit LockFile(std::string database) : database_(std::move(database)) {}
 
   [[nodiscard]] std::unique_ptr<LifeLock> hold();
-  [[nodiscard]] Verdict probe(const projections::Holder& holder) const override;
-  [[nodiscard]] std::unique_ptr<Wakeup> watch(const projections::Holder& holder) const;
+  [[nodiscard]] Verdict probe(const rows::Holder& holder) const override;
+  [[nodiscard]] std::unique_ptr<Wakeup> watch(const rows::Holder& holder) const;
 
  private:
   /// The file as it is now: opened anew where the path leads to another one.

@@ -29,8 +29,8 @@ bool has_table(Connection& connection, const char* name) {
 void require_documented_columns(Connection& connection, const std::string& path) {
   const SqliteTables tables(connection);
   try {
-    static_cast<void>(tables.raw_rows(projections::clusters_table));
-    static_cast<void>(tables.raw_rows(projections::registry_table));
+    static_cast<void>(tables.raw_rows(rows::clusters_table));
+    static_cast<void>(tables.raw_rows(rows::registry_table));
   } catch (const SQLite::Exception& error) {
     if (error.getErrorCode() != SQLITE_ERROR) throw;
     throw CorruptDatabase(fmt::format(

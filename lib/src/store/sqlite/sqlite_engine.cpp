@@ -207,7 +207,7 @@ Timestamp SqliteEngine::now() {
 
 std::unique_ptr<LifeLock> SqliteEngine::hold() { return locks_.hold(); }
 
-std::unique_ptr<Wakeup> SqliteEngine::watch_holder(const projections::Holder& holder) {
+std::unique_ptr<Wakeup> SqliteEngine::watch_holder(const rows::Holder& holder) {
   return locks_.watch(holder);
 }
 

@@ -6,10 +6,10 @@
 
 #include "cache_manager_impl.hpp"
 #include "commands/clusters.hpp"
-#include "commands/input.hpp"
 #include "commands/leases.hpp"
 #include "commands/registry.hpp"
 #include "coordination/waiter.hpp"
+#include "input/input.hpp"
 #include "store/clusters_where.hpp"
 #include "system/environment.hpp"
 #include "system/process.hpp"
@@ -19,7 +19,7 @@ namespace dbcache {
 CacheManager::Impl::Impl(Options options)
     : default_expiry(options.default_expiry),
       store(std::make_shared<store::Store>(std::move(options))) {
-  commands::require_expiry(default_expiry);
+  input::require_expiry(default_expiry);
 }
 
 namespace {
@@ -81,7 +81,7 @@ std::optional<CachedCluster> cluster_from_environment(Timestamp now,
   if (environment.databricks_cluster_id.empty()) return std::nullopt;
   CachedCluster cluster;
   cluster.cluster_id =
-      commands::require_id(environment.databricks_cluster_id, "DATABRICKS_CLUSTER_ID");
+      input::require_id(environment.databricks_cluster_id, "DATABRICKS_CLUSTER_ID");
   if (!environment.databricks_host.empty()) cluster.host = environment.databricks_host;
   cluster.created_at = cluster.last_accessed = now;
   cluster.expiry_time = now + expiry;
@@ -139,28 +139,28 @@ bool CacheManager::is_cluster_cache_valid(const CachedCluster& cluster) const {
 void CacheManager::cache_new_cluster(std::string_view cluster_id, const ClusterConfig& config) {
   execute(*impl_->store,
           commands::CacheCluster{
-              commands::read_cluster_input(cluster_id, config, system::Environment::read()),
+              input::read_cluster_input(cluster_id, config, system::Environment::read()),
               impl_->default_expiry});
 }
 
 void CacheManager::save_cluster_cache(const CachedCluster& cluster) {
-  const commands::Redactor redactor(system::Environment::read().databricks_token);
+  const input::Redactor redactor(system::Environment::read().databricks_token);
   execute(*impl_->store,
-          commands::SaveCluster{commands::clean_cluster(cluster, redactor), impl_->default_expiry});
+          commands::SaveCluster{input::clean_cluster(cluster, redactor), impl_->default_expiry});
 }
 
 void CacheManager::save_cluster_cache(const ClusterConfig& columns) {
-  const commands::Redactor redactor(system::Environment::read().databricks_token);
+  const input::Redactor redactor(system::Environment::read().databricks_token);
   const auto& given = columns.values();
-  execute(*impl_->store,
-          commands::SaveCluster{commands::clean_cluster(commands::read_columns(given), redactor),
-                                impl_->default_expiry,
-                                commands::read_more_than_columns(given, redactor)});
+  execute(
+      *impl_->store,
+      commands::SaveCluster{input::clean_cluster(input::read_columns(given), redactor),
+                            impl_->default_expiry, input::read_more_than_columns(given, redactor)});
 }
 
 bool CacheManager::update_cluster_access(std::string_view cluster_id) {
   return execute(*impl_->store,
-                 commands::AccessCluster{commands::require_id(cluster_id, "cluster id")});
+                 commands::AccessCluster{input::require_id(cluster_id, "cluster id")});
 }
 
 std::vector<CachedCluster> CacheManager::get_all_clusters(const ClusterFilter& filter) const {
@@ -191,7 +191,7 @@ Removal CacheManager::cleanup_expired_clusters(HeldClusters held) {
 
 bool CacheManager::remove_terminated_cluster(std::string_view cluster_id) {
   return execute(*impl_->store,
-                 commands::RemoveTerminated{commands::require_id(cluster_id, "cluster id")});
+                 commands::RemoveTerminated{input::require_id(cluster_id, "cluster id")});
 }
 
 std::size_t CacheManager::clear_cluster_cache() {
@@ -211,8 +211,8 @@ bool CacheManager::register_shared_cluster_creation(std::string_view config_hash
 
 Registration CacheManager::register_or_join_shared_cluster(std::string_view config_hash,
                                                            std::int64_t worker_pid) {
-  commands::require_pid(worker_pid);
-  const commands::RegisterCreation command{commands::require_id(config_hash, "config hash"),
+  input::require_pid(worker_pid);
+  const commands::RegisterCreation command{input::require_id(config_hash, "config hash"),
                                            system::identify_process(worker_pid)};
   Registration registration;
   impl_->store->transact(
@@ -235,15 +235,15 @@ bool CacheManager::can_join_shared_cluster_creation(std::string_view config_hash
 
 void CacheManager::update_shared_cluster_status(std::string_view config_hash, RegistryStatus status,
                                                 const StatusDetails& details) {
-  const commands::Redactor redactor(system::Environment::read().databricks_token);
+  const input::Redactor redactor(system::Environment::read().databricks_token);
   execute_among_leases(*impl_->store,
-                       commands::ChangeStatus{commands::require_id(config_hash, "config hash"),
-                                              status, commands::clean_details(details, redactor)});
+                       commands::ChangeStatus{input::require_id(config_hash, "config hash"), status,
+                                              input::clean_details(details, redactor)});
 }
 
 std::optional<RegistryEntry> CacheManager::get_shared_cluster_info(
     std::string_view config_hash) const {
-  const std::string hash = commands::require_id(config_hash, "config hash");
+  const std::string hash = input::require_id(config_hash, "config hash");
   const auto state = impl_->store->engine().state();
   if (state) {
     if (auto kept = impl_->memo.entry(*state, hash)) return std::move(*kept);
@@ -259,12 +259,12 @@ std::optional<RegistryEntry> CacheManager::get_shared_cluster_info(
 
 std::int64_t CacheManager::increment_shared_cluster_usage(std::string_view config_hash) {
   return execute(*impl_->store,
-                 commands::IncrementUsage{commands::require_id(config_hash, "config hash")});
+                 commands::IncrementUsage{input::require_id(config_hash, "config hash")});
 }
 
 std::int64_t CacheManager::decrement_shared_cluster_usage(std::string_view config_hash) {
   return execute_among_leases(
-      *impl_->store, commands::DecrementUsage{commands::require_id(config_hash, "config hash")});
+      *impl_->store, commands::DecrementUsage{input::require_id(config_hash, "config hash")});
 }
 
 bool CacheManager::cleanup_shared_cluster_registry(std::string_view config_hash) {
@@ -274,8 +274,7 @@ bool CacheManager::cleanup_shared_cluster_registry(std::string_view config_hash)
 Removal CacheManager::cleanup_shared_cluster_registry(std::string_view config_hash,
                                                       HeldClusters held) {
   return execute_among_leases(
-      *impl_->store,
-      commands::CleanUpEntry{commands::require_id(config_hash, "config hash"), held});
+      *impl_->store, commands::CleanUpEntry{input::require_id(config_hash, "config hash"), held});
 }
 
 std::size_t CacheManager::clear_shared_cluster_registry() {

@@ -9,7 +9,7 @@
 #include <dbcache/options.hpp>
 
 #include "commands/decision.hpp"
-#include "commands/redact.hpp"
+#include "input/redact.hpp"
 
 // How the rows of a database that the documented Python system made become events.
 namespace dbcache::commands {
@@ -44,7 +44,7 @@ struct Adoption {
 /// An import event for each row. What a column cannot hold is replaced by what is safe (an
 /// unreadable expiry by the present, an unknown status of an entry by `failed`), and noted. Throws
 /// CorruptDatabase for a row whose id cannot name a stream.
-Adoption adopt(const DocumentedRows& rows, const Zone& zone, const Redactor& redactor,
+Adoption adopt(const DocumentedRows& rows, const Zone& zone, const input::Redactor& redactor,
                Timestamp now);
 
 }  // namespace dbcache::commands

@@ -59,7 +59,7 @@ Decision<Removal> remove_each(const std::vector<CachedCluster>& clusters, HeldCl
 }  // namespace
 
 Events decide(const CacheCluster& command, const TableReader& rows, Timestamp now) {
-  const ClusterInput& input = command.input;
+  const input::ClusterInput& input = command.input;
   CachedCluster row;
   row.cluster_id = input.cluster_id;
   row.cluster_name = input.cluster_name;

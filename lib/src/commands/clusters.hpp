@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "commands/decision.hpp"
-#include "commands/input.hpp"
+#include "input/input.hpp"
 #include "rows/tables.hpp"
 
 // The rules of the table `clusters`: (command, rows, present) -> events. Pure.
@@ -15,7 +15,7 @@ namespace dbcache::commands {
 
 /// Caches a cluster, as the active one unless told otherwise, with the default expiry.
 struct CacheCluster {
-  ClusterInput input;
+  input::ClusterInput input;
   std::chrono::microseconds default_expiry{};
   bool is_active = true;
 };

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "commands/decision.hpp"
-#include "commands/input.hpp"
 #include "commands/liveness.hpp"
+#include "input/input.hpp"
 
 // The rules of leases: (command, rows, who lives, present) -> events. Pure. Every command on leases
 // is decided after `reap` and followed by `hand_back`, in one transaction.
@@ -80,7 +80,7 @@ Decision<CreatorOutcome> decide(const RecordStarted& command, const Present& pre
 struct FinishCreation {
   std::string config_hash;
   std::int64_t creation = 0;
-  ClusterInput input;
+  input::ClusterInput input;
   std::chrono::microseconds default_expiry{};
   Holder holder;
   HandBackPolicy policy = HandBackPolicy::keep;

@@ -8,8 +8,8 @@
 
 #include <dbcache/errors.hpp>
 
-#include "commands/input.hpp"
 #include "coordination/creation.hpp"
+#include "input/input.hpp"
 #include "system/environment.hpp"
 #include "system/logger.hpp"
 #include "system/process.hpp"
@@ -69,15 +69,15 @@ Acquisition::Acquisition(const Coordinator& coordinator, const ClusterConfig& co
   }
   const auto environment = system::Environment::read();
   // Before anything is created: a configuration that cannot be cached is refused.
-  input_ = commands::read_cluster_input("not yet known", config, environment);
+  input_ = input::read_cluster_input("not yet known", config, environment);
   command_.config_hash = config_hash(config, options.hash);
-  command_.host = commands::workspace_host(input_.configuration, environment);
+  command_.host = input::workspace_host(input_.configuration, environment);
   command_.policy = options.policy;
-  if (options.run) command_.run = commands::require_id(*options.run, "run");
+  if (options.run) command_.run = input::require_id(*options.run, "run");
   command_.checks = static_cast<bool>(lifecycle.check);
   if (!environment.databricks_cluster_id.empty()) {
     command_.fixed_cluster =
-        commands::require_id(environment.databricks_cluster_id, "DATABRICKS_CLUSTER_ID");
+        input::require_id(environment.databricks_cluster_id, "DATABRICKS_CLUSTER_ID");
   }
 }
 
@@ -85,7 +85,7 @@ Granted Acquisition::run() {
   if (auto joined = join_surrounding_run()) return std::move(*joined);
   if (command_.fixed_cluster) {
     command_.config_hash = fmt::format("{}{}", fixed_prefix, *command_.fixed_cluster);
-    commands::require_id(command_.config_hash, "DATABRICKS_CLUSTER_ID");
+    input::require_id(command_.config_hash, "DATABRICKS_CLUSTER_ID");
     command_.policy = HandBackPolicy::keep;
   }
   command_.new_token = new_idempotency_token();
@@ -215,7 +215,7 @@ Granted Acquisition::create(const Step& step) {
   Hold lease;
   try {
     Creation creation(under_way);
-    made = commands::require_id(lifecycle_.create(config_, creation), "cluster id");
+    made = input::require_id(lifecycle_.create(config_, creation), "cluster id");
     input_.cluster_id = *made;
     // A lock of its own: what `create` left behind may have inherited the creation's.
     lease = coordinator_.hold();

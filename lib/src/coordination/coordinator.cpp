@@ -7,8 +7,8 @@
 
 #include <dbcache/errors.hpp>
 
-#include "commands/input.hpp"
 #include "events/event.hpp"
+#include "input/input.hpp"
 #include "system/environment.hpp"
 #include "system/logger.hpp"
 
@@ -152,9 +152,9 @@ ReleaseReport Coordinator::release(std::int64_t lease,
 
 void Coordinator::record_started(const std::string& config_hash, std::int64_t creation,
                                  std::string_view cluster_id) const {
-  commands::RecordStarted command{commands::require_id(config_hash, "config hash"),
+  commands::RecordStarted command{input::require_id(config_hash, "config hash"),
                                   creation,
-                                  commands::require_id(cluster_id, "cluster id"),
+                                  input::require_id(cluster_id, "cluster id"),
                                   {}};
   // A creation that there never was would make a cluster owed that is none of ours.
   const auto begun = creation > 0 ? store::events_from(*store_, creation, 1, store::Extent::visible)
@@ -178,11 +178,11 @@ void Coordinator::record_started(const std::string& config_hash, std::int64_t cr
 }
 
 std::string message_of(std::exception_ptr error) {
-  const commands::Redactor redactor(system::Environment::read().databricks_token);
+  const input::Redactor redactor(system::Environment::read().databricks_token);
   try {
     std::rethrow_exception(std::move(error));
   } catch (const std::exception& exception) {
-    return commands::clean_any_message(exception.what(), redactor);
+    return input::clean_any_message(exception.what(), redactor);
   } catch (...) {
     return "an exception that is no std::exception";
   }

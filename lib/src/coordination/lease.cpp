@@ -7,10 +7,10 @@
 
 #include <dbcache/errors.hpp>
 
-#include "commands/input.hpp"
 #include "commands/leases.hpp"
-#include "commands/redact.hpp"
 #include "coordination/waiter.hpp"
+#include "input/input.hpp"
+#include "input/redact.hpp"
 #include "system/environment.hpp"
 #include "system/logger.hpp"
 
@@ -108,9 +108,9 @@ bool ClusterLease::lost() const {
 
 void ClusterLease::note_use(std::string_view by) {
   if (!impl_ || !impl_->is_ours()) throw LeaseLost("there is no lease here to use a cluster under");
-  const commands::Redactor redactor(system::Environment::read().databricks_token);
+  const input::Redactor redactor(system::Environment::read().databricks_token);
   impl_->coordinator.commit(
-      commands::NoteUse{impl_->granted.lease, commands::clean_label(by, redactor)});
+      commands::NoteUse{impl_->granted.lease, input::clean_label(by, redactor)});
 }
 
 bool ClusterLease::report_dead() {

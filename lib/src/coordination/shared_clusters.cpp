@@ -7,12 +7,12 @@
 #include <dbcache/shared_clusters.hpp>
 
 #include "cache_manager_impl.hpp"
-#include "commands/input.hpp"
 #include "commands/leases.hpp"
 #include "coordination/acquisition.hpp"
 #include "coordination/coordinator.hpp"
 #include "coordination/creation.hpp"
 #include "coordination/lease.hpp"
+#include "input/input.hpp"
 #include "system/environment.hpp"
 #include "system/logger.hpp"
 
@@ -51,7 +51,7 @@ namespace {
 
 Coordinator coordinator_of(Options options) {
   const auto expiry = options.default_expiry;
-  commands::require_expiry(expiry);
+  input::require_expiry(expiry);
   return {std::make_shared<store::Store>(std::move(options)), expiry};
 }
 
@@ -117,12 +117,12 @@ ClusterLease SharedClusters::acquire(const ClusterConfig& config, const ClusterL
 RunMembership SharedClusters::join_run(std::string_view run, std::string_view kind,
                                        const std::optional<std::string>& name) {
   const Coordinator& coordinator = impl_->coordinator;
-  const commands::Redactor redactor(system::Environment::read().databricks_token);
+  const input::Redactor redactor(system::Environment::read().databricks_token);
   coordination::Hold hold = coordinator.hold();
-  commands::JoinRun command{commands::require_id(run, "run"),
-                            commands::require_id(kind, "kind of participant"), std::nullopt,
+  commands::JoinRun command{input::require_id(run, "run"),
+                            input::require_id(kind, "kind of participant"), std::nullopt,
                             hold.holder};
-  if (name) command.name = commands::clean_label(*name, redactor);
+  if (name) command.name = input::clean_label(*name, redactor);
   const auto [events, first] = coordinator.commit_with(hold, [&](const rows::Holder& holder) {
     command.holder = holder;
     return command;

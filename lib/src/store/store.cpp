@@ -10,7 +10,7 @@
 
 #include <dbcache/errors.hpp>
 
-#include "commands/input.hpp"
+#include "input/input.hpp"
 #include "projections/memory_tables.hpp"
 #include "projections/project.hpp"
 #include "store/chain.hpp"
@@ -141,9 +141,9 @@ std::optional<Timestamp> Store::given_now() const {
 
 std::optional<std::string> Store::label() const {
   const auto environment = system::Environment::read();
-  const commands::Redactor redactor(environment.databricks_token);
+  const input::Redactor redactor(environment.databricks_token);
   std::string label =
-      commands::clean_label(origin_.label.empty() ? environment.label : origin_.label, redactor);
+      input::clean_label(origin_.label.empty() ? environment.label : origin_.label, redactor);
   return label.empty() ? std::nullopt : std::optional(std::move(label));
 }
 
@@ -161,7 +161,7 @@ std::string Store::metadata() const {
 }
 
 std::string Store::new_metadata() const {
-  const commands::Redactor redactor(system::Environment::read().databricks_token);
+  const input::Redactor redactor(system::Environment::read().databricks_token);
   const auto label = this->label();
   json::object metadata;
   metadata["host"] = origin_.host;
@@ -210,7 +210,7 @@ std::int64_t Store::append(WriteSession& session, const commands::Events& events
 }
 
 AdoptionReport Store::adopt(WriteSession& session, const commands::DocumentedRows& rows) const {
-  const commands::Redactor redactor(system::Environment::read().databricks_token);
+  const input::Redactor redactor(system::Environment::read().databricks_token);
   const commands::Zone zone = adoption_zone_ ? *adoption_zone_ : commands::Zone("");
   commands::Adoption adoption = commands::adopt(rows, zone, redactor, session.now);
   session.tables.clear();

@@ -1,4 +1,4 @@
-#include "commands/input.hpp"
+#include "input/input.hpp"
 
 #include <fmt/format.h>
 
@@ -10,7 +10,7 @@
 
 namespace json = boost::json;
 
-namespace dbcache::commands {
+namespace dbcache::input {
 namespace {
 
 void require_text(std::string_view text, std::string_view what) {
@@ -191,4 +191,4 @@ void require_expiry(std::chrono::microseconds expiry) {
   }
 }
 
-}  // namespace dbcache::commands
+}  // namespace dbcache::input

@@ -50,7 +50,7 @@ class ForkPatience : public ::testing::Test {
       store.transact([&](const rows::TableReader&, Timestamp) {
         begun_.raise();
         finish_.wait();
-        return commands::Events{events::UsageIncremented{"h", 2}};
+        return events::Events{events::UsageIncremented{"h", 2}};
       });
     });
     begun_.wait();

@@ -335,7 +335,7 @@ TEST_F(ReplacedLocks, WhoHeldBeforeTheMachineStartedAnewIsDead) {
   auto elsewhere = here;
   elsewhere.pid_namespace = "pid:[1]";
   store::Store(options()).transact([&](const rows::TableReader&, Timestamp now) {
-    commands::Events leases;
+    events::Events leases;
     for (const auto& process : {here, before, reused, elsewhere}) {
       auto lease = lease_of(process);
       lease.usage_count = static_cast<std::int64_t>(leases.size()) + 2;

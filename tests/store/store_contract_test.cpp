@@ -176,7 +176,7 @@ TEST_P(StoreContract, ADecisionThatThrowsLeavesNoEventAndNoRow) {
   Store store(options());
   cache(store, "c-1");
 
-  EXPECT_THROW(store.transact([](const rows::TableReader&, Timestamp) -> commands::Events {
+  EXPECT_THROW(store.transact([](const rows::TableReader&, Timestamp) -> events::Events {
     throw NotFound("nothing");
   }),
                NotFound);
@@ -190,7 +190,7 @@ TEST_P(StoreContract, AnObserverThatThrowsLeavesNoEventAndNoRow) {
 
   EXPECT_THROW(store.transact(
                    [](const rows::TableReader&, Timestamp) {
-                     return commands::Events{
+                     return events::Events{
                          events::ClusterRemoved{"c-1", events::ClusterRemovalReason::cleared}};
                    },
                    [](const rows::TableReader&) { throw NotFound("nothing"); }),

@@ -21,7 +21,7 @@
 // live until they are said to be dead.
 namespace dbcache::test {
 
-class FakeLiveness final : public commands::Liveness {
+class FakeLiveness final : public rows::Liveness {
  public:
   [[nodiscard]] Verdict probe(const rows::Holder& holder) const override {
     if (dead.contains(holder.lock)) return Verdict::dead;
@@ -35,7 +35,7 @@ class FakeLiveness final : public commands::Liveness {
 inline const std::string workspace = "https://workspace.example";
 
 template <class Payload>
-std::vector<Payload> all_of(const commands::Events& events) {
+std::vector<Payload> all_of(const events::Events& events) {
   std::vector<Payload> found;
   for (const events::Event& event : events) {
     if (const auto* payload = std::get_if<Payload>(&event)) found.push_back(*payload);
@@ -53,9 +53,9 @@ class LeaseWorld {
       return commands::decide(command, tables, now);
     }
   }
-  static const commands::Events& events_of(const commands::Events& events) { return events; }
+  static const events::Events& events_of(const events::Events& events) { return events; }
   template <class Result>
-  static const commands::Events& events_of(const commands::Decision<Result>& decision) {
+  static const events::Events& events_of(const commands::Decision<Result>& decision) {
     return decision.events;
   }
 
@@ -63,9 +63,9 @@ class LeaseWorld {
   Timestamp now = at("10:30");
   projections::MemoryTables tables;
   FakeLiveness liveness;
-  commands::Events log;
+  events::Events log;
 
-  [[nodiscard]] commands::Present present() const { return {tables, liveness, now}; }
+  [[nodiscard]] rows::Present present() const { return {tables, liveness, now}; }
 
   /// Someone who lives.
   rows::Holder someone() {
@@ -79,7 +79,7 @@ class LeaseWorld {
   void kill(const rows::Holder& holder) { liveness.dead.insert(holder.lock); }
 
   /// The position of the first.
-  std::int64_t append(const commands::Events& events) {
+  std::int64_t append(const events::Events& events) {
     const auto first = static_cast<std::int64_t>(log.size()) + 1;
     for (const events::Event& event : events) {
       log.push_back(event);
@@ -106,7 +106,7 @@ class LeaseWorld {
 
   struct Step : commands::AcquireStep {
     std::int64_t number = 0;  ///< Of the lease, the creation or the check.
-    commands::Events events;
+    events::Events events;
   };
 
   commands::Acquire acquirer(const std::string& hash = "hash") {
@@ -152,7 +152,7 @@ class LeaseWorld {
   struct Held {
     rows::Holder holder;
     std::int64_t lease = 0;
-    commands::Events events;
+    events::Events events;
   };
 
   /// A lease on a new cluster, by whoever created it.

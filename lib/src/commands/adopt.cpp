@@ -214,7 +214,7 @@ events::EntryImported import_entry(RowReader& row) {
 template <class Import>
 std::int64_t import_each(const std::vector<json::object>& rows, std::string_view table,
                          const Zone& zone, const input::Redactor& redactor, Timestamp now,
-                         Adoption& adoption, Import import) {
+                         events::Adoption& adoption, Import import) {
   for (const json::object& row : rows) {
     RowReader reader(row, table, zone, redactor, now);
     auto event = import(reader);
@@ -246,9 +246,9 @@ Timestamp Zone::to_utc(std::chrono::local_time<std::chrono::microseconds> local)
          (local - second);
 }
 
-Adoption adopt(const DocumentedRows& rows, const Zone& zone, const input::Redactor& redactor,
-               Timestamp now) {
-  Adoption adoption;
+events::Adoption adopt(const rows::DocumentedRows& rows, const Zone& zone,
+                       const input::Redactor& redactor, Timestamp now) {
+  events::Adoption adoption;
   adoption.report.timezone = zone.name();
   adoption.report.clusters = import_each(rows.clusters, rows::clusters_table, zone, redactor, now,
                                          adoption, import_cluster);

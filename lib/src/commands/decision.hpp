@@ -8,8 +8,7 @@
 
 namespace dbcache::commands {
 
-/// What a command comes to; empty where it changes nothing.
-using Events = std::vector<events::Event>;
+using events::Events;
 
 /// What a command comes to, and what its caller is told.
 template <class Result>

@@ -137,7 +137,7 @@ std::optional<Granted> Acquisition::join_surrounding_run() {
   std::optional<rows::Lease> lease;
   coordinator_.store().read([&](const store::ReadSession& session) {
     lease = session.tables.lease(*number);
-    const commands::Present present = store::present(session);
+    const rows::Present present = store::present(session);
     if (lease && !commands::is_alive(lease->holder, lease->granted_at, present)) lease.reset();
   });
   // A deadline may pass while this one still needs the cluster.
@@ -159,7 +159,7 @@ std::optional<Granted> Acquisition::join_surrounding_run() {
 std::optional<Acquisition::Step> Acquisition::look() const {
   std::optional<Step> seen;
   coordinator_.store().read([&](const store::ReadSession& session) {
-    const commands::Present present = store::present(session);
+    const rows::Present present = store::present(session);
     if (!commands::reap(present, command_.config_hash).empty() ||
         !commands::hand_back(present, command_.config_hash).empty()) {
       return;

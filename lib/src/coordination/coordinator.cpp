@@ -26,7 +26,7 @@ Hold Coordinator::hold() const {
 void Coordinator::tidy() const {
   bool untidy = false;
   store_->read([&](const store::ReadSession& session) {
-    const commands::Present present = store::present(session);
+    const rows::Present present = store::present(session);
     // A log that was moved is tidied where it now is.
     untidy = !session.log.closure() &&
              (!commands::reap(present).empty() || !commands::hand_back(present).empty());

@@ -91,7 +91,7 @@ class Coordinator {
 
 /// The position of the event of this type among those appended from `first` on.
 template <class Payload>
-std::int64_t position_of(const commands::Events& events, std::int64_t first) {
+std::int64_t position_of(const events::Events& events, std::int64_t first) {
   for (std::size_t at = 0; at < events.size(); ++at) {
     if (std::holds_alternative<Payload>(events[at])) return first + static_cast<std::int64_t>(at);
   }
@@ -124,7 +124,7 @@ template <class Command>
 auto Coordinator::commit_holding(
     const store::LifeLock* lock, const Command& command,
     const std::function<void(const rows::TableReader&)>& observe) const {
-  using Outcome = decltype(commands::decide(command, std::declval<const commands::Present&>()));
+  using Outcome = decltype(commands::decide(command, std::declval<const rows::Present&>()));
   const auto run = [&](auto take) {
     store_->transact_in_steps([&](store::Store::Transaction& transaction) {
       if (lock != nullptr && lock->lost()) throw LockGivenUp{};
@@ -134,8 +134,8 @@ auto Coordinator::commit_holding(
       if (observe) observe(transaction.rows());
     });
   };
-  if constexpr (std::is_same_v<Outcome, commands::Events>) {
-    std::pair<commands::Events, std::int64_t> appended;
+  if constexpr (std::is_same_v<Outcome, events::Events>) {
+    std::pair<events::Events, std::int64_t> appended;
     run([&](store::Store::Transaction& transaction) {
       appended.first = commands::decide(command, transaction.present());
       appended.second = transaction.append(appended.first);

@@ -347,6 +347,9 @@ using Event =
                  CheckStarted, CheckAnswered, TerminationOwed, TerminationStarted, TerminationDone,
                  TerminationFailed, TerminationCancelled, RunJoined, RunLeft>;
 
+/// Of one command, in order; empty where it changes nothing.
+using Events = std::vector<Event>;
+
 inline constexpr std::string_view cluster_stream_prefix = "cluster-";
 inline constexpr std::string_view registry_stream_prefix = "registry-";
 std::string cluster_stream(std::string_view cluster_id);

@@ -13,8 +13,8 @@
 #include <dbcache/options.hpp>
 #include <dbcache/time.hpp>
 
-#include "commands/adopt.hpp"
-#include "commands/liveness.hpp"
+#include "rows/documented_rows.hpp"
+#include "rows/present.hpp"
 #include "rows/tables.hpp"
 #include "store/closure.hpp"
 #include "store/event_record.hpp"
@@ -111,14 +111,14 @@ class EventLog : public EventLogReader {
 struct ReadSession {
   const rows::TableReader& tables;
   const EventLogReader& log;
-  const commands::Liveness& liveness;  ///< Who lives, without waiting.
+  const rows::Liveness& liveness;  ///< Who lives, without waiting.
   Timestamp now;
 };
 
 struct WriteSession {
   rows::Tables& tables;
   EventLog& log;
-  const commands::Liveness& liveness;
+  const rows::Liveness& liveness;
   Timestamp now;
 };
 
@@ -186,7 +186,7 @@ using ReadWork = std::function<void(const ReadSession&)>;
 using WriteWork = std::function<Sync(WriteSession&)>;
 
 /// Called inside the transaction that gives an older database its log.
-using AdoptRows = std::function<AdoptionReport(WriteSession&, const commands::DocumentedRows&)>;
+using AdoptRows = std::function<AdoptionReport(WriteSession&, const rows::DocumentedRows&)>;
 
 /// Thread-safe. `now` overrides the engine's clock.
 class Engine {

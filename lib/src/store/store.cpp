@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <boost/mp11/algorithm.hpp>
+#include <fmt/format.h>
 
 #include <dbcache/errors.hpp>
 
@@ -62,18 +63,15 @@ bool must_be_synced(const events::Event& event) {
 
 }  // namespace
 
-Store::Store(Options options)
-    : Store(std::move(options),
-            [this](WriteSession& session, const commands::DocumentedRows& rows) {
-              return adopt(session, rows);
-            }) {}
-
-Store::Store(Options options, AdoptRows adopt_rows)
+Store::Store(Options options, Adopt adopt)
     : origin_{text::to_valid_utf8(system::host_name()), text::to_valid_utf8(system::user_name()),
               text::to_valid_utf8(system::program_name()), std::move(options.label)},
-      clock_(std::move(options.clock)) {
-  if (!options.adoption_timezone.empty()) adoption_zone_.emplace(options.adoption_timezone);
-  engine_ = open_engine(options, std::move(adopt_rows));
+      clock_(std::move(options.clock)),
+      adopt_(std::move(adopt)) {
+  engine_ =
+      open_engine(options, [this](WriteSession& session, const rows::DocumentedRows& documented) {
+        return adopt_rows(session, documented);
+      });
 }
 
 void Store::transact(const Decide& decide, const Observe& observe) {
@@ -110,7 +108,7 @@ void Store::transact_in_steps(const std::function<void(Transaction&)>& steps, En
   }
 }
 
-std::int64_t Store::Transaction::append(const commands::Events& events) {
+std::int64_t Store::Transaction::append(const events::Events& events) {
   appended_ += events.size();
   if (std::any_of(events.begin(), events.end(), must_be_synced)) sync_ = Sync::always;
   return store_.append(session_, events, metadata_, command_id_);
@@ -172,7 +170,7 @@ std::string Store::new_metadata() const {
   return text::json_text(metadata);
 }
 
-std::int64_t Store::append(WriteSession& session, const commands::Events& events,
+std::int64_t Store::append(WriteSession& session, const events::Events& events,
                            const std::string& metadata, const std::string& command_id) const {
   if (events.empty()) return 0;
   std::vector<std::string> streams;  // of a few events
@@ -209,10 +207,14 @@ std::int64_t Store::append(WriteSession& session, const commands::Events& events
   return point.position;
 }
 
-AdoptionReport Store::adopt(WriteSession& session, const commands::DocumentedRows& rows) const {
-  const input::Redactor redactor(system::Environment::read().databricks_token);
-  const commands::Zone zone = adoption_zone_ ? *adoption_zone_ : commands::Zone("");
-  commands::Adoption adoption = commands::adopt(rows, zone, redactor, session.now);
+AdoptionReport Store::adopt_rows(WriteSession& session,
+                                 const rows::DocumentedRows& documented) const {
+  if (!adopt_) {
+    throw InvalidArgument(fmt::format(
+        "the database {} holds rows of the Python system and no log; give an empty database",
+        engine_->name()));
+  }
+  events::Adoption adoption = adopt_(documented, session.now);
   session.tables.clear();
   append(session, adoption.events, new_metadata(), new_command_id());
   return std::move(adoption.report);

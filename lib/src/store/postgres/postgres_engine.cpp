@@ -416,7 +416,7 @@ std::unique_ptr<LifeLock> PostgresEngine::hold() {
 
 std::unique_ptr<Wakeup> PostgresEngine::watch_holder(const rows::Holder& holder) {
   // Other machines' are looked at now and then.
-  if (judge_process(holder.process, OtherBoot::unknown) != commands::Liveness::Verdict::alive) {
+  if (judge_process(holder.process, OtherBoot::unknown) != rows::Liveness::Verdict::alive) {
     return std::make_unique<NoWakeup>();
   }
   const system::ForkGate::Pass pass;

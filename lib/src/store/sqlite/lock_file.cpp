@@ -129,7 +129,7 @@ std::unique_ptr<LifeLock> LockFile::hold() {
   return std::make_unique<HeldPlace>(std::move(opened.descriptor), std::move(holder));
 }
 
-commands::Liveness::Verdict LockFile::probe(const Holder& holder) const {
+rows::Liveness::Verdict LockFile::probe(const Holder& holder) const {
   if (holder.lock_file.empty()) return judge_process(holder.process, OtherBoot::dead);
   const std::lock_guard lock(mutex_);
   if (!is_current(probing_)) probing_ = open();

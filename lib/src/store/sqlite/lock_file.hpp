@@ -8,7 +8,7 @@
 
 #include <sys/types.h>
 
-#include "commands/liveness.hpp"
+#include "rows/present.hpp"
 #include "store/engine.hpp"
 #include "system/descriptor.hpp"
 
@@ -25,7 +25,7 @@ namespace dbcache::store::sqlite {
 /// the file was replaced, holders are judged as processes.
 ///
 /// Thread-safe. No connection is needed, and none is held while it waits.
-class LockFile final : public commands::Liveness {
+class LockFile final : public rows::Liveness {
  public:
   explicit LockFile(std::string database) : database_(std::move(database)) {}
 

@@ -37,7 +37,7 @@ using rows::Participant;
 using rows::RawRow;
 using rows::Share;
 
-/// A column as JSON, whatever it holds (see commands::DocumentedRows).
+/// A column as JSON, whatever it holds (see rows::DocumentedRows).
 json::value raw_value(const Statement& statement, int at) {
   switch (statement.type(at)) {
     case SQLITE_INTEGER:
@@ -462,8 +462,8 @@ void SqliteTables::clear() {
   connection_.prepare(RowSql<Participant>::clear())->step();
 }
 
-commands::DocumentedRows SqliteTables::documented_rows() const {
-  commands::DocumentedRows rows;
+rows::DocumentedRows SqliteTables::documented_rows() const {
+  rows::DocumentedRows rows;
   for (auto query = connection_.prepare("SELECT * FROM clusters ORDER BY id"); query->step();) {
     rows.clusters.push_back(raw_columns(*query));
   }

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "commands/adopt.hpp"
+#include "rows/documented_rows.hpp"
 #include "rows/tables.hpp"
 #include "store/sqlite/connection.hpp"
 
@@ -43,7 +43,7 @@ class SqliteTables final : public rows::Tables {
   void clear() override;
 
   /// The rows as the Python system left them, with columns that the document does not have, too.
-  [[nodiscard]] commands::DocumentedRows documented_rows() const;
+  [[nodiscard]] rows::DocumentedRows documented_rows() const;
 
  private:
   Connection& connection_;

@@ -1,4 +1,4 @@
-#include "store/move.hpp"
+#include "coordination/move.hpp"
 
 #include <algorithm>
 #include <limits>
@@ -27,7 +27,10 @@
 //   6. open the log of `to`                                  gone        open
 //
 // So at no moment are both open, and a move that can be cancelled (until 5) has opened nothing.
-namespace dbcache::store {
+namespace dbcache::coordination {
+
+using namespace store;
+
 namespace {
 
 constexpr std::int64_t before_the_first = std::numeric_limits<std::int64_t>::min();
@@ -384,14 +387,6 @@ class Move {
 
 }  // namespace
 
-Store open_target(Options options) {
-  return {std::move(options), [](WriteSession&, const commands::DocumentedRows&) -> AdoptionReport {
-            throw InvalidArgument(
-                "the database to move to holds rows of the Python system, and a log is moved into "
-                "an empty one only; give another");
-          }};
-}
-
 MoveReport move(Store& from, Store& to, const MoveOptions& options, const MoveSteps& steps) {
   return Move(from, to, options, steps).run();
 }
@@ -415,4 +410,4 @@ bool cancel_move(Store& from) {
   return cancelled;
 }
 
-}  // namespace dbcache::store
+}  // namespace dbcache::coordination

@@ -4,11 +4,12 @@
 
 #include <dbcache/cache_manager.hpp>
 
-#include "cache_manager_impl.hpp"
 #include "commands/clusters.hpp"
 #include "commands/leases.hpp"
 #include "commands/registry.hpp"
+#include "coordination/open_store.hpp"
 #include "coordination/waiter.hpp"
+#include "face/cache_manager_impl.hpp"
 #include "input/input.hpp"
 #include "store/clusters_where.hpp"
 #include "system/environment.hpp"
@@ -16,9 +17,8 @@
 
 namespace dbcache {
 
-CacheManager::Impl::Impl(Options options)
-    : default_expiry(options.default_expiry),
-      store(std::make_shared<store::Store>(std::move(options))) {
+CacheManager::Impl::Impl(const Options& options)
+    : default_expiry(options.default_expiry), store(coordination::open_store(options)) {
   input::require_expiry(default_expiry);
 }
 
@@ -29,7 +29,7 @@ template <class Command>
 auto execute(store::Store& store, const Command& command) {
   using Outcome =
       decltype(commands::decide(command, std::declval<const rows::TableReader&>(), Timestamp{}));
-  if constexpr (std::is_same_v<Outcome, commands::Events>) {
+  if constexpr (std::is_same_v<Outcome, events::Events>) {
     store.transact([&](const rows::TableReader& rows, Timestamp now) {
       return commands::decide(command, rows, now);
     });
@@ -55,14 +55,14 @@ auto execute_among_leases(store::Store& store, const Command& command) {
   store.transact_in_steps([&](store::Store::Transaction& transaction) {
     transaction.append(commands::reap(transaction.present()));
     outcome = commands::decide(command, transaction.rows(), transaction.present().now);
-    if constexpr (std::is_same_v<Outcome, commands::Events>) {
+    if constexpr (std::is_same_v<Outcome, events::Events>) {
       transaction.append(outcome);
     } else {
       transaction.append(outcome.events);
     }
     transaction.append(commands::hand_back(transaction.present()));
   });
-  if constexpr (!std::is_same_v<Outcome, commands::Events>) return std::move(outcome.result);
+  if constexpr (!std::is_same_v<Outcome, events::Events>) return std::move(outcome.result);
 }
 
 /// What `query` makes of the tables; a missing database reads as empty ones.
@@ -91,7 +91,7 @@ std::optional<CachedCluster> cluster_from_environment(Timestamp now,
 
 }  // namespace
 
-CacheManager::CacheManager(Options options) : impl_(std::make_unique<Impl>(std::move(options))) {}
+CacheManager::CacheManager(Options options) : impl_(std::make_unique<Impl>(options)) {}
 CacheManager::~CacheManager() = default;
 CacheManager::CacheManager(CacheManager&&) noexcept = default;
 CacheManager& CacheManager::operator=(CacheManager&&) noexcept = default;

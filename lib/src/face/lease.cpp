@@ -1,5 +1,3 @@
-#include "coordination/lease.hpp"
-
 #include <exception>
 #include <optional>
 
@@ -9,6 +7,7 @@
 
 #include "commands/leases.hpp"
 #include "coordination/waiter.hpp"
+#include "face/lease_impl.hpp"
 #include "input/input.hpp"
 #include "input/redact.hpp"
 #include "system/environment.hpp"
@@ -214,7 +213,7 @@ std::vector<std::string> RunMembership::leave() {
   impl_->coordinator.store().transact_in_steps([&](store::Store::Transaction& transaction) {
     transaction.append(commands::reap(transaction.present()));
     transaction.append(commands::decide(commands::LeaveRun{impl_->id}, transaction.present()));
-    const commands::Events handed_back = commands::hand_back(transaction.present());
+    const events::Events handed_back = commands::hand_back(transaction.present());
     transaction.append(handed_back);
     owed.clear();
     for (const events::Event& event : handed_back) {

@@ -6,12 +6,13 @@
 #include <dbcache/errors.hpp>
 #include <dbcache/shared_clusters.hpp>
 
-#include "cache_manager_impl.hpp"
 #include "commands/leases.hpp"
 #include "coordination/acquisition.hpp"
 #include "coordination/coordinator.hpp"
 #include "coordination/creation.hpp"
-#include "coordination/lease.hpp"
+#include "coordination/open_store.hpp"
+#include "face/cache_manager_impl.hpp"
+#include "face/lease_impl.hpp"
 #include "input/input.hpp"
 #include "system/environment.hpp"
 #include "system/logger.hpp"
@@ -49,13 +50,13 @@ class SharedClusters::Impl {
 
 namespace {
 
-Coordinator coordinator_of(Options options) {
+Coordinator coordinator_of(const Options& options) {
   const auto expiry = options.default_expiry;
   input::require_expiry(expiry);
-  return {std::make_shared<store::Store>(std::move(options)), expiry};
+  return {coordination::open_store(options), expiry};
 }
 
-LeaseInfo describe(const Lease& lease, const commands::Present& present) {
+LeaseInfo describe(const Lease& lease, const rows::Present& present) {
   return {lease.id,
           LeaseInfo::Kind::lease,
           lease.config_hash,
@@ -68,7 +69,7 @@ LeaseInfo describe(const Lease& lease, const commands::Present& present) {
 }
 
 /// The creation, and the check, of an entry that are under way.
-void add_doings(const Share& share, const RegistryEntry& entry, const commands::Present& present,
+void add_doings(const Share& share, const RegistryEntry& entry, const rows::Present& present,
                 std::vector<LeaseInfo>& leases) {
   const auto add = [&](std::int64_t number, LeaseInfo::Kind kind, const rows::Holder& holder) {
     leases.push_back(
@@ -135,7 +136,7 @@ LeaseReport SharedClusters::leases() const {
   LeaseReport report;
   const store::Store& store = impl_->coordinator.store();
   store.read([&](const store::ReadSession& session) {
-    const commands::Present present = store::present(session);
+    const rows::Present present = store::present(session);
     report = {};
     for (const Lease& lease : session.tables.leases()) {
       report.leases.push_back(describe(lease, present));

@@ -47,7 +47,7 @@ class ForkPatience : public ::testing::Test {
   std::thread begin_transaction() {
     std::thread thread([&] {
       Store store(database_.options());
-      store.transact([&](const rows::TableReader&, Timestamp) {
+      store.transact([&](const rows::Present&) {
         begun_.raise();
         finish_.wait();
         return events::Events{events::UsageIncremented{"h", 2}};

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -13,6 +15,7 @@
 #include "commands/leases.hpp"
 #include "commands/registry.hpp"
 #include "commands/terminations.hpp"
+#include "coordination/transact.hpp"
 #include "given.hpp"
 #include "projections/memory_tables.hpp"
 #include "projections/project.hpp"
@@ -44,21 +47,6 @@ std::vector<Payload> all_of(const events::Events& events) {
 }
 
 class LeaseWorld {
- private:
-  template <class Command>
-  auto decide_on(const Command& command) const {
-    if constexpr (requires { commands::decide(command, present()); }) {
-      return commands::decide(command, present());
-    } else {
-      return commands::decide(command, tables, now);
-    }
-  }
-  static const events::Events& events_of(const events::Events& events) { return events; }
-  template <class Result>
-  static const events::Events& events_of(const commands::Decision<Result>& decision) {
-    return decision.events;
-  }
-
  public:
   Timestamp now = at("10:30");
   projections::MemoryTables tables;
@@ -88,20 +76,25 @@ class LeaseWorld {
     return first;
   }
 
-  void tidy() {
-    append(commands::reap(present()));
-    append(commands::hand_back(present()));
+  /// As a store's transaction, for coordination::run_in_order().
+  static std::optional<store::Closure> closure() { return std::nullopt; }
+  using Steps = std::function<void(LeaseWorld&)>;
+  void transact(const Steps& steps, const Steps& then = {}, const std::string& keep = "") {
+    coordination::run_in_order(*this, steps, then, keep);
   }
+
+  void tidy() { transact({}); }
 
   /// A command on leases, after reaping and before handing back; what it was decided to, and the
   /// position of its first event.
   template <class Command>
   auto commit(const Command& command) {
-    append(commands::reap(present()));
-    auto decided = decide_on(command);
-    const std::int64_t first = append(events_of(decided));
-    append(commands::hand_back(present()));
-    return std::pair(std::move(decided), first);
+    std::pair<decltype(commands::decide(command, present())), std::int64_t> committed;
+    transact([&](LeaseWorld&) {
+      committed.first = commands::decide(command, present());
+      committed.second = append(committed.first.events);
+    });
+    return committed;
   }
 
   struct Step : commands::AcquireStep {
@@ -118,11 +111,14 @@ class LeaseWorld {
     return command;
   }
   Step acquire(const commands::Acquire& command) {
-    append(commands::reap(present(), command.config_hash));
-    append(commands::hand_back(present(), command.config_hash));
-    auto decision = commands::decide(command, present());
-    Step step{{std::move(decision.result)}, 0, std::move(decision.events)};
-    std::int64_t position = append(step.events);
+    Step step;
+    std::int64_t position = 0;
+    const auto decide = [&](LeaseWorld&) {
+      auto decision = commands::decide(command, present());
+      step = {{std::move(decision.result)}, 0, std::move(decision.events)};
+      position = append(step.events);
+    };
+    transact({}, decide, command.config_hash);
     for (const events::Event& event : step.events) {
       if (std::holds_alternative<events::LeaseGranted>(event) ||
           std::holds_alternative<events::CreationStarted>(event) ||

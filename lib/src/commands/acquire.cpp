@@ -230,7 +230,7 @@ Decision<CreatorOutcome> decide(const FinishCreation& command, const Present& pr
   const bool active = !cached || cached->cluster_id == cluster_id;
   CacheCluster caching{command.input, command.default_expiry, active};
   caching.input.is_shared = true;
-  const Events caches = decide(caching, present.rows, present.now);
+  const Events caches = decide(caching, present).events;
   events.insert(events.end(), caches.begin(), caches.end());
   events.emplace_back(events::RegistryStatusChanged{
       command.config_hash, entry->status, RegistryStatus::ready, cluster_id, std::nullopt});
@@ -241,7 +241,7 @@ Decision<CreatorOutcome> decide(const FinishCreation& command, const Present& pr
   return decision;
 }
 
-Events decide(const FailCreation& command, const Present& present) {
+Decision<> decide(const FailCreation& command, const Present& present) {
   const auto entry = present.rows.entry(command.config_hash);
   const auto share = present.rows.share(command.config_hash);
   Events events;
@@ -250,7 +250,7 @@ Events decide(const FailCreation& command, const Present& present) {
       owe_as_superseded(*command.cluster_id, command.idempotency_token, command.config_hash, share,
                         present, events);
     }
-    return events;
+    return {std::move(events)};
   }
   if (command.cluster_id) owe_earlier_cluster(*entry, *command.cluster_id, *share, present, events);
   const auto cluster_id = command.cluster_id ? command.cluster_id : entry->cluster_id;
@@ -262,7 +262,7 @@ Events decide(const FailCreation& command, const Present& present) {
   owe_unless_others_name({cluster_id, share->idempotency_token, command.config_hash, share->host,
                           events::OwedReason::creation_failed},
                          present.rows, present.now, events);
-  return events;
+  return {std::move(events)};
 }
 
 }  // namespace dbcache::commands

@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "commands/decision.hpp"
+#include "commands/liveness.hpp"
 #include "input/input.hpp"
-#include "rows/tables.hpp"
 
-// The rules of the table `clusters`: (command, rows, present) -> events. Pure.
+// The rules of the table `clusters`: decide(command, present) -> Decision. Pure.
 namespace dbcache::commands {
 
 /// Caches a cluster, as the active one unless told otherwise, with the default expiry.
@@ -19,7 +19,7 @@ struct CacheCluster {
   std::chrono::microseconds default_expiry{};
   bool is_active = true;
 };
-Events decide(const CacheCluster& command, const rows::TableReader& rows, Timestamp now);
+Decision<> decide(const CacheCluster& command, const Present& present);
 
 /// Caches a cluster with its columns as given; times left at zero are filled in.
 struct SaveCluster {
@@ -27,30 +27,27 @@ struct SaveCluster {
   std::chrono::microseconds default_expiry{};
   boost::json::object more{};  ///< What was given beside the columns.
 };
-Events decide(const SaveCluster& command, const rows::TableReader& rows, Timestamp now);
+Decision<> decide(const SaveCluster& command, const Present& present);
 
 struct AccessCluster {
   std::string cluster_id;
 };
-Decision<bool> decide(const AccessCluster& command, const rows::TableReader& rows, Timestamp now);
+Decision<bool> decide(const AccessCluster& command, const Present& present);
 
 struct CleanUpExpired {
   HeldClusters held = HeldClusters::leave;
 };
-Decision<Removal> decide(const CleanUpExpired& command, const rows::TableReader& rows,
-                         Timestamp now);
+Decision<Removal> decide(const CleanUpExpired& command, const Present& present);
 
 struct RemoveTerminated {
   std::string cluster_id;
 };
-Decision<bool> decide(const RemoveTerminated& command, const rows::TableReader& rows,
-                      Timestamp now);
+Decision<bool> decide(const RemoveTerminated& command, const Present& present);
 
 struct ClearClusters {
   HeldClusters held = HeldClusters::leave;
 };
-Decision<Removal> decide(const ClearClusters& command, const rows::TableReader& rows,
-                         Timestamp now);
+Decision<Removal> decide(const ClearClusters& command, const Present& present);
 
 /// The newest active row that has not expired.
 std::optional<CachedCluster> active_cluster(const rows::TableReader& rows, Timestamp now);

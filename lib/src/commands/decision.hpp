@@ -2,7 +2,7 @@
 
 #include <cstdint>
 #include <limits>
-#include <vector>
+#include <variant>
 
 #include "events/event.hpp"
 
@@ -10,8 +10,9 @@ namespace dbcache::commands {
 
 using events::Events;
 
-/// What a command comes to, and what its caller is told.
-template <class Result>
+/// What a command comes to, and what its caller is told: every command is
+/// `decide(command, present) -> Decision<Result>`.
+template <class Result = std::monostate>
 struct Decision {
   Events events;
   Result result{};

@@ -98,7 +98,7 @@ struct FailCreation {
   std::optional<std::string> cluster_id{};  ///< What was made, where that is known.
   std::string idempotency_token{};          ///< Of that creation.
 };
-Events decide(const FailCreation& command, const Present& present);
+Decision<> decide(const FailCreation& command, const Present& present);
 
 /// Ends a lease by its holder's will.
 struct EndLease {
@@ -120,14 +120,14 @@ struct RenewLease {
   Timestamp until{};
   bool convert = false;
 };
-Events decide(const RenewLease& command, const Present& present);
+Decision<> decide(const RenewLease& command, const Present& present);
 
 /// Tells who uses a cluster under a lease. Throws LeaseLost where that has ended.
 struct NoteUse {
   std::int64_t lease = 0;
   std::string by;
 };
-Events decide(const NoteUse& command, const Present& present);
+Decision<> decide(const NoteUse& command, const Present& present);
 
 /// A holder wants to know whether its cluster still runs. Nothing where its lease has ended, or
 /// where another asks already.
@@ -151,7 +151,7 @@ struct AnswerCheck {
   events::CheckAnswer answer = events::CheckAnswer::alive;
   std::optional<std::string> error;
 };
-Events decide(const AnswerCheck& command, const Present& present);
+Decision<> decide(const AnswerCheck& command, const Present& present);
 
 /// A holder says that its cluster is dead, and nobody can check: the cluster is owed.
 struct BelieveDead {
@@ -165,12 +165,12 @@ struct JoinRun {
   std::optional<std::string> name;
   Holder holder;
 };
-Events decide(const JoinRun& command, const Present& present);
+Decision<> decide(const JoinRun& command, const Present& present);
 
 struct LeaveRun {
   std::int64_t participant = 0;
 };
-Events decide(const LeaveRun& command, const Present& present);
+Decision<> decide(const LeaveRun& command, const Present& present);
 
 /// How an entry's usage count is made up.
 struct Usage {

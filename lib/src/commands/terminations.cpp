@@ -104,13 +104,13 @@ Decision<std::optional<Debt>> decide(const ClaimTermination& command, const Pres
   return {};
 }
 
-Events decide(const FinishTermination& command, const Present& present) {
+Decision<> decide(const FinishTermination& command, const Present& present) {
   const auto debt = present.rows.debt(command.subject);
   if (!debt || debt->termination != command.termination) return {};
   if (command.error) {
-    return {events::TerminationFailed{command.subject, command.termination, *command.error}};
+    return {{events::TerminationFailed{command.subject, command.termination, *command.error}}};
   }
-  return {events::TerminationDone{command.subject, command.termination}};
+  return {{events::TerminationDone{command.subject, command.termination}}};
 }
 
 }  // namespace dbcache::commands

@@ -60,6 +60,6 @@ struct FinishTermination {
   std::int64_t termination = 0;
   std::optional<std::string> error;
 };
-Events decide(const FinishTermination& command, const Present& present);
+Decision<> decide(const FinishTermination& command, const Present& present);
 
 }  // namespace dbcache::commands

@@ -160,10 +160,7 @@ std::optional<Acquisition::Step> Acquisition::look() const {
   std::optional<Step> seen;
   coordinator_.store().read([&](const store::ReadSession& session) {
     const rows::Present present = store::present(session);
-    if (!commands::reap(present, command_.config_hash).empty() ||
-        !commands::hand_back(present, command_.config_hash).empty()) {
-      return;
-    }
+    if (!is_tidy(present, command_.config_hash)) return;
     auto decision = commands::decide(command_, present);
     if (decision.events.empty() && is_waiting(decision.result.turn)) {
       seen = Step{std::move(decision.result), 0};
@@ -181,20 +178,23 @@ Acquisition::Step Acquisition::step(const Answer& answer) {
   if (answer && answer->answer == events::CheckAnswer::alive) {
     command_.checked = answer->cluster_id;
   }
-  coordinator_.store().transact_in_steps([&](store::Store::Transaction& transaction) {
-    if (lock_->lost()) throw LockGivenUp{};  // while it waited
-    transaction.append(commands::reap(transaction.present(), command_.config_hash));
-    if (answer) transaction.append(commands::decide(*answer, transaction.present()));
-    transaction.append(commands::hand_back(transaction.present(), command_.config_hash));
-    auto decision = commands::decide(command_, transaction.present());
-    const std::int64_t first = transaction.append(decision.events);
-    step.come_to = std::move(decision.result);
-    step.number = step.come_to.turn == Turn::granted
-                      ? position_of<events::LeaseGranted>(decision.events, first)
-                  : step.come_to.turn == Turn::create
-                      ? position_of<events::CreationStarted>(decision.events, first)
-                      : position_of<events::CheckStarted>(decision.events, first);
-  });
+  transact(
+      coordinator_.store(),
+      [&](store::Store::Transaction& transaction) {
+        if (lock_->lost()) throw LockGivenUp{};  // while it waited
+        if (answer) transaction.append(commands::decide(*answer, transaction.present()).events);
+      },
+      [&](store::Store::Transaction& transaction) {
+        auto decision = commands::decide(command_, transaction.present());
+        const std::int64_t first = transaction.append(decision.events);
+        step.come_to = std::move(decision.result);
+        step.number = step.come_to.turn == Turn::granted
+                          ? position_of<events::LeaseGranted>(decision.events, first)
+                      : step.come_to.turn == Turn::create
+                          ? position_of<events::CreationStarted>(decision.events, first)
+                          : position_of<events::CheckStarted>(decision.events, first);
+      },
+      command_.config_hash);
   command_.checked.reset();
   return step;
 }

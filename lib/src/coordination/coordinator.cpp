@@ -26,16 +26,9 @@ Hold Coordinator::hold() const {
 void Coordinator::tidy() const {
   bool untidy = false;
   store_->read([&](const store::ReadSession& session) {
-    const rows::Present present = store::present(session);
-    // A log that was moved is tidied where it now is.
-    untidy = !session.log.closure() &&
-             (!commands::reap(present).empty() || !commands::hand_back(present).empty());
+    untidy = !session.log.closure() && !is_tidy(store::present(session));
   });
-  if (!untidy) return;
-  store_->transact_in_steps([](store::Store::Transaction& transaction) {
-    transaction.append(commands::reap(transaction.present()));
-    transaction.append(commands::hand_back(transaction.present()));
-  });
+  if (untidy) transact(*store_, {});
 }
 
 SettleReport Coordinator::settle(const std::function<void(const Termination&)>& terminate,
@@ -118,19 +111,22 @@ ReleaseReport Coordinator::release(std::int64_t lease,
   store_->read(
       [&](const store::ReadSession& session) { known = session.tables.lease(lease).has_value(); });
   if (known) {
-    std::string cluster_id;
-    store_->transact_in_steps([&](store::Store::Transaction& transaction) {
-      transaction.append(commands::reap(transaction.present()));
-      const auto decision = commands::decide(commands::EndLease{lease}, transaction.present());
-      const auto share = transaction.rows().share(decision.result.config_hash);
-      host = share ? share->host : std::nullopt;
-      transaction.append(decision.events);
-      transaction.append(commands::hand_back(transaction.present()));
-      report.was_held = decision.result.was_held;
-      report.was_last = decision.result.was_last;
-      report.usage_count = decision.result.usage_count;
-      debt = report.was_last ? transaction.rows().debt(decision.result.cluster_id) : std::nullopt;
-    });
+    commands::LeaseEnded ended;
+    transact(
+        *store_,
+        [&](store::Store::Transaction& transaction) {
+          auto decision = commands::decide(commands::EndLease{lease}, transaction.present());
+          ended = std::move(decision.result);
+          const auto share = transaction.rows().share(ended.config_hash);
+          host = share ? share->host : std::nullopt;
+          transaction.append(decision.events);
+        },
+        [&](store::Store::Transaction& transaction) {
+          debt = ended.was_last ? transaction.rows().debt(ended.cluster_id) : std::nullopt;
+        });
+    report.was_held = ended.was_held;
+    report.was_last = ended.was_last;
+    report.usage_count = ended.usage_count;
   }
   if (let_go) let_go();
   if (debt) report.owed = debt->subject;

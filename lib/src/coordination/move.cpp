@@ -11,8 +11,8 @@
 
 #include <dbcache/errors.hpp>
 
-#include "commands/leases.hpp"
 #include "commands/move.hpp"
+#include "coordination/transact.hpp"
 #include "store/rebuild.hpp"
 
 // The steps, each of them committed and on disk before the next, so that a move that was killed can
@@ -42,7 +42,7 @@ constexpr std::size_t most_named = 3;
 
 /// One write transaction that is on disk when this returns. Alone: what it does goes by what was
 /// read before.
-void commit(const Store& store, const std::function<void(WriteSession&)>& work) {
+void commit_alone(const Store& store, const std::function<void(WriteSession&)>& work) {
   store.engine().write(
       std::nullopt,
       [&](WriteSession& session) {
@@ -157,15 +157,12 @@ class Move {
   void require_that_both_can_be_closed() const {
     struct Undone {};
     try {
-      from_.transact_in_steps([&](Store::Transaction& transaction) {
-        begin_to_close(transaction);
-        throw Undone();
-      });
+      with_source_unheld([](Store::Transaction&) { throw Undone(); });
     } catch (const Undone&) {
       // Nobody holds anything.
     }
     try {
-      commit(to_, [&](WriteSession& session) {
+      commit_alone(to_, [&](WriteSession& session) {
         session.log.close(in_);
         std::vector<EventRecord> none;
         session.log.read_into(none, 0, 1, Extent::visible);  // an answer, to that as well
@@ -179,26 +176,25 @@ class Move {
   // ---- The steps
 
   void write(const Store& store, const std::function<void(WriteSession&)>& work) const {
-    commit(store, work);
+    commit_alone(store, work);
     if (steps_.committed) steps_.committed();
   }
 
   void close_source() const {
-    from_.transact_in_steps([&](Store::Transaction& transaction) {
-      begin_to_close(transaction);
-      transaction.close_log(away_);
-    });
+    with_source_unheld([&](Store::Transaction& transaction) { transaction.close_log(away_); });
     if (steps_.committed) steps_.committed();
   }
 
-  void begin_to_close(Store::Transaction& transaction) const {
-    if (const auto closure = transaction.closure()) {  // by another who moves it
-      if (*closure != away_) refuse_source(*closure);
-      return;
-    }
-    transaction.append(commands::reap(transaction.present()));
-    transaction.append(commands::hand_back(transaction.present()));
-    require_unheld(commands::held_by_the_living(transaction.present()));
+  /// `step` in a transaction in which nobody holds anything of the source.
+  void with_source_unheld(const Steps& step) const {
+    transact(from_, {}, [&](Store::Transaction& transaction) {
+      if (const auto closure = transaction.closure()) {  // by another process that moves it
+        if (*closure != away_) refuse_source(*closure);
+      } else {
+        require_unheld(commands::held_by_the_living(transaction.present()));
+      }
+      step(transaction);
+    });
   }
 
   void require_unheld(const std::vector<std::string>& held) const {
@@ -403,7 +399,7 @@ bool cancel_move(Store& from) {
     throw_no_database(name);
   }
   if (!cancelled) return false;
-  commit(from, [&](WriteSession& session) {
+  commit_alone(from, [&](WriteSession& session) {
     cancelled = is_under_way(session.log);
     if (cancelled) session.log.open();
   });

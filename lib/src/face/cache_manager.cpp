@@ -1,13 +1,12 @@
 #include <algorithm>
-#include <type_traits>
 #include <utility>
 
 #include <dbcache/cache_manager.hpp>
 
 #include "commands/clusters.hpp"
-#include "commands/leases.hpp"
 #include "commands/registry.hpp"
 #include "coordination/open_store.hpp"
+#include "coordination/transact.hpp"
 #include "coordination/waiter.hpp"
 #include "face/cache_manager_impl.hpp"
 #include "input/input.hpp"
@@ -24,45 +23,23 @@ CacheManager::Impl::Impl(const Options& options)
 
 namespace {
 
-/// Decides in one transaction and commits what the decision comes to.
+/// Decides in one transaction, commits what the decision comes to, and returns its result.
 template <class Command>
 auto execute(store::Store& store, const Command& command) {
-  using Outcome =
-      decltype(commands::decide(command, std::declval<const rows::TableReader&>(), Timestamp{}));
-  if constexpr (std::is_same_v<Outcome, events::Events>) {
-    store.transact([&](const rows::TableReader& rows, Timestamp now) {
-      return commands::decide(command, rows, now);
-    });
-  } else {
-    decltype(Outcome::result) result{};
-    store.transact([&](const rows::TableReader& rows, Timestamp now) {
-      Outcome decision = commands::decide(command, rows, now);
-      result = decision.result;
-      return std::move(decision.events);
-    });
-    return result;
-  }
+  decltype(decide(command, std::declval<const rows::Present&>()).result) result{};
+  store.transact([&](const rows::Present& present) {
+    auto decision = decide(command, present);
+    result = std::move(decision.result);
+    return std::move(decision.events);
+  });
+  return result;
 }
 
-/// The same where it matters what live leases hold: the dead are reaped first, and what nobody
-/// needs after it is handed back.
+/// The same where it matters what live leases hold.
 template <class Command>
 auto execute_among_leases(store::Store& store, const Command& command) {
   if (!store.engine().exists()) return execute(store, command);
-  using Outcome =
-      decltype(commands::decide(command, std::declval<const rows::TableReader&>(), Timestamp{}));
-  Outcome outcome;
-  store.transact_in_steps([&](store::Store::Transaction& transaction) {
-    transaction.append(commands::reap(transaction.present()));
-    outcome = commands::decide(command, transaction.rows(), transaction.present().now);
-    if constexpr (std::is_same_v<Outcome, events::Events>) {
-      transaction.append(outcome);
-    } else {
-      transaction.append(outcome.events);
-    }
-    transaction.append(commands::hand_back(transaction.present()));
-  });
-  if constexpr (!std::is_same_v<Outcome, events::Events>) return std::move(outcome.result);
+  return coordination::commit(store, command).first.result;
 }
 
 /// What `query` makes of the tables; a missing database reads as empty ones.
@@ -216,8 +193,8 @@ Registration CacheManager::register_or_join_shared_cluster(std::string_view conf
                                            system::identify_process(worker_pid)};
   Registration registration;
   impl_->store->transact(
-      [&](const rows::TableReader& rows, Timestamp now) {
-        auto decision = commands::decide(command, rows, now);
+      [&](const rows::Present& present) {
+        auto decision = commands::decide(command, present);
         registration.created = decision.result.created;
         registration.joinable = decision.result.joinable;
         return std::move(decision.events);

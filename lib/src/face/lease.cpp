@@ -209,19 +209,17 @@ std::vector<std::string> RunMembership::leave() {
     std::unique_ptr<store::LifeLock>& lock;
     ~LetGo() { lock.reset(); }
   } const let_go{impl_->lock};
+  const events::Events handed_back = coordination::transact(
+      impl_->coordinator.store(), [&](store::Store::Transaction& transaction) {
+        transaction.append(
+            commands::decide(commands::LeaveRun{impl_->id}, transaction.present()).events);
+      });
   std::vector<std::string> owed;
-  impl_->coordinator.store().transact_in_steps([&](store::Store::Transaction& transaction) {
-    transaction.append(commands::reap(transaction.present()));
-    transaction.append(commands::decide(commands::LeaveRun{impl_->id}, transaction.present()));
-    const events::Events handed_back = commands::hand_back(transaction.present());
-    transaction.append(handed_back);
-    owed.clear();
-    for (const events::Event& event : handed_back) {
-      if (const auto* debt = std::get_if<events::TerminationOwed>(&event)) {
-        owed.push_back(debt->subject);
-      }
+  for (const events::Event& event : handed_back) {
+    if (const auto* debt = std::get_if<events::TerminationOwed>(&event)) {
+      owed.push_back(debt->subject);
     }
-  });
+  }
   return owed;
 }
 

@@ -124,7 +124,7 @@ RunMembership SharedClusters::join_run(std::string_view run, std::string_view ki
                             input::require_id(kind, "kind of participant"), std::nullopt,
                             hold.holder};
   if (name) command.name = input::clean_label(*name, redactor);
-  const auto [events, first] = coordinator.commit_with(hold, [&](const rows::Holder& holder) {
+  const auto [decision, first] = coordinator.commit_with(hold, [&](const rows::Holder& holder) {
     command.holder = holder;
     return command;
   });

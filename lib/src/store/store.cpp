@@ -39,6 +39,12 @@ namespace {
   return true;
 }();
 
+/// Where there is no database there are no holders either.
+class NobodyIsKnown final : public rows::Liveness {
+ public:
+  [[nodiscard]] Verdict probe(const rows::Holder&) const override { return Verdict::unknown; }
+};
+
 std::string new_command_id() {
   const auto bits = system::random_128_bits();
   return {bits.begin(), bits.end()};
@@ -77,11 +83,13 @@ Store::Store(Options options, Adopt adopt)
 void Store::transact(const Decide& decide, const Observe& observe) {
   // What changes nothing where there is nothing must not leave a database behind: a mistyped path
   // would go unnoticed.
-  if (!engine_->exists() && decide(projections::MemoryTables(), now()).empty()) return;
+  if (!engine_->exists() && decide({projections::MemoryTables(), NobodyIsKnown(), now()}).empty()) {
+    return;
+  }
 
   transact_in_steps(
       [&](Transaction& transaction) {
-        transaction.append(decide(transaction.rows(), transaction.present().now));
+        transaction.append(decide(transaction.present()));
         if (observe) observe(transaction.rows());
       },
       Engine::Reach::streams);

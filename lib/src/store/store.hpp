@@ -77,7 +77,7 @@ class Store {
 
   /// Decides on the rows as they are, appends the events and projects them; `observe` sees the rows
   /// after that, still inside the transaction. On disk when it returns.
-  using Decide = std::function<events::Events(const rows::TableReader&, Timestamp now)>;
+  using Decide = std::function<events::Events(const rows::Present&)>;
   using Observe = std::function<void(const rows::TableReader&)>;
   void transact(const Decide& decide, const Observe& observe = {});
 

@@ -11,8 +11,8 @@
 from __future__ import annotations
 
 from dbcache import _dbcache, errors
-from dbcache import _log as _log
-from dbcache._log_functions import history, replay, verify, watch
+from dbcache import _logging as _logging
+from dbcache._event_log import history, replay, verify, watch
 from dbcache._manager import CacheManager, config_hash
 from dbcache._shared import (
     Acquisition,

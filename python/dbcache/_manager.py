@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any, Literal, Optional, Union
 
 from dbcache import _dbcache
-from dbcache._log import logger
+from dbcache._logging import logger
 from dbcache._values import (
     Moment,
     to_json,

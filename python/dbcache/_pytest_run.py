@@ -13,7 +13,7 @@ from typing import Any, Literal, Optional
 import pytest
 
 import dbcache
-from dbcache._log import logger
+from dbcache._logging import logger
 from dbcache.types import Cluster, Event
 
 

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any, Literal, Optional, TypeVar, Union
 
 from dbcache import _dbcache
-from dbcache._log import logger
+from dbcache._logging import logger
 from dbcache._manager import CacheManager
 from dbcache._values import to_json, to_microseconds, to_milliseconds
 from dbcache.errors import Cancelled

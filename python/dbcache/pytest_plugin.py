@@ -18,7 +18,7 @@ import pytest
 
 import dbcache
 from dbcache import pytest_hooks
-from dbcache._log import logger
+from dbcache._logging import logger
 from dbcache._pytest_run import Place, Policy, Run, is_implemented, is_over
 
 if TYPE_CHECKING:

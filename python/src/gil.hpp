@@ -9,7 +9,7 @@
 
 #include <pybind11/pybind11.h>
 
-#include "log.hpp"
+#include "logging.hpp"
 
 // Who has the interpreter's lock (GIL), and when. The library never calls a user's function while
 // it holds anything itself, so taking the lock again there cannot deadlock.

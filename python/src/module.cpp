@@ -3,7 +3,7 @@
 #include <dbcache/version.hpp>
 
 #include "errors.hpp"
-#include "log.hpp"
+#include "logging.hpp"
 #include "manager.hpp"
 #include "shared.hpp"
 
@@ -12,7 +12,7 @@
 PYBIND11_MODULE(_dbcache, module) {
   module.attr("version") = DBCACHE_VERSION;
   dbcache::python::bind_errors();
-  dbcache::python::bind_log(module);
+  dbcache::python::bind_logging(module);
   dbcache::python::bind_manager(module);
   dbcache::python::bind_shared(module);
 }

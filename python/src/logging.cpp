@@ -1,4 +1,4 @@
-#include "log.hpp"
+#include "logging.hpp"
 
 #include <atomic>
 #include <chrono>
@@ -117,7 +117,7 @@ LogDelivery::~LogDelivery() {
   if (!lines().empty() || dropped() != 0) deliver_all();
 }
 
-void bind_log(py::module_& module) {
+void bind_logging(py::module_& module) {
   // Python's logging decides what is shown, and may change its mind at any time.
   spdlog::drop(logger_name);
   const auto logger = std::make_shared<spdlog::logger>(logger_name, std::make_shared<KeepLines>());

@@ -16,6 +16,6 @@ class LogDelivery {
 };
 
 /// Makes the library log to here, and adds what Python needs to the module.
-void bind_log(pybind11::module_& module);
+void bind_logging(pybind11::module_& module);
 
 }  // namespace dbcache::python

@@ -4,9 +4,9 @@
 
 namespace dbcache::python {
 
-/// Hands what the library logged to Python's logging at the end of its life, with the GIL. The
-/// library's threads log too: were they to wait for the GIL, the end of the interpreter would end
-/// them in the middle of something. So lines are kept until a call of Python's comes by.
+/// Its destructor hands the lines that the library logged to Python's logging. The caller holds the
+/// GIL then. A line waits for that, since the library's own threads log too: if such a thread
+/// waited for the GIL, a shutdown of the interpreter would end it at any point.
 class LogDelivery {
  public:
   LogDelivery() = default;
@@ -15,7 +15,8 @@ class LogDelivery {
   LogDelivery& operator=(const LogDelivery&) = delete;
 };
 
-/// Makes the library log to here, and adds what Python needs to the module.
+/// Makes the library's logger keep its lines, and adds the functions that deliver them to the
+/// module.
 void bind_logging(pybind11::module_& module);
 
 }  // namespace dbcache::python

@@ -7,8 +7,8 @@
 #include "manager.hpp"
 #include "shared.hpp"
 
-/// What the library offers, as the Python of the package needs it: configurations go in as JSON,
-/// everything comes out as dictionaries. Users see the package.
+/// The library for the Python modules of the package: configurations go in as JSON, and results
+/// come out as dictionaries. Users import the package, not this module.
 PYBIND11_MODULE(_dbcache, module) {
   module.attr("version") = DBCACHE_VERSION;
   dbcache::python::bind_errors();

@@ -9,7 +9,7 @@ import dbcache
 from conftest import only_sqlite
 
 
-def test_history_tells_what_changed(manager):
+def test_history_shows_what_an_event_changed(manager):
     manager.register_shared_cluster_creation("hash", os.getpid())
     manager.increment_shared_cluster_usage("hash")
     manager.increment_shared_cluster_usage("hash")
@@ -23,18 +23,18 @@ def test_history_tells_what_changed(manager):
     assert len(manager.history(until=now + datetime.timedelta(hours=1))) == 3
 
 
-def test_a_label_names_who_calls(place):
+def test_the_label_names_the_caller(place):
     dbcache.CacheManager(label="job 7", **place).cache_new_cluster("c")
     assert dbcache.CacheManager(**place).history()[0]["metadata"]["label"] == "job 7"
 
 
-def test_the_test_that_runs_is_the_label(manager):
+def test_the_running_test_is_the_default_label(manager):
     manager.cache_new_cluster("c")
-    assert "test_the_test_that_runs_is_the_label" in manager.history()[0]["metadata"]["label"]
+    assert "test_the_running_test_is_the_default_label" in manager.history()[0]["metadata"]["label"]
 
 
 @only_sqlite
-def test_the_log_of_a_database_can_be_read_by_its_name(place):
+def test_the_functions_read_the_log_of_a_named_database(place):
     import sqlite3
 
     dbcache.CacheManager(**place).cache_new_cluster("c")
@@ -60,7 +60,7 @@ def test_watch_follows_the_log(manager):
         manager.cache_new_cluster("c-2")
 
     thread = threading.Thread(target=change)
-    events = manager.watch()  # those to come, from here on
+    events = manager.watch()  # the events after this call
     thread.start()
     assert next(events)["stream"] == "cluster-c-2" or next(events)["stream"] == "cluster-c-2"
     thread.join()

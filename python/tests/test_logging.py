@@ -4,7 +4,7 @@ import logging
 import time
 
 
-def test_the_librarys_lines_go_to_pythons_logging(manager, caplog):
+def test_lines_of_the_library_go_to_pythons_logging(manager, caplog):
     caplog.set_level(logging.DEBUG, "dbcache")
     before = time.time()
     manager.cache_new_cluster("c")
@@ -15,14 +15,14 @@ def test_the_librarys_lines_go_to_pythons_logging(manager, caplog):
     assert before - 0.01 <= records[0].created <= time.time() + 0.01
 
 
-def test_nothing_is_printed(manager, capfd):
+def test_the_package_prints_nothing(manager, capfd):
     manager.cache_new_cluster("c")
     manager.clear_cluster_cache()
     manager.optimize_database()
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_handler_that_fails_or_logs_more_fails_no_call(run_python, place):
+def test_a_logging_handler_that_raises_fails_no_call(run_python, place):
     run = run_python(
         """
 import logging, sys

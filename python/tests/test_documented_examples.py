@@ -1,5 +1,5 @@
-"""Every Python example of the document runs as written, through the shim. The tests correct only the
-document's own two slips: a missing comma and a missing import."""
+"""Every Python example of the document runs as written, through the shim. The tests correct only two
+slips of the document: a missing comma and a missing import."""
 
 import pathlib
 import sqlite3

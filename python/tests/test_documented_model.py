@@ -1,5 +1,5 @@
-"""Fixtures written for the documented system give the same results with this package as with a plain
-sqlite3 model of that system."""
+"""Fixtures written for the documented system give the same results with this package as with a
+plain sqlite3 model of that system."""
 
 import re
 import sqlite3

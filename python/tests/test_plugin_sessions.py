@@ -68,7 +68,8 @@ def test_a_session_without_xdist_uses_one_cluster(project):
     output = project.run()
 
     [cluster] = project.told_of("create")
-    assert project.told() == [f"create {cluster}", *[f"test {cluster}"] * 10, f"terminate {cluster}"]
+    uses = [f"test {cluster}"] * 10
+    assert project.told() == [f"create {cluster}", *uses, f"terminate {cluster}"]
     assert totals(output) == [1, 0, 0, 0]
     assert re.search(r"^dbcache: \S+, run pytest-\w+$", output, re.MULTILINE)
     assert project.is_quiet()

@@ -116,8 +116,7 @@ class SharedClusters:
           ``waits_for`` (``"creator"`` or ``"checker"``), ``holder`` (``host``, ``pid``, ``label``,
           ``until``, ``alive``), ``since`` (UTC, as ISO text) and ``waited`` (seconds).
 
-        If ``DATABRICKS_CLUSTER_ID`` is set, that cluster is leased, and never created, checked or
-        handed back.
+        If ``DATABRICKS_CLUSTER_ID`` is set, leases that cluster, and never checks or ends it.
 
         Raises ``InvalidArgument`` for a ``config`` that JSON cannot hold. Using the acquisition
         raises ``Timeout``, ``Cancelled``, ``CreationFailed`` and ``InvalidArgument``, and whatever

@@ -25,7 +25,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     raise TypeError(
-        f"JSON cannot hold a {type(value).__name__}; give a dict, list, str, number, bool or None"
+        f"a value of type {type(value).__name__} has no form in JSON; "
+        "give a dict, list, str, number, bool or None"
     )
 
 

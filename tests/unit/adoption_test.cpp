@@ -56,8 +56,8 @@ json::object with(json::object row, const char* column, const std::string& text)
 }
 
 events::Adoption adopt_in(const std::string& zone, const rows::DocumentedRows& rows,
-                  const std::string& databricks_token = "") {
-  return adopt(rows, Zone(zone), Redactor(databricks_token), now);
+                          const std::string& databricks_token = "") {
+  return adopt(rows, Zone(zone), input::Redactor(databricks_token), now);
 }
 
 ClusterImported adopt_cluster(const json::object& row, const std::string& zone = "+00:00",
@@ -137,7 +137,8 @@ TEST(AdoptingRows, GivesAnEventForEachInTheirOrderClustersFirst) {
 }
 
 TEST(AdoptingRows, ReportsHowManyThereWereAndTheirZone) {
-  const events::Adoption adoption = adopt_in("Europe/Berlin", {{python_cluster()}, {python_entry()}});
+  const events::Adoption adoption =
+      adopt_in("Europe/Berlin", {{python_cluster()}, {python_entry()}});
   EXPECT_EQ(adoption.report.clusters, 1);
   EXPECT_EQ(adoption.report.registry_entries, 1);
   EXPECT_EQ(adoption.report.timezone, "Europe/Berlin");

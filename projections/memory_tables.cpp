@@ -102,12 +102,15 @@ std::optional<Share> MemoryTables::share(std::string_view config_hash) const {
   return find(shares_, config_hash);
 }
 std::optional<Lease> MemoryTables::lease(std::int64_t id) const { return find(leases_, id); }
-std::optional<Debt> MemoryTables::debt(std::string_view subject) const {
-  return find(debts_, subject);
+std::optional<PendingTermination> MemoryTables::pending_termination(
+    std::string_view subject) const {
+  return find(pending_terminations_, subject);
 }
 std::vector<Share> MemoryTables::shares() const { return in_order(shares_); }
 std::vector<Lease> MemoryTables::leases() const { return in_order(leases_); }
-std::vector<Debt> MemoryTables::debts() const { return in_order(debts_); }
+std::vector<PendingTermination> MemoryTables::pending_terminations() const {
+  return in_order(pending_terminations_);
+}
 std::vector<Participant> MemoryTables::participants() const { return in_order(participants_); }
 
 std::vector<RawRow> MemoryTables::raw_rows(std::string_view table) const {
@@ -115,7 +118,7 @@ std::vector<RawRow> MemoryTables::raw_rows(std::string_view table) const {
   if (table == registry_table) return raw(entries_);
   if (table == Share::table) return raw(shares_);
   if (table == Lease::table) return raw(leases_);
-  if (table == Debt::table) return raw(debts_);
+  if (table == PendingTermination::table) return raw(pending_terminations_);
   return raw(participants_);
 }
 
@@ -130,11 +133,15 @@ void MemoryTables::erase_entry(std::string_view config_hash) { erase(entries_, c
 
 void MemoryTables::put(const Share& row) { shares_.insert_or_assign(row.key(), row); }
 void MemoryTables::put(const Lease& row) { leases_.insert_or_assign(row.key(), row); }
-void MemoryTables::put(const Debt& row) { debts_.insert_or_assign(row.key(), row); }
+void MemoryTables::put(const PendingTermination& row) {
+  pending_terminations_.insert_or_assign(row.key(), row);
+}
 void MemoryTables::put(const Participant& row) { participants_.insert_or_assign(row.key(), row); }
 void MemoryTables::erase_share(std::string_view config_hash) { erase(shares_, config_hash); }
 void MemoryTables::erase_lease(std::int64_t id) { leases_.erase(id); }
-void MemoryTables::erase_debt(std::string_view subject) { erase(debts_, subject); }
+void MemoryTables::erase_pending_termination(std::string_view subject) {
+  erase(pending_terminations_, subject);
+}
 void MemoryTables::erase_participant(std::int64_t id) { participants_.erase(id); }
 
 void MemoryTables::change_cluster(std::string_view cluster_id,
@@ -147,8 +154,9 @@ void MemoryTables::change_entry(std::string_view config_hash, const Change<Regis
 void MemoryTables::change_share(std::string_view config_hash, const Change<Share>& change) {
   change_in_place(shares_, config_hash, change);
 }
-void MemoryTables::change_debt(std::string_view subject, const Change<Debt>& change) {
-  change_in_place(debts_, subject, change);
+void MemoryTables::change_pending_termination(std::string_view subject,
+                                              const Change<PendingTermination>& change) {
+  change_in_place(pending_terminations_, subject, change);
 }
 
 void MemoryTables::clear() {
@@ -156,7 +164,7 @@ void MemoryTables::clear() {
   entries_.clear();
   shares_.clear();
   leases_.clear();
-  debts_.clear();
+  pending_terminations_.clear();
   participants_.clear();
 }
 
@@ -171,7 +179,7 @@ void MemoryTables::copy_to(Tables& target) const {
   };
   copy(shares());
   copy(leases());
-  copy(debts());
+  copy(all_pending());
   copy(participants());
 }
 

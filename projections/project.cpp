@@ -213,20 +213,20 @@ void apply(const CheckAnswered& event, std::int64_t, Tables& tables) {
 }
 
 void apply(const TerminationOwed& event, std::int64_t, Tables& tables) {
-  Debt debt;
-  debt.subject = event.subject;
-  debt.cluster_id = event.cluster_id;
-  debt.idempotency_token = event.idempotency_token;
-  debt.config_hash = event.config_hash;
-  debt.host = event.host;
-  debt.reason = boost::describe::enum_to_string(event.reason, "unknown");
-  debt.owed_at = event.owed_at;
-  tables.put(debt);
+  PendingTermination pending;
+  pending.subject = event.subject;
+  pending.cluster_id = event.cluster_id;
+  pending.idempotency_token = event.idempotency_token;
+  pending.config_hash = event.config_hash;
+  pending.host = event.host;
+  pending.reason = boost::describe::enum_to_string(event.reason, "unknown");
+  pending.owed_at = event.owed_at;
+  tables.put(pending);
 }
 
 void apply(const TerminationStarted& event, std::int64_t position, Tables& tables) {
-  const auto debt = tables.debt(event.subject);
-  tables.change_debt(event.subject, [&](Debt& row) {
+  const auto pending = tables.pending_termination(event.subject);
+  tables.change_pending_termination(event.subject, [&](PendingTermination& row) {
     row.attempts += 1;
     row.termination = position;
     row.terminator = event.holder;
@@ -234,16 +234,17 @@ void apply(const TerminationStarted& event, std::int64_t position, Tables& table
   });
   // Whoever creates from now on asks for another cluster.
   tables.change_share(event.config_hash, [&](Share& share) {
-    if (debt && share.idempotency_token == debt->idempotency_token) share.idempotency_token.reset();
+    if (pending && share.idempotency_token == pending->idempotency_token)
+      share.idempotency_token.reset();
   });
 }
 
 void apply(const TerminationDone& event, std::int64_t, Tables& tables) {
-  tables.erase_debt(event.subject);
+  tables.erase_pending_termination(event.subject);
 }
 
 void apply(const TerminationFailed& event, std::int64_t, Tables& tables) {
-  tables.change_debt(event.subject, [&](Debt& row) {
+  tables.change_pending_termination(event.subject, [&](PendingTermination& row) {
     if (row.termination != event.termination) return;
     row.termination.reset();
     row.terminator.reset();
@@ -252,7 +253,7 @@ void apply(const TerminationFailed& event, std::int64_t, Tables& tables) {
 }
 
 void apply(const TerminationCancelled& event, std::int64_t, Tables& tables) {
-  tables.erase_debt(event.subject);
+  tables.erase_pending_termination(event.subject);
 }
 
 void apply(const RunJoined& event, std::int64_t position, Tables& tables) {

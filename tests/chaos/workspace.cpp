@@ -54,17 +54,17 @@ class Workspace::Call {
 };
 
 /// One change at a time. The kernel lets go of a killed process's lock.
-class Workspace::Turn {
+class Workspace::FileLock {
  public:
-  explicit Turn(const Workspace& workspace)
+  explicit FileLock(const Workspace& workspace)
       : file_(::open(workspace.lock_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644)) {
     while (::flock(file_, LOCK_EX) != 0) {
       if (errno != EINTR) throw std::runtime_error("the workspace could not be locked");
     }
   }
-  ~Turn() { ::close(file_); }
-  Turn(const Turn&) = delete;
-  Turn& operator=(const Turn&) = delete;
+  ~FileLock() { ::close(file_); }
+  FileLock(const FileLock&) = delete;
+  FileLock& operator=(const FileLock&) = delete;
 
  private:
   int file_;
@@ -82,7 +82,7 @@ std::string Workspace::create(std::string_view idempotency_token, std::string_vi
             {{"what", "create"}, {"token", idempotency_token}, {"config_hash", config_hash}});
   spend(takes);
   const auto link = link_of(idempotency_token);
-  const Turn turn(*this);
+  const FileLock locked(*this);
   std::string id = target_of(link);
   if (id.empty()) {
     id = "c" + std::to_string(monotonic_now()) + separator + std::string(idempotency_token);
@@ -132,7 +132,7 @@ std::filesystem::path Workspace::link_of(std::string_view idempotency_token) con
 }
 
 void Workspace::end(const std::filesystem::path& link, std::string_view cluster_id) const {
-  const Turn turn(*this);
+  const FileLock locked(*this);
   if (target_of(link) == cluster_id) ::unlink(link.c_str());
 }
 

@@ -40,7 +40,7 @@ class Workspace {
 
  private:
   class Call;
-  class Turn;
+  class FileLock;
   [[nodiscard]] std::filesystem::path link_of(std::string_view idempotency_token) const;
   void end(const std::filesystem::path& link, std::string_view cluster_id) const;
 

@@ -3,7 +3,8 @@
 #include "cli/system_call.hpp"
 #include "lease_test.hpp"
 
-// Leases from shells: acquire, renew, release, guards, debts, and what leaves them alone.
+// Leases from shells: acquire, renew, release, guards, pending terminations, and what leaves them
+// alone.
 namespace dbcache::cli {
 namespace {
 
@@ -316,7 +317,7 @@ TEST_F(LeaseCommandsTest, ARunLastsForAsLongAsAParticipantLives) {
   EXPECT_THAT(owed(), HasSubstr("  Cluster ID: cluster-1\n"));
 }
 
-// ---- Debts
+// ---- Pending terminations
 
 TEST_F(LeaseCommandsTest, CleanupSettlesWhatIsOwed) {
   dbcache("run --config cluster.json --create 'echo cluster-1' --hand-back -- true");

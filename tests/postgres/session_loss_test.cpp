@@ -290,9 +290,9 @@ TEST_F(PostgresSessionLoss, OfASessionThatStandsStillEndsAWaitInTime) {
 TEST_F(PostgresSessionLoss, OfOneThatWasLentComesWithTheLastLockThatItWasLentFor) {
   CacheManager(options()).cache_new_cluster("c-1");
   const auto engine = store::open_engine(options(), {});
-  auto one = engine->hold();
-  auto two = engine->hold();
-  const auto kept = engine->hold();
+  auto one = engine->take_lock();
+  auto two = engine->take_lock();
+  const auto kept = engine->take_lock();
   ASSERT_GE(one->descriptor(), 0);
   ASSERT_GE(two->descriptor(), 0);
   const auto session = [&] {

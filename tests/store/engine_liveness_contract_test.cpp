@@ -44,7 +44,7 @@ class EngineLiveness : public EngineContract {
 
   /// The holder that a child tells the place of.
   Holder holder_of(const test::ChildProcess& child, const test::Pipe& told) {
-    Holder holder = engine_->hold()->holder();
+    Holder holder = engine_->take_lock()->holder();
     holder.process = system::identify_process(child.pid());
     if (!told.get(holder.lock)) throw std::runtime_error("the child holds nothing");
     return holder;
@@ -77,7 +77,7 @@ INSTANTIATE_TEST_SUITE_P(Engines, EngineLiveness, engines(), engine_name);
 // ---- Who lives
 
 TEST_P(EngineLiveness, AHolderIsAliveForOthersAndForItself) {
-  const auto lock = engine_->hold();
+  const auto lock = engine_->take_lock();
   EXPECT_EQ(probe(*engine_, lock->holder()), Verdict::alive);
   EXPECT_EQ(probe(*other_, lock->holder()), Verdict::alive);
   EXPECT_EQ(test::in_child(
@@ -86,14 +86,14 @@ TEST_P(EngineLiveness, AHolderIsAliveForOthersAndForItself) {
 }
 
 TEST_P(EngineLiveness, AHolderTellsItsProcess) {
-  const auto lock = engine_->hold();
+  const auto lock = engine_->take_lock();
   EXPECT_EQ(lock->holder().process.pid, ::getpid());
   EXPECT_FALSE(lock->holder().host.empty());
   EXPECT_EQ(lock->holder().until, std::nullopt);
 }
 
 TEST_P(EngineLiveness, AHolderIsDeadOnceItLetGo) {
-  auto lock = engine_->hold();
+  auto lock = engine_->take_lock();
   const Holder holder = lock->holder();
   lock.reset();
   EXPECT_EQ(probe_in_the_end(*engine_, holder), Verdict::dead);
@@ -101,8 +101,8 @@ TEST_P(EngineLiveness, AHolderIsDeadOnceItLetGo) {
 }
 
 TEST_P(EngineLiveness, HoldersAreToldApart) {
-  auto first = engine_->hold();
-  const auto second = engine_->hold();
+  auto first = engine_->take_lock();
+  const auto second = engine_->take_lock();
   const Holder gone = first->holder();
   EXPECT_FALSE(gone == second->holder());
   first.reset();
@@ -111,7 +111,7 @@ TEST_P(EngineLiveness, HoldersAreToldApart) {
 }
 
 TEST_P(EngineLiveness, AHolderLivesOnWhenItIsDoneWithWhatItDid) {
-  const auto lock = engine_->hold();
+  const auto lock = engine_->take_lock();
   lock->done();
   EXPECT_EQ(probe(*other_, lock->holder()), Verdict::alive);
 }
@@ -119,7 +119,7 @@ TEST_P(EngineLiveness, AHolderLivesOnWhenItIsDoneWithWhatItDid) {
 TEST_P(EngineLiveness, AHolderIsDeadOnceItsProcessWasKilled) {
   test::Pipe told;
   test::ChildProcess child([&] {
-    const auto lock = open()->hold();
+    const auto lock = open()->take_lock();
     told.put(lock->holder().lock);
     ::pause();
     return 0;
@@ -135,7 +135,7 @@ TEST_P(EngineLiveness, WhoInheritedTheDescriptorKeepsAHolderAliveThatWasKilled) 
   test::Pipe told;
   test::Pipe end;
   test::ChildProcess child([&] {
-    const auto lock = open()->hold();
+    const auto lock = open()->take_lock();
     // A program, as `dbcache run` starts one: it has the descriptors that are not closed for it.
     const int inherited = ::dup(lock->descriptor());
     const int input = ::dup(end.read_end());
@@ -155,7 +155,7 @@ TEST_P(EngineLiveness, WhoInheritedTheDescriptorKeepsAHolderAliveThatWasKilled) 
 }
 
 TEST_P(EngineLiveness, AHolderIsNothingInAForkedChildAndTheChildsEndDoesNotFreeIt) {
-  auto lock = engine_->hold();
+  auto lock = engine_->take_lock();
   EXPECT_EQ(test::in_child([&] {
               const bool has_none = lock->descriptor() < 0;
               lock->done();
@@ -169,7 +169,7 @@ TEST_P(EngineLiveness, AHolderIsNothingInAForkedChildAndTheChildsEndDoesNotFreeI
 TEST_P(EngineLiveness, AForkedChildThatOutlivesTheHolderDoesNotKeepItAlive) {
   test::Pipe begun;
   test::Pipe go_on;
-  auto lock = engine_->hold();
+  auto lock = engine_->take_lock();
   const Holder holder = lock->holder();
   test::ChildProcess child([&] {
     begun.signal();  // fork(2) returned here, and with it what is done in a child
@@ -185,7 +185,7 @@ TEST_P(EngineLiveness, AForkedChildThatOutlivesTheHolderDoesNotKeepItAlive) {
 }
 
 TEST_P(EngineLiveness, AHolderWithoutALockIsJudgedByItsProcess) {
-  Holder holder = engine_->hold()->holder();
+  Holder holder = engine_->take_lock()->holder();
   holder.lock_file.clear();
   holder.lock = 0;
   EXPECT_EQ(probe(*engine_, holder), Verdict::alive);
@@ -194,14 +194,14 @@ TEST_P(EngineLiveness, AHolderWithoutALockIsJudgedByItsProcess) {
 }
 
 TEST_P(EngineLiveness, AProcessOfAnotherBootIsDeadUnlessItMayBeOfAnotherMachine) {
-  Holder holder = engine_->hold()->holder();
+  Holder holder = engine_->take_lock()->holder();
   holder.lock_file.clear();
   holder.process.boot_id = "another one";
   EXPECT_EQ(probe(*engine_, holder), place_->locks_tell_all() ? Verdict::dead : Verdict::unknown);
 }
 
 TEST_P(EngineLiveness, AProcessOfAnotherNamespaceOrOfNoneCannotBeJudged) {
-  Holder holder = engine_->hold()->holder();
+  Holder holder = engine_->take_lock()->holder();
   holder.lock_file.clear();
   holder.process.pid_namespace = "pid:[1]";
   EXPECT_EQ(probe(*engine_, holder), Verdict::unknown);
@@ -210,7 +210,7 @@ TEST_P(EngineLiveness, AProcessOfAnotherNamespaceOrOfNoneCannotBeJudged) {
 }
 
 TEST_P(EngineLiveness, AHolderOfAnotherFileOfLocksIsJudgedByItsProcess) {
-  Holder holder = engine_->hold()->holder();
+  Holder holder = engine_->take_lock()->holder();
   holder.lock_file = std::string(32, '0');
   EXPECT_EQ(probe(*engine_, holder), Verdict::alive);
   holder.process.start_time = *holder.process.start_time + 1;
@@ -222,7 +222,7 @@ TEST_P(EngineLiveness, AHolderOfAnotherFileOfLocksIsJudgedByItsProcess) {
 TEST_P(EngineLiveness, AWatchOfAHolderWakesWhenItsProcessWasKilled) {
   test::Pipe told;
   test::ChildProcess child([&] {
-    const auto lock = open()->hold();
+    const auto lock = open()->take_lock();
     told.put(lock->holder().lock);
     ::pause();
     return 0;
@@ -240,7 +240,7 @@ class EngineOfLocks : public EngineLiveness {};
 INSTANTIATE_TEST_SUITE_P(Engines, EngineOfLocks, engines_whose_locks_tell_all(), engine_name);
 
 TEST_P(EngineOfLocks, AWatchOfAHolderWakesWhenItIsDone) {
-  const auto lock = engine_->hold();
+  const auto lock = engine_->take_lock();
   const auto watch = other_->watch_holder(lock->holder());
   ASSERT_GE(watch->descriptor(), 0);
   EXPECT_FALSE(is_awake(*watch));
@@ -249,20 +249,20 @@ TEST_P(EngineOfLocks, AWatchOfAHolderWakesWhenItIsDone) {
 }
 
 TEST_P(EngineOfLocks, AWatchOfAHolderWakesWhenItLetsGo) {
-  auto lock = engine_->hold();
+  auto lock = engine_->take_lock();
   const auto watch = other_->watch_holder(lock->holder());
   lock.reset();
   EXPECT_TRUE(wakes(*watch));
 }
 
 TEST_P(EngineOfLocks, AWatchOfOneThatIsDoneAlreadyWakesAtOnce) {
-  const auto lock = engine_->hold();
+  const auto lock = engine_->take_lock();
   lock->done();
   EXPECT_TRUE(wakes(*other_->watch_holder(lock->holder())));
 }
 
 TEST_P(EngineOfLocks, EveryWatchOfAHolderWakes) {
-  const auto lock = engine_->hold();
+  const auto lock = engine_->take_lock();
   const auto first = engine_->watch_holder(lock->holder());
   const auto second = other_->watch_holder(lock->holder());
   lock->done();
@@ -271,7 +271,7 @@ TEST_P(EngineOfLocks, EveryWatchOfAHolderWakes) {
 }
 
 TEST_P(EngineOfLocks, AWatchThatIsGivenUpHarmsNobody) {
-  const auto lock = engine_->hold();
+  const auto lock = engine_->take_lock();
   static_cast<void>(other_->watch_holder(lock->holder()));
   EXPECT_EQ(probe(*other_, lock->holder()), Verdict::alive);
   const auto watch = other_->watch_holder(lock->holder());
@@ -355,10 +355,10 @@ class ReplacedLockFile : public ::testing::Test {
 };
 
 TEST_F(ReplacedLockFile, HoldersInItAreJudgedByTheirProcesses) {
-  const auto lock = engine_->hold();
+  const auto lock = engine_->take_lock();
   std::filesystem::remove(path_ + "-locks");
   EXPECT_EQ(probe(*engine_, lock->holder()), Verdict::alive);  // this process lives
-  const auto after = engine_->hold();
+  const auto after = engine_->take_lock();
   EXPECT_NE(after->holder().lock_file, lock->holder().lock_file);
   Holder dead = lock->holder();
   dead.process.start_time = *dead.process.start_time + 1;
@@ -367,7 +367,7 @@ TEST_F(ReplacedLockFile, HoldersInItAreJudgedByTheirProcesses) {
 }
 
 TEST_F(ReplacedLockFile, HoldersInItCannotBeWatched) {
-  const auto lock = engine_->hold();
+  const auto lock = engine_->take_lock();
   std::filesystem::remove(path_ + "-locks");
   EXPECT_LT(engine_->watch_holder(lock->holder())->descriptor(), 0);
 }

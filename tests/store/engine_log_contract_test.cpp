@@ -261,12 +261,12 @@ TEST_P(EngineLog, WhoHasSeenNoDatabaseWaitsForAStreamOfALaterOneToo) {
       std::nullopt,
       [&](WriteSession& session) {
         begin(session);
-        EXPECT_THROW(
-            early->write(std::nullopt, begin, Engine::Company::others, Engine::Reach::streams),
-            Busy);
+        EXPECT_THROW(early->write(std::nullopt, begin, Engine::Grouping::grouped,
+                                  Engine::LockScope::streams),
+                     Busy);
         return Sync::as_configured;
       },
-      Engine::Company::others, Engine::Reach::streams);
+      Engine::Grouping::grouped, Engine::LockScope::streams);
 }
 
 TEST_P(EngineLog, NamesTheRegistryStreamsOfACluster) {
@@ -331,14 +331,14 @@ TEST_P(EngineLog, OptimizingKeepsEverything) {
 
 class EngineClosure : public EngineLog {
  protected:
-  const Closure away_{Moving::away, "the other's \xC3\xA4"};
+  const ClosedLog away_{Moving::away, "the other's \xC3\xA4"};
 
-  void close(const Closure& closure) const {
-    write(*engine_, [&](WriteSession& session) { session.log.close(closure); });
+  void close(const ClosedLog& closed) const {
+    write(*engine_, [&](WriteSession& session) { session.log.close(closed); });
   }
-  [[nodiscard]] std::optional<Closure> closure() const {
-    std::optional<Closure> found;
-    open()->read(std::nullopt, [&](const ReadSession& session) { found = session.log.closure(); });
+  [[nodiscard]] std::optional<ClosedLog> closed() const {
+    std::optional<ClosedLog> found;
+    open()->read(std::nullopt, [&](const ReadSession& session) { found = session.log.closed(); });
     return found;
   }
   [[nodiscard]] std::string error_of_appending(const EventRecord& event) const {
@@ -352,8 +352,8 @@ class EngineClosure : public EngineLog {
 INSTANTIATE_TEST_SUITE_P(Engines, EngineClosure, engines(), engine_name);
 
 TEST_P(EngineClosure, ANewLogIsOpen) {
-  write(*engine_, [](WriteSession& session) { EXPECT_EQ(session.log.closure(), std::nullopt); });
-  EXPECT_EQ(closure(), std::nullopt);
+  write(*engine_, [](WriteSession& session) { EXPECT_EQ(session.log.closed(), std::nullopt); });
+  EXPECT_EQ(closed(), std::nullopt);
 }
 
 TEST_P(EngineClosure, AClosedLogTellsWhyAndRefusesEveryAppend) {
@@ -363,7 +363,7 @@ TEST_P(EngineClosure, AClosedLogTellsWhyAndRefusesEveryAppend) {
 
   close(away_);
 
-  EXPECT_EQ(closure(), away_);
+  EXPECT_EQ(closed(), away_);
   EXPECT_EQ(error_of_appending(record(2, "registry-a", 2)),
             "DatabaseMoved: " + refusal(away_, engine_->name()));
   // One that was open before, too.
@@ -394,7 +394,7 @@ TEST_P(EngineClosure, AClosedLogIsReadWhereOneWritesToo) {
   close(away_);
 
   write(*engine_, [&](WriteSession& session) {
-    EXPECT_EQ(session.log.closure(), away_);
+    EXPECT_EQ(session.log.closed(), away_);
     EXPECT_EQ(session.log.last_position(), 0);
   });
 }
@@ -410,7 +410,7 @@ TEST_P(EngineClosure, ALogIsClosedOnceItsTransactionIsCommitted) {
 
   append({record(1, "registry-a", 1)});
 
-  EXPECT_EQ(closure(), std::nullopt);
+  EXPECT_EQ(closed(), std::nullopt);
 }
 
 TEST_P(EngineClosure, TheTransactionThatClosesALogIsRefusedToo) {
@@ -421,7 +421,7 @@ TEST_P(EngineClosure, TheTransactionThatClosesALogIsRefusedToo) {
                      }),
                DatabaseMoved);
 
-  EXPECT_EQ(closure(), std::nullopt);
+  EXPECT_EQ(closed(), std::nullopt);
 }
 
 TEST_P(EngineClosure, AnOpenedLogTakesEventsAgain) {
@@ -430,14 +430,14 @@ TEST_P(EngineClosure, AnOpenedLogTakesEventsAgain) {
   write(*engine_, [](WriteSession& session) { session.log.open(); });
 
   append({record(1, "registry-a", 1)});
-  EXPECT_EQ(closure(), std::nullopt);
+  EXPECT_EQ(closed(), std::nullopt);
   EXPECT_THAT(positions(), ElementsAre(1));
 }
 
 TEST_P(EngineClosure, OpeningAnOpenLogChangesNothing) {
   write(*engine_, [](WriteSession& session) { session.log.open(); });
 
-  EXPECT_EQ(closure(), std::nullopt);
+  EXPECT_EQ(closed(), std::nullopt);
 }
 
 TEST_P(EngineClosure, WhatIsAppendedBetweenOpeningAndClosingIsCommittedClosed) {
@@ -450,7 +450,7 @@ TEST_P(EngineClosure, WhatIsAppendedBetweenOpeningAndClosingIsCommittedClosed) {
   });
 
   EXPECT_THAT(positions(), ElementsAre(1));
-  EXPECT_EQ(closure(), (Closure{Moving::in, "other"}));
+  EXPECT_EQ(closed(), (ClosedLog{Moving::in, "other"}));
   EXPECT_THAT(error_of_appending(record(2, "registry-a", 2)), StartsWith("DatabaseMoved: "));
 }
 
@@ -459,7 +459,7 @@ TEST_P(EngineClosure, AClosureTakesThePlaceOfTheOneBefore) {
 
   close({Moving::gone, "another"});
 
-  EXPECT_EQ(closure(), (Closure{Moving::gone, "another"}));
+  EXPECT_EQ(closed(), (ClosedLog{Moving::gone, "another"}));
 }
 
 TEST_P(EngineClosure, NewEventsComeBehindThoseThatWereTakenInAsTheyAre) {

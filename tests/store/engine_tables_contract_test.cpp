@@ -55,7 +55,7 @@ rows::Share whole_share(std::string config_hash) {
 rows::Lease whole_lease(std::int64_t id) {
   return {id, "h", "c", holder(), HandBackPolicy::hand_back, "nightly", now, true};
 }
-rows::Debt whole_debt(std::string subject) {
+rows::PendingTermination whole_debt(std::string subject) {
   return {std::move(subject), "c",    "token", "h", "https://a.example", "expired", now, 3, 43,
           holder(),           "403\n"};
 }
@@ -275,16 +275,17 @@ TEST_P(EngineTables, ARowOfLeasesReadsAsItWasPut) {
 }
 
 TEST_P(EngineTables, ARowOfTerminationsReadsAsItWasPut) {
-  const rows::Debt whole = whole_debt("b");
-  rows::Debt bare;
+  const rows::PendingTermination whole = whole_debt("b");
+  rows::PendingTermination bare;
   bare.subject = "a";
 
-  put_each<rows::Debt>({whole, bare});
+  put_each<rows::PendingTermination>({whole, bare});
 
-  EXPECT_EQ(ask([](const auto& tables) { return tables.debt("b"); }), whole);
-  EXPECT_EQ(ask([](const auto& tables) { return tables.debt("a"); }), bare);
-  EXPECT_EQ(ask([](const auto& tables) { return tables.debt("c"); }), std::nullopt);
-  EXPECT_THAT(ask([](const auto& tables) { return tables.debts(); }), ElementsAre(bare, whole));
+  EXPECT_EQ(ask([](const auto& tables) { return tables.pending_termination("b"); }), whole);
+  EXPECT_EQ(ask([](const auto& tables) { return tables.pending_termination("a"); }), bare);
+  EXPECT_EQ(ask([](const auto& tables) { return tables.pending_termination("c"); }), std::nullopt);
+  EXPECT_THAT(ask([](const auto& tables) { return tables.pending_terminations(); }),
+              ElementsAre(bare, whole));
 }
 
 TEST_P(EngineTables, ARowOfParticipantsReadsAsItWasPut) {
@@ -301,25 +302,26 @@ TEST_P(EngineTables, ARowOfParticipantsReadsAsItWasPut) {
 TEST_P(EngineTables, PuttingARowOfTheTablesOfLeasesAgainReplacesIt) {
   rows::Share share = whole_share("h");
   rows::Lease lease = whole_lease(1);
-  rows::Debt debt = whole_debt("c");
+  rows::PendingTermination pending = whole_debt("c");
   rows::Participant participant = whole_participant(2);
   put_each<rows::Share>({share});
   put_each<rows::Lease>({lease});
-  put_each<rows::Debt>({debt});
+  put_each<rows::PendingTermination>({pending});
   put_each<rows::Participant>({participant});
   share.runs.clear();
   lease.run.reset();
-  debt.terminator.reset();
+  pending.terminator.reset();
   participant.name.reset();
 
   put_each<rows::Share>({share});
   put_each<rows::Lease>({lease});
-  put_each<rows::Debt>({debt});
+  put_each<rows::PendingTermination>({pending});
   put_each<rows::Participant>({participant});
 
   EXPECT_THAT(ask([](const auto& tables) { return tables.shares(); }), ElementsAre(share));
   EXPECT_THAT(ask([](const auto& tables) { return tables.leases(); }), ElementsAre(lease));
-  EXPECT_THAT(ask([](const auto& tables) { return tables.debts(); }), ElementsAre(debt));
+  EXPECT_THAT(ask([](const auto& tables) { return tables.pending_terminations(); }),
+              ElementsAre(pending));
   EXPECT_THAT(ask([](const auto& tables) { return tables.participants(); }),
               ElementsAre(participant));
 }
@@ -328,13 +330,14 @@ TEST_P(EngineTables, ErasingAndClearingTakeRowsOutOfTheTablesOfLeases) {
   const auto fill = [&] {
     put_each<rows::Share>({whole_share("a"), whole_share("b")});
     put_each<rows::Lease>({whole_lease(1), whole_lease(2)});
-    put_each<rows::Debt>({whole_debt("a"), whole_debt("b")});
+    put_each<rows::PendingTermination>({whole_debt("a"), whole_debt("b")});
     put_each<rows::Participant>({whole_participant(1), whole_participant(2)});
   };
   const auto counts = [&] {
     return ask([](const rows::TableReader& tables) {
       return std::vector<std::size_t>{tables.shares().size(), tables.leases().size(),
-                                      tables.debts().size(), tables.participants().size()};
+                                      tables.pending_terminations().size(),
+                                      tables.participants().size()};
     });
   };
   fill();
@@ -342,18 +345,18 @@ TEST_P(EngineTables, ErasingAndClearingTakeRowsOutOfTheTablesOfLeases) {
   write(*engine_, [](WriteSession& session) {
     session.tables.erase_share("a");
     session.tables.erase_lease(1);
-    session.tables.erase_debt("a");
+    session.tables.erase_pending_termination("a");
     session.tables.erase_participant(1);
     session.tables.erase_share("nowhere");
     session.tables.erase_lease(77);
-    session.tables.erase_debt("nowhere");
+    session.tables.erase_pending_termination("nowhere");
     session.tables.erase_participant(77);
   });
 
   EXPECT_THAT(counts(), ElementsAre(1U, 1U, 1U, 1U));
   EXPECT_EQ(ask([](const auto& tables) { return tables.share("a"); }), std::nullopt);
   EXPECT_EQ(ask([](const auto& tables) { return tables.lease(1); }), std::nullopt);
-  EXPECT_EQ(ask([](const auto& tables) { return tables.debt("a"); }), std::nullopt);
+  EXPECT_EQ(ask([](const auto& tables) { return tables.pending_termination("a"); }), std::nullopt);
   write(*engine_, [](WriteSession& session) { session.tables.clear(); });
   EXPECT_THAT(counts(), ElementsAre(0U, 0U, 0U, 0U));
 }
@@ -361,7 +364,7 @@ TEST_P(EngineTables, ErasingAndClearingTakeRowsOutOfTheTablesOfLeases) {
 TEST_P(EngineTables, GivesTheRowsOfTheTablesOfLeasesAsStored) {
   put_each<rows::Share>({whole_share("a")});
   put_each<rows::Lease>({whole_lease(9), whole_lease(10)});
-  put_each<rows::Debt>({whole_debt("a")});
+  put_each<rows::PendingTermination>({whole_debt("a")});
   put_each<rows::Participant>({whole_participant(9)});
   const auto stored = [&](std::string_view table) {
     return ask([&](const auto& tables) { return tables.raw_rows(table); });

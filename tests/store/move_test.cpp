@@ -611,10 +611,10 @@ TEST_P(InterruptedMove, TwoThatRunAtOnceComeToTheSame) {
 TEST_P(InterruptedMove, ATargetWithEventsOfItsOwnIsNotGoneOnWith) {
   interrupt(3);
   write(Store(to_).engine(), [](WriteSession& session) {
-    const auto closure = session.log.closure();
+    const auto closed = session.log.closed();
     session.log.open();
     session.log.append(record(session.log.last_position() + 1, "registry-h", 1));
-    session.log.close(closure.value());
+    session.log.close(closed.value());
   });
 
   EXPECT_THAT(error_of_moving(from_, to_),

@@ -20,7 +20,7 @@ using test::workspace;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-using Turn = AcquireStep::Turn;
+using Next = AcquireStep::Next;
 
 class Acquiring : public Leases {
  protected:
@@ -36,7 +36,7 @@ class Acquiring : public Leases {
 TEST_F(Acquiring, WhatNobodyHasMakesTheCallerTheCreator) {
   const Acquire command = acquirer();
   const Step step = acquire(command);
-  EXPECT_EQ(step.turn, Turn::create);
+  EXPECT_EQ(step.next, Next::create);
   EXPECT_EQ(step.idempotency_token, "token-1");
   EXPECT_EQ(step.cluster_id, std::nullopt);
   EXPECT_EQ(
@@ -58,7 +58,7 @@ TEST_F(Acquiring, WhatAnotherCreatesIsWaitedForWithoutAnEvent) {
   const Step creation = acquire(creator);
   now = at("10:31");
   const Step step = acquire();
-  EXPECT_EQ(step.turn, Turn::wait_for_creator);
+  EXPECT_EQ(step.next, Next::wait_for_creator);
   EXPECT_EQ(step.awaited, creator.holder);
   EXPECT_EQ(step.creation, creation.number);
   EXPECT_EQ(step.since, at("10:30"));
@@ -67,7 +67,7 @@ TEST_F(Acquiring, WhatAnotherCreatesIsWaitedForWithoutAnEvent) {
 
 TEST_F(Acquiring, AnotherConfigurationWaitsForNobody) {
   acquire("hash");
-  EXPECT_EQ(acquire("other").turn, Turn::create);
+  EXPECT_EQ(acquire("other").next, Next::create);
 }
 
 // ---- Joining
@@ -76,7 +76,7 @@ TEST_F(Acquiring, WhatIsReadyIsJoinedAndAccessed) {
   created();
   const Acquire command = acquirer();
   const Step step = acquire(command);
-  EXPECT_EQ(step.turn, Turn::granted);
+  EXPECT_EQ(step.next, Next::granted);
   EXPECT_EQ(step.cluster_id, "c-1");
   EXPECT_EQ(told(step.events),
             told({LeaseGranted{"hash", "c-1", command.holder, HandBackPolicy::keep, std::nullopt,
@@ -87,15 +87,15 @@ TEST_F(Acquiring, WhatIsReadyIsJoinedAndAccessed) {
 TEST_F(Acquiring, WhatNobodyHoldsIsJoinedUncheckedByWhoCannotCheck) {
   end(created());
   const Step step = acquire();
-  EXPECT_EQ(step.turn, Turn::granted);
+  EXPECT_EQ(step.next, Next::granted);
   EXPECT_EQ(entry().usage_count, 1);
 }
 
 TEST_F(Acquiring, FencingTokensGrowForAConfiguration) {
-  const Held first = created();
-  const Held second = joined();
+  const Grant first = created();
+  const Grant second = joined();
   end(first);
-  const Held third = joined();
+  const Grant third = joined();
   EXPECT_LT(first.lease, second.lease);
   EXPECT_LT(second.lease, third.lease);
 }
@@ -106,19 +106,19 @@ TEST_F(Acquiring, WhatNobodyHoldsIsCheckedBeforeItIsJoined) {
   end(created());
   const Acquire command = checking();
   const Step step = acquire(command);
-  EXPECT_EQ(step.turn, Turn::check);
+  EXPECT_EQ(step.next, Next::check);
   EXPECT_EQ(step.cluster_id, "c-1");
   EXPECT_EQ(told(step.events), told({CheckStarted{"hash", "c-1", command.holder}}));
 }
 
 TEST_F(Acquiring, WhatSomeoneHoldsIsJoinedUnchecked) {
   created();
-  EXPECT_EQ(acquire(checking()).turn, Turn::granted);
+  EXPECT_EQ(acquire(checking()).next, Next::granted);
 }
 
 TEST_F(Acquiring, WhatOnlyTheDeadHeldIsChecked) {
   kill(created().holder);
-  EXPECT_EQ(acquire(checking()).turn, Turn::check);
+  EXPECT_EQ(acquire(checking()).next, Next::check);
   EXPECT_THAT(tables.leases(), IsEmpty());
 }
 
@@ -127,7 +127,7 @@ TEST_F(Acquiring, OneChecksWhileTheOthersWait) {
   const Acquire checker = checking();
   acquire(checker);
   const Step step = acquire(checking());
-  EXPECT_EQ(step.turn, Turn::wait_for_checker);
+  EXPECT_EQ(step.next, Next::wait_for_checker);
   EXPECT_EQ(step.awaited, checker.holder);
   EXPECT_THAT(step.events, IsEmpty());
 }
@@ -138,7 +138,7 @@ TEST_F(Acquiring, WhatWasJustFoundRunningIsJoined) {
   const Step check = acquire(command);
   commit(AnswerCheck{"hash", check.number, "c-1", CheckAnswer::alive, std::nullopt});
   command.checked = "c-1";
-  EXPECT_EQ(acquire(command).turn, Turn::granted);
+  EXPECT_EQ(acquire(command).next, Next::granted);
   EXPECT_EQ(share().check, std::nullopt);
 }
 
@@ -146,7 +146,7 @@ TEST_F(Acquiring, ThatAnotherClusterWasFoundRunningSaysNothingOfThisOne) {
   end(created());
   Acquire command = checking();
   command.checked = "c-0";
-  EXPECT_EQ(acquire(command).turn, Turn::check);
+  EXPECT_EQ(acquire(command).next, Next::check);
 }
 
 TEST_F(Acquiring, WhatADeadCheckerAskedIsAskedAnew) {
@@ -155,14 +155,14 @@ TEST_F(Acquiring, WhatADeadCheckerAskedIsAskedAnew) {
   const Step first = acquire(checker);
   kill(checker.holder);
   const Step second = acquire(checking());
-  EXPECT_EQ(second.turn, Turn::check);
+  EXPECT_EQ(second.next, Next::check);
   EXPECT_GT(second.number, first.number);
 }
 
 TEST_F(Acquiring, WhoeverCannotCheckJoinsWhileAnotherChecks) {
   end(created());
   acquire(checking());
-  EXPECT_EQ(acquire().turn, Turn::granted);
+  EXPECT_EQ(acquire().next, Next::granted);
 }
 
 TEST_F(Acquiring, WhatALeaseOfAnotherEntryHoldsIsJoinedUnchecked) {
@@ -170,7 +170,7 @@ TEST_F(Acquiring, WhatALeaseOfAnotherEntryHoldsIsJoinedUnchecked) {
   Acquire fixed = acquirer("cluster-id-c-1");
   fixed.fixed_cluster = "c-1";
   acquire(fixed);
-  EXPECT_EQ(acquire(checking()).turn, Turn::granted);
+  EXPECT_EQ(acquire(checking()).next, Next::granted);
 }
 
 // ---- Taking over
@@ -181,7 +181,7 @@ TEST_F(Acquiring, WhoTakesOverFromADeadCreatorHasItsToken) {
   kill(dead.holder);
   const Acquire successor = acquirer();
   const Step second = acquire(successor);
-  EXPECT_EQ(second.turn, Turn::create);
+  EXPECT_EQ(second.next, Next::create);
   EXPECT_EQ(second.idempotency_token, first.idempotency_token);
   EXPECT_EQ(second.cluster_id, std::nullopt);
   EXPECT_GT(second.number, first.number);
@@ -195,7 +195,7 @@ TEST_F(Acquiring, WhoTakesOverHearsOfTheClusterThatWasStarted) {
   commit(RecordStarted{"hash", acquire(dead).number, "c-started"});
   kill(dead.holder);
   const Step second = acquire();
-  EXPECT_EQ(second.turn, Turn::create);
+  EXPECT_EQ(second.next, Next::create);
   EXPECT_EQ(second.cluster_id, "c-started");
   EXPECT_EQ(entry().cluster_id, "c-started");
   EXPECT_EQ(second.idempotency_token, "token-1");
@@ -218,7 +218,7 @@ TEST_F(Acquiring, ADebtOfWhatADeadCreatorLeftIsCancelledByWhoTakesOverLater) {
   ASSERT_EQ(entry().status, RegistryStatus::failed);
 
   const Step step = acquire();
-  EXPECT_EQ(step.turn, Turn::create);
+  EXPECT_EQ(step.next, Next::create);
   EXPECT_EQ(step.idempotency_token, "token-1");
   EXPECT_EQ(step.cluster_id, "c-started");
   EXPECT_EQ(told({step.events.at(0)}),
@@ -242,7 +242,7 @@ TEST_F(Acquiring, OnceItsTerminationBeganAnotherTokenIsTakenAndNothingIsWaitedFo
   ASSERT_EQ(claim().first->subject, "c-started");
 
   const Step step = acquire();
-  EXPECT_EQ(step.turn, Turn::create);
+  EXPECT_EQ(step.next, Next::create);
   EXPECT_EQ(step.idempotency_token, "token-2");
   EXPECT_EQ(step.cluster_id, std::nullopt);
   EXPECT_THAT(owed(), ElementsAre("c-started"));
@@ -250,8 +250,8 @@ TEST_F(Acquiring, OnceItsTerminationBeganAnotherTokenIsTakenAndNothingIsWaitedFo
 
 TEST_F(Acquiring, AfterAFailedTerminationAnotherTokenIsTakenToo) {
   commit(FailCreation{"hash", acquire().number, "no quota"});
-  const auto [debt, termination] = claim();
-  commit(FinishTermination{debt->subject, termination, "403"});
+  const auto [pending, termination] = claim();
+  commit(FinishTermination{pending->subject, termination, "403"});
   EXPECT_EQ(acquire().idempotency_token, "token-2");
   EXPECT_THAT(owed(), ElementsAre("token-1"));
 }
@@ -260,8 +260,8 @@ TEST_F(Acquiring, WhatWasSettledIsNotGoneOnWith) {
   const Step first = acquire();
   commit(RecordStarted{"hash", first.number, "c-started"});
   commit(FailCreation{"hash", first.number, "no quota"});
-  const auto [debt, termination] = claim();
-  commit(FinishTermination{debt->subject, termination, std::nullopt});
+  const auto [pending, termination] = claim();
+  commit(FinishTermination{pending->subject, termination, std::nullopt});
   const Step step = acquire();
   EXPECT_EQ(step.idempotency_token, "token-2");
   EXPECT_EQ(step.cluster_id, std::nullopt);
@@ -274,7 +274,7 @@ TEST_F(Acquiring, WhatSomeoneSaidToBeTerminatedIsNotGoneOnWith) {
   commit(RemoveTerminated{"c-started"});
   ASSERT_THAT(owed(), IsEmpty());
   const Step step = acquire();
-  EXPECT_EQ(step.turn, Turn::create);
+  EXPECT_EQ(step.next, Next::create);
   EXPECT_EQ(step.idempotency_token, "token-2");
   EXPECT_EQ(step.cluster_id, std::nullopt);
 }
@@ -309,7 +309,7 @@ TEST_F(Acquiring, FailsWithTheCreatorsMessageWhereThatWasAskedFor) {
   waiter.fails_with = acquire(waiter).creation;
   commit(FailCreation{"hash", creation.number, "no quota"});
   const Step step = acquire(waiter);
-  EXPECT_EQ(step.turn, Turn::creation_failed);
+  EXPECT_EQ(step.next, Next::creation_failed);
   EXPECT_EQ(step.error, "no quota");
   EXPECT_THAT(step.events, IsEmpty());
   EXPECT_THAT(owed(), ElementsAre("token-1"));
@@ -322,7 +322,7 @@ TEST_F(Acquiring, TakesOverFromACreatorThatDiedWhateverWasAskedFor) {
   waiter.fails_with = acquire(waiter).creation;
   kill(creator.holder);
   tidy();
-  EXPECT_EQ(acquire(waiter).turn, Turn::create);
+  EXPECT_EQ(acquire(waiter).next, Next::create);
 }
 
 TEST_F(Acquiring, JoinsWhatAnotherCreatedAfterAllWhateverWasAskedFor) {
@@ -331,7 +331,7 @@ TEST_F(Acquiring, JoinsWhatAnotherCreatedAfterAllWhateverWasAskedFor) {
   waiter.fails_with = acquire(waiter).creation;
   commit(FailCreation{"hash", creation.number, "no quota"});
   created();
-  EXPECT_EQ(acquire(waiter).turn, Turn::granted);
+  EXPECT_EQ(acquire(waiter).next, Next::granted);
 }
 
 // ---- Entries without a lease
@@ -358,7 +358,7 @@ class OneVerdict final : public Liveness {
 TEST_F(AcquiringWhatWasRegistered, WaitsForAWorkerThatLivesHoweverLong) {
   const OneVerdict alive(Liveness::Verdict::alive);
   const auto decision = decide(acquirer(), Present{tables, alive, at("23:00")});
-  EXPECT_EQ(decision.result.turn, Turn::wait_for_creator);
+  EXPECT_EQ(decision.result.next, Next::wait_for_creator);
   EXPECT_EQ(decision.result.awaited->process.pid, 4711);
   EXPECT_EQ(decision.result.since, at("10:30"));
   EXPECT_THAT(decision.events, IsEmpty());
@@ -367,21 +367,21 @@ TEST_F(AcquiringWhatWasRegistered, WaitsForAWorkerThatLivesHoweverLong) {
 TEST_F(AcquiringWhatWasRegistered, TakesOverAtOnceFromOneThatIsDead) {
   const OneVerdict dead(Liveness::Verdict::dead);
   const auto decision = decide(acquirer(), Present{tables, dead, now});
-  EXPECT_EQ(decision.result.turn, Turn::create);
+  EXPECT_EQ(decision.result.next, Next::create);
 }
 
 TEST_F(AcquiringWhatWasRegistered, WaitsThirtyMinutesForOneThatCannotBeJudged) {
   now = at("10:59:59.999999");
-  EXPECT_EQ(acquire().turn, Turn::wait_for_creator);
+  EXPECT_EQ(acquire().next, Next::wait_for_creator);
   now = at("11:00");
-  EXPECT_EQ(acquire().turn, Turn::create);
+  EXPECT_EQ(acquire().next, Next::create);
 }
 
 TEST_F(AcquiringWhatWasRegistered, OwesNothingForWhatItTakesOver) {
   commit(ChangeStatus{"hash", RegistryStatus::creating, {"c-mine", std::nullopt}});
   now = at("11:00");
   const Step step = acquire();
-  EXPECT_EQ(step.turn, Turn::create);
+  EXPECT_EQ(step.next, Next::create);
   EXPECT_EQ(step.cluster_id, std::nullopt);
   EXPECT_EQ(step.idempotency_token, "token-1");
   EXPECT_THAT(owed(), IsEmpty());
@@ -390,14 +390,14 @@ TEST_F(AcquiringWhatWasRegistered, OwesNothingForWhatItTakesOver) {
 
 TEST_F(AcquiringWhatWasRegistered, TakesOverWhatFailed) {
   commit(ChangeStatus{"hash", RegistryStatus::failed, {std::nullopt, "quota"}});
-  EXPECT_EQ(acquire().turn, Turn::create);
+  EXPECT_EQ(acquire().next, Next::create);
   EXPECT_EQ(entry().status, RegistryStatus::creating);
   EXPECT_EQ(entry().error_message, std::nullopt);
 }
 
 TEST_F(AcquiringWhatWasRegistered, JoinsWhatIsReadyBesideTheDocumentedUse) {
   commit(ChangeStatus{"hash", RegistryStatus::ready, {"c-1", std::nullopt}});
-  EXPECT_EQ(acquire().turn, Turn::granted);
+  EXPECT_EQ(acquire().next, Next::granted);
   EXPECT_EQ(entry().usage_count, 2);
   EXPECT_EQ(usage_of(entry(), tables).documented, 1);
 }
@@ -417,15 +417,15 @@ TEST_F(Acquiring, AnImportedEntryIsStaleThirtyMinutesAfterItsCreationTime) {
   imported.creation_time = at("10:00:00.000001");
   append({EntryImported{imported, {}, {}}});
   const Step waiting = acquire();
-  EXPECT_EQ(waiting.turn, Turn::wait_for_creator);
+  EXPECT_EQ(waiting.next, Next::wait_for_creator);
   EXPECT_EQ(waiting.awaited->process.pid, 4711);
   now = at("10:30:00.000001");
-  EXPECT_EQ(acquire().turn, Turn::create);
+  EXPECT_EQ(acquire().next, Next::create);
 }
 
 TEST_F(Acquiring, AnImportedReadyEntryIsJoined) {
   append({EntryImported{test::ready(test::entry_row(0, "hash"), "c-1"), {}, {}}});
-  EXPECT_EQ(acquire().turn, Turn::granted);
+  EXPECT_EQ(acquire().next, Next::granted);
   EXPECT_EQ(share().origin, EntryOrigin::documented);
 }
 
@@ -435,7 +435,7 @@ TEST_F(Acquiring, AnExpiredClusterThatNobodyHoldsIsOwedAndAnotherCreated) {
   end(created());
   now = at("11:30");
   const Step step = acquire();
-  EXPECT_EQ(step.turn, Turn::create);
+  EXPECT_EQ(step.next, Next::create);
   EXPECT_EQ(step.idempotency_token, "token-2");
   EXPECT_EQ(step.cluster_id, std::nullopt);
   EXPECT_THAT(owed(), ElementsAre("c-1"));
@@ -445,7 +445,7 @@ TEST_F(Acquiring, AnExpiredClusterThatNobodyHoldsIsOwedAndAnotherCreated) {
 TEST_F(Acquiring, AnExpiredClusterIsJoinedUnderALiveLease) {
   created();
   now = at("12:00");
-  EXPECT_EQ(acquire().turn, Turn::granted);
+  EXPECT_EQ(acquire().next, Next::granted);
 }
 
 TEST_F(Acquiring, AnExpiredClusterIsJoinedUnderALiveLeaseOfAnotherEntry) {
@@ -454,7 +454,7 @@ TEST_F(Acquiring, AnExpiredClusterIsJoinedUnderALiveLeaseOfAnotherEntry) {
   fixed.fixed_cluster = "c-1";
   acquire(fixed);
   now = at("12:00");
-  EXPECT_EQ(acquire().turn, Turn::granted);
+  EXPECT_EQ(acquire().next, Next::granted);
   EXPECT_TRUE(tables.cluster("c-1").has_value());
 }
 
@@ -463,7 +463,7 @@ TEST_F(Acquiring, TheExpiredClusterOfADocumentedEntryGoesAndIsNotOwed) {
           EntryImported{test::ready(test::entry_row(0, "hash"), "c-1"), {}, {}}});
   now = at("11:00");
   const Step step = acquire();
-  EXPECT_EQ(step.turn, Turn::create);
+  EXPECT_EQ(step.next, Next::create);
   EXPECT_EQ(all_of<ClusterExpired>(step.events).size(), 1u);
   EXPECT_EQ(tables.cluster("c-1"), std::nullopt);
   EXPECT_THAT(owed(), IsEmpty());
@@ -475,7 +475,7 @@ TEST_F(Acquiring, WhatWasReadyAndIsMarkedFailedIsOwedAndAnotherCreated) {
   end(created());
   commit(ChangeStatus{"hash", RegistryStatus::failed, {std::nullopt, "broken"}});
   const Step step = acquire();
-  EXPECT_EQ(step.turn, Turn::create);
+  EXPECT_EQ(step.next, Next::create);
   EXPECT_EQ(step.idempotency_token, "token-2");
   EXPECT_EQ(step.cluster_id, std::nullopt);
   EXPECT_THAT(owed(), ElementsAre("c-1"));
@@ -495,7 +495,7 @@ class AcquiringAFixedCluster : public Acquiring {
 
 TEST_F(AcquiringAFixedCluster, LeasesItUnderAnEntryOfItsOwnWithoutARowOfClusters) {
   const Step step = acquire(fixed());
-  EXPECT_EQ(step.turn, Turn::granted);
+  EXPECT_EQ(step.next, Next::granted);
   EXPECT_EQ(step.cluster_id, "c-9");
   const RegistryEntry made = entry("cluster-id-c-9");
   EXPECT_EQ(made.status, RegistryStatus::ready);
@@ -508,7 +508,7 @@ TEST_F(AcquiringAFixedCluster, LeasesItUnderAnEntryOfItsOwnWithoutARowOfClusters
 TEST_F(AcquiringAFixedCluster, IsNeverChecked) {
   Acquire command = fixed();
   command.checks = true;
-  EXPECT_EQ(acquire(command).turn, Turn::granted);
+  EXPECT_EQ(acquire(command).next, Next::granted);
 }
 
 TEST_F(AcquiringAFixedCluster, IsSharedByMany) {
@@ -519,10 +519,10 @@ TEST_F(AcquiringAFixedCluster, IsSharedByMany) {
 }
 
 TEST_F(AcquiringAFixedCluster, IsNeverOwedAndItsEntryGoesWithItsLastLease) {
-  const Held first = joined(fixed());
+  const Grant first = joined(fixed());
   Acquire command = fixed();
   command.policy = HandBackPolicy::hand_back;
-  const Held second = joined(command);
+  const Grant second = joined(command);
   end(first);
   EXPECT_TRUE(tables.entry("cluster-id-c-9").has_value());
   end(second);

@@ -37,10 +37,12 @@ class DoctoredTables final : public TableReader {
   std::vector<RegistryEntry> entries() const override { return {}; }
   std::optional<Share> share(std::string_view) const override { return {}; }
   std::optional<Lease> lease(std::int64_t) const override { return {}; }
-  std::optional<Debt> debt(std::string_view) const override { return {}; }
+  std::optional<PendingTermination> pending_termination(std::string_view) const override {
+    return {};
+  }
   std::vector<Share> shares() const override { return {}; }
   std::vector<Lease> leases() const override { return {}; }
-  std::vector<Debt> debts() const override { return {}; }
+  std::vector<PendingTermination> pending_terminations() const override { return {}; }
   std::vector<Participant> participants() const override { return {}; }
   std::vector<RawRow> raw_rows(std::string_view table) const override {
     return table == clusters_table ? clusters_as_stored : std::vector<RawRow>{};

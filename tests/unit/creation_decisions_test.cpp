@@ -11,7 +11,7 @@ namespace {
 
 using namespace events;
 using events::LeaseLost;  // and not the error
-using rows::Debt;
+using rows::PendingTermination;
 using test::all_of;
 using test::at;
 using test::Leases;
@@ -21,7 +21,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::UnorderedElementsAre;
-using Turn = AcquireStep::Turn;
+using Next = AcquireStep::Next;
 
 /// One who creates the cluster of "hash".
 class Creating : public Leases {
@@ -44,7 +44,9 @@ class Creating : public Leases {
   }
   std::int64_t successor_creation = 0;
 
-  [[nodiscard]] std::vector<Debt> debts() const { return tables.debts(); }
+  [[nodiscard]] std::vector<PendingTermination> pending_terminations() const {
+    return tables.pending_terminations();
+  }
 };
 
 // ---- Started
@@ -69,9 +71,9 @@ TEST_F(Creating, AnotherThatIsStartedMakesTheFirstOwed) {
   start("c-2");
   EXPECT_EQ(entry().cluster_id, "c-2");
   ASSERT_THAT(owed(), ElementsAre("c-1"));
-  EXPECT_EQ(debts()[0].reason, "superseded");
-  EXPECT_EQ(debts()[0].idempotency_token, std::nullopt);  // which is the other one's by now
-  EXPECT_EQ(debts()[0].host, workspace);
+  EXPECT_EQ(all_pending()[0].reason, "superseded");
+  EXPECT_EQ(all_pending()[0].idempotency_token, std::nullopt);  // which is the other one's by now
+  EXPECT_EQ(all_pending()[0].host, workspace);
 }
 
 TEST_F(Creating, StartingAClusterThatIsOwedCancelsTheDebt) {
@@ -94,8 +96,8 @@ TEST_F(Creating, AStaleCreatorMayNotRecordAndItsClusterIsOwed) {
   EXPECT_TRUE(start("c-late").stale);
   EXPECT_EQ(entry().cluster_id, std::nullopt);
   ASSERT_THAT(owed(), ElementsAre("c-late"));
-  EXPECT_EQ(debts()[0].reason, "superseded");
-  EXPECT_EQ(debts()[0].host, workspace);
+  EXPECT_EQ(all_pending()[0].reason, "superseded");
+  EXPECT_EQ(all_pending()[0].host, workspace);
 }
 
 TEST_F(Creating, WhatAStaleCreatorStartedIsNotOwedWhereTheSuccessorNamesIt) {
@@ -109,7 +111,8 @@ TEST_F(Creating, ACreatorWhoseEntryWasTakenAwayIsStaleAndItsClusterOwedOnTheSame
   commit(CleanUpEntry{"hash", HeldClusters::remove});
   EXPECT_TRUE(start("c-late").stale);
   EXPECT_THAT(owed(), UnorderedElementsAre("c-late", "token-1"));
-  for (const Debt& debt : debts()) EXPECT_EQ(debt.host, workspace) << debt.subject;
+  for (const PendingTermination& pending : all_pending())
+    EXPECT_EQ(pending.host, workspace) << pending.subject;
 }
 
 // ---- Ready
@@ -184,7 +187,7 @@ TEST_F(Creating, AnotherThanTheOneStartedMakesThatOwed) {
   finish("c-2");
   EXPECT_EQ(entry().cluster_id, "c-2");
   ASSERT_THAT(owed(), ElementsAre("c-1"));
-  EXPECT_EQ(debts()[0].reason, "superseded");
+  EXPECT_EQ(all_pending()[0].reason, "superseded");
 }
 
 TEST_F(Creating, AnotherThanTheOneADeadCreatorStartedMakesThatOwed) {
@@ -212,13 +215,13 @@ TEST_F(Creating, ReadyingAClusterThatIsOwedCancelsTheDebt) {
 TEST_F(Creating, ReadyingAClusterWhoseTerminationBeganIsBusyUntilItIsSettled) {
   start("c-1");
   start("c-2");
-  const auto [debt, termination] = claim();
+  const auto [pending, termination] = claim();
   EXPECT_THROW(finish("c-1"), Busy);
   EXPECT_EQ(entry().status, RegistryStatus::creating);
-  commit(FinishTermination{debt->subject, termination, "403"});
+  commit(FinishTermination{pending->subject, termination, "403"});
   EXPECT_THROW(finish("c-1"), Busy);
   const auto again = claim();
-  commit(FinishTermination{debt->subject, again.second, std::nullopt});
+  commit(FinishTermination{pending->subject, again.second, std::nullopt});
   EXPECT_FALSE(finish("c-1").result.stale);
 }
 
@@ -280,9 +283,9 @@ TEST_F(Creating, AFailureAfterAStartIsADebtByIdAndToken) {
   start("c-1");
   commit(FailCreation{"hash", creation, "no quota"});
   ASSERT_THAT(owed(), ElementsAre("c-1"));
-  EXPECT_EQ(debts()[0].cluster_id, "c-1");
-  EXPECT_EQ(debts()[0].idempotency_token, "token-1");
-  EXPECT_EQ(debts()[0].reason, "creation_failed");
+  EXPECT_EQ(all_pending()[0].cluster_id, "c-1");
+  EXPECT_EQ(all_pending()[0].idempotency_token, "token-1");
+  EXPECT_EQ(all_pending()[0].reason, "creation_failed");
 }
 
 TEST_F(Creating, AFailureOfAStaleCreatorIsNothing) {
@@ -303,7 +306,7 @@ TEST_F(Creating, AFailureOwesWhatALeaseFromTheEnvironmentHoldsAndThatIsSettledAf
   start("c-1");
   Acquire fixed = acquirer("cluster-id-c-1");
   fixed.fixed_cluster = "c-1";
-  const Held held = joined(fixed);
+  const Grant held = joined(fixed);
   commit(FailCreation{"hash", creation, "no"});
   EXPECT_THAT(owed(), ElementsAre("c-1"));
   EXPECT_EQ(claim().first, std::nullopt);
@@ -330,8 +333,8 @@ TEST_F(Creating, DeathAfterAStartIsADebtById) {
   kill(creator.holder);
   tidy();
   ASSERT_THAT(owed(), ElementsAre("c-1"));
-  EXPECT_EQ(debts()[0].reason, "creator_died");
-  EXPECT_EQ(debts()[0].idempotency_token, "token-1");
+  EXPECT_EQ(all_pending()[0].reason, "creator_died");
+  EXPECT_EQ(all_pending()[0].idempotency_token, "token-1");
 }
 
 TEST_F(Creating, DeathIsNoDebtWhereTheCallerTakesOver) {

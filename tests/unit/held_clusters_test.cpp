@@ -60,7 +60,7 @@ TEST_F(AmongLeases, ClearingTakesTheEntryAlongAndTheClusterIsOwed) {
 }
 
 TEST_F(AmongLeases, ClearingByForceLosesTheLeases) {
-  const Held held = created();
+  const Grant held = created();
   const Removal removal = remove(ClearClusters{HeldClusters::remove});
   EXPECT_EQ(removal.removed, 1u);
   EXPECT_THAT(removal.held, IsEmpty());
@@ -160,7 +160,7 @@ TEST_F(AmongLeases, CleaningUpAFailedCreationLeavesItsDebtAsItIs) {
   commit(FailCreation{"hash", acquire().number, "no quota"});
   remove(CleanUpEntry{"hash"});
   ASSERT_THAT(owed(), ElementsAre("token-1"));
-  EXPECT_EQ(tables.debt("token-1")->reason, "creation_failed");
+  EXPECT_EQ(tables.pending_termination("token-1")->reason, "creation_failed");
 }
 
 TEST_F(AmongLeases, CleaningUpAFailedCreationLeavesAClusterThatSomeoneCached) {
@@ -187,7 +187,7 @@ TEST_F(AmongLeases, CleaningUpWhatWasCreatedAndMarkedFailedOwesIt) {
 // ---- Removing
 
 TEST_F(AmongLeases, RemovingATerminatedClusterLosesItsLeasesAndOwesNothing) {
-  const Held held = created(HandBackPolicy::hand_back);
+  const Grant held = created(HandBackPolicy::hand_back);
   const auto [decision, first] = commit(RemoveTerminated{"c-1"});
   EXPECT_TRUE(decision.result);
   EXPECT_EQ(told(decision.events),
@@ -281,7 +281,7 @@ TEST_F(AmongLeases, CachingDeactivatesALeasedClusterAndItsLeaseGoesOn) {
 TEST_F(AmongLeases, AnEntryOfTheEnvironmentStaysWhileItHasDocumentedUses) {
   Acquire by = acquirer("cluster-id-c-9");
   by.fixed_cluster = "c-9";
-  const Held held = joined(by);
+  const Grant held = joined(by);
   commit(IncrementUsage{"cluster-id-c-9"});
   end(held);
   EXPECT_EQ(entry("cluster-id-c-9").usage_count, 1);

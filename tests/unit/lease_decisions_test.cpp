@@ -19,14 +19,14 @@ using test::told;
 using test::workspace;
 using testing::ElementsAre;
 using testing::IsEmpty;
-using Turn = AcquireStep::Turn;
+using Next = AcquireStep::Next;
 
 // ---- Ending
 
 class EndingALease : public Leases {};
 
 TEST_F(EndingALease, TellsTheCountAfterItAndThatItWasTheLast) {
-  const Held held = created();
+  const Grant held = created();
   const auto [decision, first] = commit(EndLease{held.lease});
   EXPECT_TRUE(decision.result.was_held);
   EXPECT_TRUE(decision.result.was_last);
@@ -38,7 +38,7 @@ TEST_F(EndingALease, TellsTheCountAfterItAndThatItWasTheLast) {
 }
 
 TEST_F(EndingALease, IsNotTheLastWhereAnotherIsHeld) {
-  const Held first = created();
+  const Grant first = created();
   joined();
   const LeaseEnded ended = end(first);
   EXPECT_FALSE(ended.was_last);
@@ -46,7 +46,7 @@ TEST_F(EndingALease, IsNotTheLastWhereAnotherIsHeld) {
 }
 
 TEST_F(EndingALease, IsTheLastWhereOnlyDocumentedUsesAreLeft) {
-  const Held held = created();
+  const Grant held = created();
   commit(IncrementUsage{"hash"});
   const LeaseEnded ended = end(held);
   EXPECT_TRUE(ended.was_last);
@@ -54,7 +54,7 @@ TEST_F(EndingALease, IsTheLastWhereOnlyDocumentedUsesAreLeft) {
 }
 
 TEST_F(EndingALease, TwiceIsOnce) {
-  const Held held = created();
+  const Grant held = created();
   end(held);
   const auto [decision, first] = commit(EndLease{held.lease});
   EXPECT_FALSE(decision.result.was_held);
@@ -62,7 +62,7 @@ TEST_F(EndingALease, TwiceIsOnce) {
 }
 
 TEST_F(EndingALease, ThatWasTakenForDeadIsNothing) {
-  const Held held = created();
+  const Grant held = created();
   joined();
   kill(held.holder);
   tidy();
@@ -77,7 +77,7 @@ TEST_F(EndingALease, KeepsTheClusterCachedByItsPolicy) {
 }
 
 TEST_F(EndingALease, HandsTheClusterBackByItsPolicyInOneTransaction) {
-  const Held held = created(HandBackPolicy::hand_back);
+  const Grant held = created(HandBackPolicy::hand_back);
   append(reap(present()));
   append(decide(EndLease{held.lease}, present()).events);
   EXPECT_EQ(told(hand_back(present())),
@@ -88,18 +88,18 @@ TEST_F(EndingALease, HandsTheClusterBackByItsPolicyInOneTransaction) {
 }
 
 TEST_F(EndingALease, TheLastOneDecidesAndNotTheCreators) {
-  const Held first = created(HandBackPolicy::hand_back);
-  const Held second = joined();
+  const Grant first = created(HandBackPolicy::hand_back);
+  const Grant second = joined();
   end(first);
   end(second);
   EXPECT_THAT(owed(), IsEmpty());
 }
 
 TEST_F(EndingALease, TheLastOneDecidesToHandBackToo) {
-  const Held first = created(HandBackPolicy::keep);
+  const Grant first = created(HandBackPolicy::keep);
   Acquire by = acquirer();
   by.policy = HandBackPolicy::hand_back;
-  const Held second = joined(by);
+  const Grant second = joined(by);
   end(first);
   EXPECT_THAT(owed(), IsEmpty());
   end(second);
@@ -114,7 +114,7 @@ TEST_F(EndingALease, ByDeathDecidesByItsPolicyToo) {
 }
 
 TEST_F(EndingALease, ByItsDeadlineDecidesByItsPolicyToo) {
-  const Held held = created(HandBackPolicy::hand_back);
+  const Grant held = created(HandBackPolicy::hand_back);
   commit(RenewLease{held.lease, at("10:40"), true});
   now = at("10:40");
   tidy();
@@ -122,10 +122,10 @@ TEST_F(EndingALease, ByItsDeadlineDecidesByItsPolicyToo) {
 }
 
 TEST_F(EndingALease, DoesNotHandBackWhatAnEntryOfTheEnvironmentStillHolds) {
-  const Held held = created(HandBackPolicy::hand_back);
+  const Grant held = created(HandBackPolicy::hand_back);
   Acquire by = acquirer("cluster-id-c-1");
   by.fixed_cluster = "c-1";
-  const Held fixed = joined(by);
+  const Grant fixed = joined(by);
   end(held);
   EXPECT_THAT(owed(), IsEmpty());
   EXPECT_TRUE(tables.cluster("c-1").has_value());
@@ -146,8 +146,8 @@ TEST_F(Reaping, FindsNothingWhereAllLive) {
 }
 
 TEST_F(Reaping, TellsEachDeadLeaseAndTheCountsGoDownOneByOne) {
-  const Held a = created();
-  const Held b = joined();
+  const Grant a = created();
+  const Grant b = joined();
   joined();
   kill(a.holder);
   kill(b.holder);
@@ -158,7 +158,7 @@ TEST_F(Reaping, TellsEachDeadLeaseAndTheCountsGoDownOneByOne) {
 }
 
 TEST_F(Reaping, LeavesDocumentedUses) {
-  const Held held = created();
+  const Grant held = created();
   commit(IncrementUsage{"hash"});
   kill(held.holder);
   tidy();
@@ -167,7 +167,7 @@ TEST_F(Reaping, LeavesDocumentedUses) {
 }
 
 TEST_F(Reaping, OfTheVeryMomentOfADeadline) {
-  const Held held = created();
+  const Grant held = created();
   commit(RenewLease{held.lease, at("10:40"), true});
   kill(held.holder);  // it outlives its process
   now = at("10:39:59.999999");
@@ -177,7 +177,7 @@ TEST_F(Reaping, OfTheVeryMomentOfADeadline) {
 }
 
 TEST_F(Reaping, OfALeaseThatCannotBeJudgedThirtyMinutesAfterItsGrant) {
-  const Held held = created();
+  const Grant held = created();
   liveness.unjudgeable.insert(held.holder.lock);
   now = at("10:59:59.999999");
   EXPECT_THAT(reap(present()), IsEmpty());
@@ -197,13 +197,13 @@ TEST_F(Reaping, OfADeadCheckerFreesTheCheck) {
 
 TEST_F(Reaping, OfADeadTerminatorIsAFailureThatKeepsTheDebt) {
   end(created(HandBackPolicy::hand_back));
-  const auto [debt, termination] = claim();
+  const auto [pending, termination] = claim();
   kill(last_terminator);
   tidy();
   ASSERT_THAT(owed(), ElementsAre("c-1"));
-  EXPECT_EQ(tables.debt("c-1")->termination, std::nullopt);
-  EXPECT_EQ(tables.debt("c-1")->attempts, 1);
-  EXPECT_NE(tables.debt("c-1")->error.value().find("died"), std::string::npos);
+  EXPECT_EQ(tables.pending_termination("c-1")->termination, std::nullopt);
+  EXPECT_EQ(tables.pending_termination("c-1")->attempts, 1);
+  EXPECT_NE(tables.pending_termination("c-1")->error.value().find("died"), std::string::npos);
 }
 
 TEST_F(Reaping, EveryoneAtOnce) {
@@ -227,7 +227,7 @@ TEST_F(Reaping, EveryoneAtOnce) {
 class RenewingALease : public Leases {};
 
 TEST_F(RenewingALease, MakesItHoldByADeadlineAndByNoLock) {
-  const Held held = created();
+  const Grant held = created();
   const Events events = commit(RenewLease{held.lease, at("12:30"), true}).first.events;
   EXPECT_EQ(told(events), told({LeaseRenewed{"hash", held.lease, at("12:30")}}));
   const Holder holder = tables.lease(held.lease)->holder;
@@ -238,7 +238,7 @@ TEST_F(RenewingALease, MakesItHoldByADeadlineAndByNoLock) {
 }
 
 TEST_F(RenewingALease, MovesTheDeadline) {
-  const Held held = created();
+  const Grant held = created();
   commit(RenewLease{held.lease, at("10:40"), true});
   commit(RenewLease{held.lease, at("12:00"), false});
   now = at("11:30");
@@ -246,25 +246,25 @@ TEST_F(RenewingALease, MovesTheDeadline) {
 }
 
 TEST_F(RenewingALease, ThatAProcessHoldsIsRefused) {
-  const Held held = created();
+  const Grant held = created();
   EXPECT_THROW(commit(RenewLease{held.lease, at("12:00"), false}), InvalidArgument);
 }
 
 TEST_F(RenewingALease, ThatEndedIsNotFound) {
-  const Held held = created();
+  const Grant held = created();
   end(held);
   EXPECT_THROW(commit(RenewLease{held.lease, at("12:00"), false}), NotFound);
 }
 
 TEST_F(RenewingALease, WhoseDeadlinePassedIsNotFound) {
-  const Held held = created();
+  const Grant held = created();
   commit(RenewLease{held.lease, at("10:40"), true});
   now = at("10:40");
   EXPECT_THROW(commit(RenewLease{held.lease, at("12:00"), false}), NotFound);
 }
 
 TEST_F(RenewingALease, OfOnesOwnThatWasLostSaysSo) {
-  const Held held = created();
+  const Grant held = created();
   commit(BelieveDead{held.lease});
   EXPECT_THROW(commit(RenewLease{held.lease, at("12:00"), true}), dbcache::LeaseLost);
 }
@@ -274,13 +274,13 @@ TEST_F(RenewingALease, OfOnesOwnThatWasLostSaysSo) {
 class NotingAUse : public Leases {};
 
 TEST_F(NotingAUse, NamesTheUserAndTheLease) {
-  const Held held = created();
+  const Grant held = created();
   const Events events = commit(NoteUse{held.lease, "test_1"}).first.events;
   EXPECT_EQ(told(events), told({ClusterUsed{"c-1", held.lease, "test_1"}}));
 }
 
 TEST_F(NotingAUse, UnderALeaseThatHasEndedIsRefused) {
-  const Held held = created();
+  const Grant held = created();
   commit(BelieveDead{held.lease});
   EXPECT_THROW(commit(NoteUse{held.lease, "test_1"}), dbcache::LeaseLost);
 }
@@ -289,8 +289,8 @@ TEST_F(NotingAUse, UnderALeaseThatHasEndedIsRefused) {
 
 class AClusterThatMayBeDead : public Leases {
  protected:
-  const Held held = created(HandBackPolicy::hand_back);
-  const Held other = joined();
+  const Grant held = created(HandBackPolicy::hand_back);
+  const Grant other = joined();
 
   std::int64_t begin_check() {
     const auto [begun, first] = commit(BeginCheck{held.lease, held.holder});
@@ -322,7 +322,7 @@ TEST_F(AClusterThatMayBeDead, AndIsGoesWithRowLeasesAndEntryAndIsNotOwed) {
                   ClusterRemoved{"c-1", ClusterRemovalReason::lost},
                   RegistryEntryRemoved{"hash", EntryRemovalReason::lost}}));
   EXPECT_THAT(owed(), IsEmpty());
-  EXPECT_EQ(acquire().turn, Turn::create);
+  EXPECT_EQ(acquire().next, Next::create);
 }
 
 TEST_F(AClusterThatMayBeDead, AndIsNotStaysAsItWas) {
@@ -374,9 +374,9 @@ TEST_F(AClusterThatMayBeDead, IsBelievedToBeAndOwedWhereNobodyCanCheck) {
   EXPECT_TRUE(decision.result);
   EXPECT_EQ(all_of<LeaseLost>(decision.events).size(), 2u);
   ASSERT_THAT(owed(), ElementsAre("c-1"));
-  EXPECT_EQ(tables.debt("c-1")->reason, "reported_dead");
+  EXPECT_EQ(tables.pending_termination("c-1")->reason, "reported_dead");
   EXPECT_EQ(tables.cluster("c-1"), std::nullopt);
-  EXPECT_EQ(acquire().turn, Turn::create);
+  EXPECT_EQ(acquire().next, Next::create);
 }
 
 TEST_F(AClusterThatMayBeDead, IsNotBelievedOfALeaseThatEnded) {
@@ -424,7 +424,7 @@ TEST_F(ExpiredClusters, AreNeverTakenFromUnderALease) {
 }
 
 TEST_F(ExpiredClusters, AreOwedWhenTheirLastLeaseEndsWhateverItsPolicy) {
-  const Held held = created(HandBackPolicy::keep);
+  const Grant held = created(HandBackPolicy::keep);
   now = at("20:00");
   end(held);
   EXPECT_THAT(owed(), ElementsAre("c-1"));
@@ -468,7 +468,7 @@ TEST_F(UsageCounts, OfACreationAreNotTakenByDocumentedDecrements) {
 }
 
 TEST_F(UsageCounts, ThatAreDocumentedBlockHandBack) {
-  const Held held = created(HandBackPolicy::hand_back);
+  const Grant held = created(HandBackPolicy::hand_back);
   commit(IncrementUsage{"hash"});
   end(held);
   EXPECT_THAT(owed(), IsEmpty());
@@ -477,7 +477,7 @@ TEST_F(UsageCounts, ThatAreDocumentedBlockHandBack) {
 }
 
 TEST_F(UsageCounts, ThatAreDocumentedBlockHandBackUntilTheExpiryOnly) {
-  const Held held = created(HandBackPolicy::hand_back);
+  const Grant held = created(HandBackPolicy::hand_back);
   commit(IncrementUsage{"hash"});
   end(held);
   now = at("11:30");
@@ -493,7 +493,7 @@ class Runs : public Leases {
     const Holder holder = someone();
     return {holder, commit(JoinRun{run, "worker", "gw0", holder}).second};
   }
-  Held created_in(const std::string& run) {
+  Grant created_in(const std::string& run) {
     Acquire by = acquirer();
     by.policy = HandBackPolicy::hand_back;
     by.run = run;
@@ -524,11 +524,11 @@ TEST_F(Runs, KeepAClusterThatTheyUsedWhileAnyoneTakesPart) {
 
 TEST_F(Runs, KeepItWhoeverUsedItLast) {
   join("nightly");
-  const Held held = created_in("nightly");
+  const Grant held = created_in("nightly");
   Acquire by = acquirer();
   by.policy = HandBackPolicy::hand_back;
   by.run = "other";
-  const Held second = joined(by);
+  const Grant second = joined(by);
   end(held);
   end(second);
   EXPECT_THAT(owed(), IsEmpty());

@@ -21,13 +21,13 @@ using namespace events;
 using namespace std::chrono_literals;
 using events::LeaseLost;  // and not the error
 using projections::MemoryTables;
-using rows::Debt;
 using rows::EntryOrigin;
 using rows::Holder;
 using rows::Lease;
+using rows::PendingTermination;
 using rows::Share;
 using test::LeaseWorld;
-using Turn = AcquireStep::Turn;
+using Next = AcquireStep::Next;
 
 constexpr int steps = 2'500;
 constexpr std::uint64_t games = 5;
@@ -53,11 +53,11 @@ class Workspace {
     open.insert(id);
     return id;
   }
-  void terminate(const Debt& debt) {
-    if (debt.cluster_id) {
-      EXPECT_TRUE(created.contains(*debt.cluster_id)) << *debt.cluster_id;
-      end(*debt.cluster_id);
-    } else if (const auto known = by_token_.find(*debt.idempotency_token);
+  void terminate(const PendingTermination& pending) {
+    if (pending.cluster_id) {
+      EXPECT_TRUE(created.contains(*pending.cluster_id)) << *pending.cluster_id;
+      end(*pending.cluster_id);
+    } else if (const auto known = by_token_.find(*pending.idempotency_token);
                known != by_token_.end()) {
       end(known->second);
     }
@@ -90,7 +90,7 @@ struct Worker {
   Holder holder;
   std::int64_t number = 0;  ///< Of the creation, lease, check, termination or place in the run.
   std::string cluster_id;
-  std::optional<Debt> debt;
+  std::optional<PendingTermination> pending;
   bool must_report = false;  ///< Its creation was ended by force: it is not killed before it notes.
 };
 
@@ -129,8 +129,8 @@ class Game : public LeaseWorld {
   std::string any_hash() { return one_of<std::string>({"a", "b", "c"}); }
   std::string any_cluster() {
     if (workspace_.created.empty() || one_in(6)) return one_of<std::string>({"d-1", "d-2"});
-    if (const auto debts = tables.debts(); !debts.empty() && one_in(3)) {
-      return debts[below(debts.size())].cluster_id.value_or("d-1");
+    if (const auto all_pending = tables.pending_terminations(); !all_pending.empty() && one_in(3)) {
+      return all_pending[below(all_pending.size())].cluster_id.value_or("d-1");
     }
     if (const auto entries = tables.entries(); !entries.empty() && one_in(2)) {
       return entries[below(entries.size())].cluster_id.value_or("d-1");
@@ -165,12 +165,12 @@ class Game : public LeaseWorld {
       worker.number = commit(JoinRun{"nightly", "worker", std::nullopt, worker.holder}).second;
     } else if (one_in(4)) {
       said_ = "claim";
-      const auto [debt, termination] = claim();
-      if (!debt) return;
+      const auto [pending, termination] = claim();
+      if (!pending) return;
       worker.at = Worker::At::terminating;
       worker.holder = last_terminator;
       worker.number = termination;
-      worker.debt = debt;
+      worker.pending = pending;
     } else {
       worker.command = acquirer(any_hash());
       worker.command.policy = one_of({HandBackPolicy::keep, HandBackPolicy::hand_back});
@@ -190,22 +190,22 @@ class Game : public LeaseWorld {
   bool take_a_step(Worker& worker) {
     const Step step = acquire(worker.command);
     said_ =
-        fmt::format("acquire {}: turn {}", worker.command.config_hash, static_cast<int>(step.turn));
+        fmt::format("acquire {}: next {}", worker.command.config_hash, static_cast<int>(step.next));
     worker.number = step.number;
     worker.cluster_id = step.cluster_id.value_or("");
     worker.command.checked.reset();
-    switch (step.turn) {
-      case Turn::granted:
+    switch (step.next) {
+      case Next::granted:
         worker.at = Worker::At::holding;
         break;
-      case Turn::create:
+      case Next::create:
         worker.at = Worker::At::creating;
         worker.command.new_token = step.idempotency_token;
         EXPECT_FALSE(terminated_.contains(worker.cluster_id))
             << worker.cluster_id << " is no more" << story(worker.cluster_id);
         EXPECT_FALSE(terminated_.contains(step.idempotency_token)) << step.idempotency_token;
         break;
-      case Turn::check:
+      case Next::check:
         worker.at = Worker::At::checking;
         break;
       default:
@@ -234,12 +234,12 @@ class Game : public LeaseWorld {
         if (hold(worker)) return;
         break;
       case Worker::At::terminating:
-        said_ = "terminate " + worker.debt->subject;
+        said_ = "terminate " + worker.pending->subject;
         if (one_in(4)) {
-          commit(FinishTermination{worker.debt->subject, worker.number, "403"});
+          commit(FinishTermination{worker.pending->subject, worker.number, "403"});
         } else {
-          terminate(*worker.debt);
-          commit(FinishTermination{worker.debt->subject, worker.number, std::nullopt});
+          terminate(*worker.pending);
+          commit(FinishTermination{worker.pending->subject, worker.number, std::nullopt});
         }
         break;
       case Worker::At::in_a_run:
@@ -398,10 +398,11 @@ class Game : public LeaseWorld {
     commit(command);
   }
 
-  void terminate(const Debt& debt) {
-    EXPECT_FALSE(debt.cluster_id && is_cluster_held(*debt.cluster_id, tables)) << debt.subject;
-    workspace_.terminate(debt);
-    terminated_.insert(debt.subject);
+  void terminate(const PendingTermination& pending) {
+    EXPECT_FALSE(pending.cluster_id && is_cluster_held(*pending.cluster_id, tables))
+        << pending.subject;
+    workspace_.terminate(pending);
+    terminated_.insert(pending.subject);
   }
 
   // ---- What holds after every step
@@ -470,11 +471,14 @@ class Game : public LeaseWorld {
     }
   }
   void note(const TerminationOwed& event, std::int64_t) {
-    EXPECT_TRUE(debts_.insert(event.subject).second) << event.subject << " is owed twice";
+    EXPECT_TRUE(pending_terminations_.insert(event.subject).second)
+        << event.subject << " is owed twice";
   }
-  void note(const TerminationDone& event, std::int64_t) { debts_.erase(event.subject); }
+  void note(const TerminationDone& event, std::int64_t) {
+    pending_terminations_.erase(event.subject);
+  }
   void note(const TerminationCancelled& event, std::int64_t) {
-    debts_.erase(event.subject);
+    pending_terminations_.erase(event.subject);
     if (event.reason == CancelReason::in_use) users_.insert(event.subject);
   }
 
@@ -494,10 +498,11 @@ class Game : public LeaseWorld {
   void check_debts() {
     std::set<std::string> leased;
     for (const Lease& lease : tables.leases()) leased.insert(lease.cluster_id);
-    for (const Debt& debt : tables.debts()) {
-      EXPECT_TRUE(debts_.contains(debt.subject));
-      EXPECT_FALSE(debt.termination && debt.cluster_id && leased.contains(*debt.cluster_id))
-          << debt.subject << " is terminated under a lease";
+    for (const PendingTermination& pending : tables.pending_terminations()) {
+      EXPECT_TRUE(pending_terminations_.contains(pending.subject));
+      EXPECT_FALSE(pending.termination && pending.cluster_id &&
+                   leased.contains(*pending.cluster_id))
+          << pending.subject << " is terminated under a lease";
     }
   }
 
@@ -571,7 +576,7 @@ class Game : public LeaseWorld {
       terminate(*decision.result);
       commit(FinishTermination{decision.result->subject, first, std::nullopt});
     }
-    EXPECT_THAT(tables.debts(), testing::IsEmpty());
+    EXPECT_THAT(tables.pending_terminations(), testing::IsEmpty());
   }
 
   std::mt19937_64 random_;
@@ -579,12 +584,12 @@ class Game : public LeaseWorld {
   std::vector<Worker> workers_;
   std::set<std::string> users_;  ///< Clusters that someone took into his own hands.
   std::set<std::string>
-      terminated_;  ///< Subjects of debts that were settled, and what was removed.
+      terminated_;  ///< Subjects of pending terminations that were settled, and what was removed.
   std::map<std::string, std::int64_t> highest_;
   MemoryTables replayed_;
   std::size_t followed_ = 0;
   std::map<std::string, Uses> uses_;
-  std::set<std::string> debts_;
+  std::set<std::string> pending_terminations_;
   std::string said_;
 };
 

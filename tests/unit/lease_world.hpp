@@ -77,7 +77,7 @@ class LeaseWorld {
   }
 
   /// As a store's transaction, for coordination::run_in_order().
-  static std::optional<store::Closure> closure() { return std::nullopt; }
+  static std::optional<store::ClosedLog> closed() { return std::nullopt; }
   using Steps = std::function<void(LeaseWorld&)>;
   void transact(const Steps& steps, const Steps& then = {}, const std::string& keep = "") {
     coordination::run_in_order(*this, steps, then, keep);
@@ -145,40 +145,40 @@ class LeaseWorld {
     return command;
   }
 
-  struct Held {
+  struct Grant {
     rows::Holder holder;
     std::int64_t lease = 0;
     events::Events events;
   };
 
   /// A lease on a new cluster, by whoever created it.
-  Held created(commands::Acquire by, const std::string& cluster_id) {
+  Grant created(commands::Acquire by, const std::string& cluster_id) {
     const Step step = acquire(by);
     auto finished = commit(ready(by, step.number, cluster_id));
     return {by.holder, newest_lease(), std::move(finished.first.events)};
   }
-  Held created(const std::string& hash = "hash", const std::string& cluster_id = "c-1") {
+  Grant created(const std::string& hash = "hash", const std::string& cluster_id = "c-1") {
     return created(acquirer(hash), cluster_id);
   }
-  Held created(HandBackPolicy policy) {
+  Grant created(HandBackPolicy policy) {
     auto by = acquirer();
     by.policy = policy;
     return created(std::move(by), "c-1");
   }
 
   /// One more lease on what is there.
-  Held joined(commands::Acquire by) {
+  Grant joined(commands::Acquire by) {
     Step step = acquire(by);
     return {by.holder, step.number, std::move(step.events)};
   }
-  Held joined(const std::string& hash = "hash") { return joined(acquirer(hash)); }
+  Grant joined(const std::string& hash = "hash") { return joined(acquirer(hash)); }
 
-  commands::LeaseEnded end(const Held& held) {
+  commands::LeaseEnded end(const Grant& held) {
     return commit(commands::EndLease{held.lease}).first.result;
   }
 
   /// A claim on what is due on the workspace, by someone who lives.
-  std::pair<std::optional<rows::Debt>, std::int64_t> claim() {
+  std::pair<std::optional<rows::PendingTermination>, std::int64_t> claim() {
     commands::ClaimTermination command;
     command.holder = someone();
     command.host = workspace;
@@ -196,7 +196,7 @@ class LeaseWorld {
   }
   [[nodiscard]] std::vector<std::string> owed() const {
     std::vector<std::string> subjects;
-    for (const auto& debt : tables.debts()) subjects.push_back(debt.subject);
+    for (const auto& pending : tables.pending_terminations()) subjects.push_back(pending.subject);
     return subjects;
   }
   [[nodiscard]] std::int64_t newest_lease() const { return tables.leases().back().id; }

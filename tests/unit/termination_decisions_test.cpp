@@ -10,7 +10,7 @@ namespace dbcache::commands {
 namespace {
 
 using namespace events;
-using rows::Debt;
+using rows::PendingTermination;
 using test::at;
 using test::Leases;
 using test::told;
@@ -27,8 +27,8 @@ class OwedClusters : public Leases {
                             OwedReason::handed_back, now}});
   }
   std::optional<std::string> claimed() {
-    const auto debt = claim().first;
-    return debt ? std::optional(debt->subject) : std::nullopt;
+    const auto pending = claim().first;
+    return pending ? std::optional(pending->subject) : std::nullopt;
   }
 };
 
@@ -38,13 +38,13 @@ TEST_F(OwedClusters, AreClaimedOldestFirst) {
   owe_cluster("b");
   now = at("10:31");
   owe_cluster("a");
-  const auto [debt, termination] = claim();
-  EXPECT_EQ(debt->subject, "b");
-  EXPECT_EQ(debt->cluster_id, "b");
-  EXPECT_EQ(debt->idempotency_token, "token-of-b");
-  EXPECT_EQ(tables.debt("b")->termination, termination);
-  EXPECT_EQ(tables.debt("b")->terminator, last_terminator);
-  EXPECT_EQ(tables.debt("b")->attempts, 1);
+  const auto [pending, termination] = claim();
+  EXPECT_EQ(pending->subject, "b");
+  EXPECT_EQ(pending->cluster_id, "b");
+  EXPECT_EQ(pending->idempotency_token, "token-of-b");
+  EXPECT_EQ(tables.pending_termination("b")->termination, termination);
+  EXPECT_EQ(tables.pending_termination("b")->terminator, last_terminator);
+  EXPECT_EQ(tables.pending_termination("b")->attempts, 1);
   EXPECT_EQ(claimed(), "a");
 }
 
@@ -56,12 +56,12 @@ TEST_F(OwedClusters, AreNeverClaimedTwiceAtATime) {
 
 TEST_F(OwedClusters, AreClaimedAgainAfterAFailureAndTheErrorIsKeptUntilThen) {
   owe_cluster("a");
-  const auto [debt, termination] = claim();
+  const auto [pending, termination] = claim();
   commit(FinishTermination{"a", termination, "403"});
-  EXPECT_EQ(tables.debt("a")->error, "403");
+  EXPECT_EQ(tables.pending_termination("a")->error, "403");
   EXPECT_EQ(claimed(), "a");
-  EXPECT_EQ(tables.debt("a")->attempts, 2);
-  EXPECT_EQ(tables.debt("a")->error, std::nullopt);
+  EXPECT_EQ(tables.pending_termination("a")->attempts, 2);
+  EXPECT_EQ(tables.pending_termination("a")->error, std::nullopt);
 }
 
 TEST_F(OwedClusters, AreClaimedAgainWhenTheirTerminatorDied) {
@@ -116,17 +116,17 @@ TEST_F(OwedClusters, AreSettledByTheAttemptUnderWayAlone) {
 
 TEST_F(OwedClusters, ByATokenAloneAreClaimedToo) {
   commit(FailCreation{"hash", acquire().number, "no quota"});
-  const auto debt = claim().first;
-  EXPECT_EQ(debt->subject, "token-1");
-  EXPECT_EQ(debt->cluster_id, std::nullopt);
-  EXPECT_EQ(debt->idempotency_token, "token-1");
+  const auto pending = claim().first;
+  EXPECT_EQ(pending->subject, "token-1");
+  EXPECT_EQ(pending->cluster_id, std::nullopt);
+  EXPECT_EQ(pending->idempotency_token, "token-1");
 }
 
 TEST_F(OwedClusters, MayHaveBeenMadeByACreationThatFailedAfterwards) {
   commit(FailCreation{"hash", acquire().number, "busy", "c-made", "token-1"});
-  const auto debt = claim().first;
-  EXPECT_EQ(debt->cluster_id, "c-made");
-  EXPECT_EQ(debt->idempotency_token, "token-1");
+  const auto pending = claim().first;
+  EXPECT_EQ(pending->cluster_id, "c-made");
+  EXPECT_EQ(pending->idempotency_token, "token-1");
   EXPECT_EQ(tables.entry("hash")->cluster_id, "c-made");
 }
 
@@ -269,7 +269,7 @@ TEST_F(OwedClusters, AReadyEntryWhoseClusterIsBeingTerminatedIsReplaced) {
   owe_cluster("c-1");
   claim();
   append({EntryImported{test::ready(test::entry_row(0, "hash"), "c-1"), {}, {}}});
-  EXPECT_EQ(acquire().turn, AcquireStep::Turn::create);
+  EXPECT_EQ(acquire().next, AcquireStep::Next::create);
   EXPECT_THAT(owed(), ElementsAre("c-1"));
 }
 

@@ -11,14 +11,14 @@ namespace {
 
 using rows::EntryOrigin;
 using rows::Share;
-using Turn = AcquireStep::Turn;
+using Next = AcquireStep::Next;
 
 /// Becomes the creator: of a new entry, or in the place of one who failed or died.
 Decision<AcquireStep> create(const Acquire& command, const std::optional<RegistryEntry>& entry,
                              const std::optional<Share>& share, const Present& present,
                              Events events = {}) {
   AcquireStep step;
-  step.turn = Turn::create;
+  step.next = Next::create;
   step.idempotency_token = command.new_token;
   if (entry && share && share->origin == EntryOrigin::acquired && share->created) {
     // The entry was ready before someone marked it otherwise: its token stands for that cluster.
@@ -26,14 +26,14 @@ Decision<AcquireStep> create(const Acquire& command, const std::optional<Registr
                present.rows, present.now, events);
   } else if (entry && share && share->origin == EntryOrigin::acquired &&
              (entry->cluster_id || share->idempotency_token)) {
-    const auto debt =
-        present.rows.debt(entry->cluster_id ? *entry->cluster_id : *share->idempotency_token);
-    if (debt && debt->attempts == 0) {
+    const auto pending = present.rows.pending_termination(
+        entry->cluster_id ? *entry->cluster_id : *share->idempotency_token);
+    if (pending && pending->attempts == 0) {
       events.emplace_back(
-          events::TerminationCancelled{debt->subject, events::CancelReason::taken_over});
+          events::TerminationCancelled{pending->subject, events::CancelReason::taken_over});
     }
     // What failed and is owed no longer was settled, or someone has it in his own hands.
-    const bool goes_on = debt ? debt->attempts == 0 : entry->status != RegistryStatus::failed;
+    const bool goes_on = pending ? pending->attempts == 0 : entry->status != RegistryStatus::failed;
     if (goes_on) {
       // The token is gone once a termination of what it stands for began.
       if (share->idempotency_token) step.idempotency_token = *share->idempotency_token;
@@ -47,10 +47,10 @@ Decision<AcquireStep> create(const Acquire& command, const std::optional<Registr
   return {std::move(events), std::move(step)};
 }
 
-Decision<AcquireStep> wait_for(Turn turn, const Holder& holder, Timestamp since,
+Decision<AcquireStep> wait_for(Next next, const Holder& holder, Timestamp since,
                                std::optional<std::int64_t> creation = std::nullopt) {
   AcquireStep step;
-  step.turn = turn;
+  step.next = next;
   step.awaited = holder;
   step.since = since;
   step.creation = creation;
@@ -71,8 +71,8 @@ void grant(const Acquire& command, const std::string& cluster_id, std::int64_t u
 
 /// The host of a configuration whose entry was taken away, as what is owed of it tells.
 std::optional<std::string> host_of(const std::string& config_hash, const rows::TableReader& rows) {
-  for (const rows::Debt& debt : rows.debts()) {
-    if (debt.config_hash == config_hash && debt.host) return debt.host;
+  for (const rows::PendingTermination& pending : rows.pending_terminations()) {
+    if (pending.config_hash == config_hash && pending.host) return pending.host;
   }
   return std::nullopt;
 }
@@ -110,10 +110,10 @@ Decision<AcquireStep> join_or_await_creation(const Acquire& command, const Regis
                                              const std::optional<Share>& share,
                                              const Present& present) {
   if (share && share->creation && share->worker) {
-    return wait_for(Turn::wait_for_creator, *share->worker, entry.creation_time, share->creation);
+    return wait_for(Next::wait_for_creator, *share->worker, entry.creation_time, share->creation);
   }
   if (const auto worker = documented_creator(entry, share, present)) {
-    return wait_for(Turn::wait_for_creator, *worker, entry.creation_time);
+    return wait_for(Next::wait_for_creator, *worker, entry.creation_time);
   }
   return create(command, entry, share, present);
 }
@@ -121,11 +121,11 @@ Decision<AcquireStep> join_or_await_creation(const Acquire& command, const Regis
 Decision<AcquireStep> join_ready(const Acquire& command, const RegistryEntry& entry,
                                  const std::optional<Share>& share, const Present& present) {
   const std::string& cluster_id = *entry.cluster_id;
-  const auto debt = present.rows.debt(cluster_id);
+  const auto pending = present.rows.pending_termination(cluster_id);
   const auto row = present.rows.cluster(cluster_id);
   const bool held = is_cluster_held(cluster_id, present.rows);
   const bool expired = row && row->expiry_time <= present.now;
-  const bool being_terminated = debt && debt->attempts > 0;
+  const bool being_terminated = pending && pending->attempts > 0;
   if (!held && (expired || being_terminated)) {
     Events events;
     drop_entry(
@@ -141,15 +141,15 @@ Decision<AcquireStep> join_ready(const Acquire& command, const RegistryEntry& en
   }
   if (!held && command.checks && command.checked != cluster_id) {
     if (share && share->check && share->checker) {
-      return wait_for(Turn::wait_for_checker, *share->checker, present.now);
+      return wait_for(Next::wait_for_checker, *share->checker, present.now);
     }
     AcquireStep step;
-    step.turn = Turn::check;
+    step.next = Next::check;
     step.cluster_id = cluster_id;
     return {{events::CheckStarted{entry.config_hash, cluster_id, command.holder}}, std::move(step)};
   }
   Decision<AcquireStep> decision;
-  if (debt) reclaim(cluster_id, present.rows, decision.events);
+  if (pending) reclaim(cluster_id, present.rows, decision.events);
   grant(command, cluster_id, one_more(entry.usage_count), present, decision.events);
   decision.result.cluster_id = cluster_id;
   return decision;
@@ -176,15 +176,16 @@ Decision<AcquireStep> decide(const Acquire& command, const Present& present) {
     return join_ready(command, *entry, share, present);
   }
   if (command.fails_with) {
-    const auto debts = present.rows.debts();
+    const auto all_pending = present.rows.pending_terminations();
     // One that died told nobody why; what he began is gone on with.
-    const bool died = std::any_of(debts.begin(), debts.end(), [&](const rows::Debt& debt) {
-      return debt.config_hash == command.config_hash && debt.reason == "creator_died" &&
-             debt.owed_at >= entry->creation_time;
-    });
+    const bool died = std::any_of(
+        all_pending.begin(), all_pending.end(), [&](const rows::PendingTermination& pending) {
+          return pending.config_hash == command.config_hash && pending.reason == "creator_died" &&
+                 pending.owed_at >= entry->creation_time;
+        });
     if (!died) {
       AcquireStep step;
-      step.turn = Turn::creation_failed;
+      step.next = Next::creation_failed;
       step.error = entry->error_message.value_or("the cluster could not be created");
       return {{}, std::move(step)};
     }

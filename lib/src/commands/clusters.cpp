@@ -115,7 +115,7 @@ Decision<bool> decide(const RemoveTerminated& command, const Present& present) {
     decision.events.emplace_back(
         events::RegistryEntryRemoved{entry.config_hash, events::EntryRemovalReason::terminated});
   }
-  if (present.rows.debt(command.cluster_id)) {
+  if (present.rows.pending_termination(command.cluster_id)) {
     decision.events.emplace_back(
         events::TerminationCancelled{command.cluster_id, events::CancelReason::terminated});
   }

@@ -43,7 +43,7 @@ struct Acquire {
 /// What the step came to. The position of its LeaseGranted, CreationStarted or CheckStarted is the
 /// number of what the caller has by it.
 struct AcquireStep {
-  enum class Turn {
+  enum class Next {
     granted,
     create,  ///< The caller is the creator.
     check,   ///< The caller is to check the cluster.
@@ -51,7 +51,7 @@ struct AcquireStep {
     wait_for_checker,
     creation_failed,  ///< The creation that the caller waited for, with `error`.
   };
-  Turn turn = Turn::granted;
+  Next next = Next::granted;
   std::optional<std::string>
       cluster_id;                 ///< Granted, to be checked, or started by an earlier creator.
   std::string idempotency_token;  ///< To create with.

@@ -31,9 +31,10 @@ std::vector<std::string> held_by_the_living(const Present& present) {
       held.push_back(fmt::format("the check {} ({})", *share->check, by(*share->checker)));
     }
   }
-  for (const rows::Debt& debt : present.rows.debts()) {
-    if (!debt.termination || !debt.terminator) continue;
-    held.push_back(fmt::format("the termination of {} ({})", debt.subject, by(*debt.terminator)));
+  for (const rows::PendingTermination& pending : present.rows.pending_terminations()) {
+    if (!pending.termination || !pending.terminator) continue;
+    held.push_back(
+        fmt::format("the termination of {} ({})", pending.subject, by(*pending.terminator)));
   }
   for (const rows::Participant& participant : present.rows.participants()) {
     held.push_back(

@@ -11,10 +11,10 @@
 namespace dbcache::commands {
 namespace {
 
-using rows::Debt;
 using rows::EntryOrigin;
 using rows::Lease;
 using rows::Participant;
+using rows::PendingTermination;
 using rows::Share;
 using rows::TableReader;
 
@@ -86,15 +86,15 @@ Events reap(const Present& present, const std::string& taken_over) {
                                 *share.check, events::CheckAnswer::died, std::nullopt});
     }
   }
-  for (const Debt& debt : present.rows.debts()) {
-    if (!debt.termination || !debt.terminator ||
-        is_alive(*debt.terminator, debt.owed_at, present)) {
+  for (const PendingTermination& pending : present.rows.pending_terminations()) {
+    if (!pending.termination || !pending.terminator ||
+        is_alive(*pending.terminator, pending.owed_at, present)) {
       continue;
     }
     events.emplace_back(events::TerminationFailed{
-        debt.subject, *debt.termination,
+        pending.subject, *pending.termination,
         fmt::format("the process that terminated it died (pid {} on {})",
-                    debt.terminator->process.pid, debt.terminator->host)});
+                    pending.terminator->process.pid, pending.terminator->host)});
   }
   for (const Participant& participant : present.rows.participants()) {
     if (is_alive(participant.holder, participant.joined_at, present)) continue;

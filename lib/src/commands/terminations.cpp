@@ -8,18 +8,18 @@
 
 namespace dbcache::commands {
 
-using rows::Debt;
 using rows::Lease;
+using rows::PendingTermination;
 using rows::TableReader;
 
 void owe(Owed owed, const rows::TableReader& rows, Timestamp now, Events& events) {
   std::string subject =
       owed.cluster_id ? *owed.cluster_id : owed.idempotency_token.value_or(std::string());
   const bool decided = std::any_of(events.begin(), events.end(), [&](const events::Event& event) {
-    const auto* debt = std::get_if<events::TerminationOwed>(&event);
-    return debt != nullptr && debt->subject == subject;
+    const auto* pending = std::get_if<events::TerminationOwed>(&event);
+    return pending != nullptr && pending->subject == subject;
   });
-  if (subject.empty() || decided || rows.debt(subject)) return;
+  if (subject.empty() || decided || rows.pending_termination(subject)) return;
   events.emplace_back(events::TerminationOwed{
       std::move(subject), std::move(owed.cluster_id), std::move(owed.idempotency_token),
       std::move(owed.config_hash), std::move(owed.host), owed.reason, now});
@@ -67,46 +67,51 @@ bool is_named(const std::string& cluster_id, const std::string& but, const Table
 }
 
 void reclaim(const std::string& cluster_id, const TableReader& rows, Events& events) {
-  const auto debt = rows.debt(cluster_id);
-  if (!debt) return;
-  if (debt->attempts > 0) {
+  const auto pending = rows.pending_termination(cluster_id);
+  if (!pending) return;
+  if (pending->attempts > 0) {
     throw Busy(
         fmt::format("the cluster {} is being terminated ({}); wait until it is settled (`dbcache "
                     "owed`), or use "
                     "another cluster",
-                    cluster_id, debt->reason));
+                    cluster_id, pending->reason));
   }
-  events.emplace_back(events::TerminationCancelled{debt->subject, events::CancelReason::in_use});
+  events.emplace_back(events::TerminationCancelled{pending->subject, events::CancelReason::in_use});
 }
 
-Decision<std::optional<Debt>> decide(const ClaimTermination& command, const Present& present) {
-  auto debts = present.rows.debts();
-  std::stable_sort(debts.begin(), debts.end(),
-                   [](const Debt& a, const Debt& b) { return a.owed_at < b.owed_at; });
+Decision<std::optional<PendingTermination>> decide(const ClaimTermination& command,
+                                                   const Present& present) {
+  auto all_pending = present.rows.pending_terminations();
+  std::stable_sort(all_pending.begin(), all_pending.end(),
+                   [](const PendingTermination& a, const PendingTermination& b) {
+                     return a.owed_at < b.owed_at;
+                   });
   const auto leases = present.rows.leases();
-  for (const Debt& debt : debts) {
+  for (const PendingTermination& pending : all_pending) {
     const bool leased = std::any_of(leases.begin(), leases.end(), [&](const Lease& lease) {
-      return lease.cluster_id == debt.cluster_id;
+      return lease.cluster_id == pending.cluster_id;
     });
     // The same cluster may be owed by its id and by its token.
-    const bool being_terminated = std::any_of(debts.begin(), debts.end(), [&](const Debt& other) {
-      return other.termination &&
-             (other.subject == debt.subject ||
-              (other.idempotency_token && other.idempotency_token == debt.idempotency_token));
-    });
-    if (leased || being_terminated || command.skip.contains(debt.subject) ||
-        (command.subject && debt.subject != command.subject) ||
-        (!command.every_host && debt.host != command.host)) {
+    const bool being_terminated =
+        std::any_of(all_pending.begin(), all_pending.end(), [&](const PendingTermination& other) {
+          return other.termination && (other.subject == pending.subject ||
+                                       (other.idempotency_token &&
+                                        other.idempotency_token == pending.idempotency_token));
+        });
+    if (leased || being_terminated || command.skip.contains(pending.subject) ||
+        (command.subject && pending.subject != command.subject) ||
+        (!command.every_host && pending.host != command.host)) {
       continue;
     }
-    return {{events::TerminationStarted{debt.subject, debt.config_hash, command.holder}}, debt};
+    return {{events::TerminationStarted{pending.subject, pending.config_hash, command.holder}},
+            pending};
   }
   return {};
 }
 
 Decision<> decide(const FinishTermination& command, const Present& present) {
-  const auto debt = present.rows.debt(command.subject);
-  if (!debt || debt->termination != command.termination) return {};
+  const auto pending = present.rows.pending_termination(command.subject);
+  if (!pending || pending->termination != command.termination) return {};
   if (command.error) {
     return {{events::TerminationFailed{command.subject, command.termination, *command.error}}};
   }

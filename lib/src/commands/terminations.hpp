@@ -19,7 +19,7 @@ struct Owed {
   events::OwedReason reason = events::OwedReason::handed_back;
 };
 
-/// Adds the debt, unless it is known already.
+/// Adds the pending termination, unless it is known already.
 void owe(Owed owed, const rows::TableReader& rows, Timestamp now, Events& events);
 
 /// The same, unless an entry, a creation or a lease names the cluster.
@@ -44,15 +44,16 @@ bool is_named(const std::string& cluster_id, const std::string& but, const rows:
 /// has begun: the cluster may be gone by now.
 void reclaim(const std::string& cluster_id, const rows::TableReader& rows, Events& events);
 
-/// Takes the oldest debt that this process can settle.
+/// Takes the oldest pending termination that this process can settle.
 struct ClaimTermination {
   rows::Holder holder;
   std::optional<std::string> subject{};  ///< This one alone.
   bool every_host = false;
-  std::optional<std::string> host;  ///< Which debts, unless every host's.
+  std::optional<std::string> host;  ///< Which pending terminations, unless every host's.
   std::set<std::string> skip;       ///< Subjects that were tried already.
 };
-Decision<std::optional<rows::Debt>> decide(const ClaimTermination& command, const Present& present);
+Decision<std::optional<rows::PendingTermination>> decide(const ClaimTermination& command,
+                                                         const Present& present);
 
 /// How an attempt went. An attempt that was given up for dead meanwhile changes nothing.
 struct FinishTermination {

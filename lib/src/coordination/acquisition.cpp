@@ -20,7 +20,7 @@ namespace {
 
 using commands::AcquireStep;
 using Clock = std::chrono::steady_clock;
-using Turn = AcquireStep::Turn;
+using Next = AcquireStep::Next;
 
 /// Of the entries of clusters that DATABRICKS_CLUSTER_ID names.
 constexpr std::string_view fixed_prefix = "cluster-id-";
@@ -48,8 +48,8 @@ std::optional<std::int64_t> surrounding_lease() {
   return lease;
 }
 
-bool is_waiting(Turn turn) {
-  return turn == Turn::wait_for_creator || turn == Turn::wait_for_checker;
+bool is_waiting(Next next) {
+  return next == Next::wait_for_creator || next == Next::wait_for_checker;
 }
 
 }  // namespace
@@ -104,18 +104,18 @@ Granted Acquisition::run() {
     }
     answer.reset();
     const AcquireStep& come_to = taken.come_to;
-    switch (come_to.turn) {
-      case Turn::granted:
+    switch (come_to.next) {
+      case Next::granted:
         return granted(taken.number, come_to.cluster_id.value(), false);
-      case Turn::create:
+      case Next::create:
         return create(taken);
-      case Turn::check:
+      case Next::check:
         answer = check(taken);
         break;
-      case Turn::creation_failed:
+      case Next::creation_failed:
         throw CreationFailed(come_to.error);
-      case Turn::wait_for_creator:
-      case Turn::wait_for_checker:
+      case Next::wait_for_creator:
+      case Next::wait_for_checker:
         if (options_.on_create_failure == OnCreateFailure::fail && come_to.creation) {
           command_.fails_with = come_to.creation;
         }
@@ -126,9 +126,9 @@ Granted Acquisition::run() {
 }
 
 void Acquisition::take_lock() {
-  Hold hold = coordinator_.hold();
-  lock_ = std::move(hold.lock);
-  command_.holder = std::move(hold.holder);
+  TakenLock taken = coordinator_.take_lock();
+  lock_ = std::move(taken.lock);
+  command_.holder = std::move(taken.holder);
 }
 
 std::optional<Granted> Acquisition::join_surrounding_run() {
@@ -162,7 +162,7 @@ std::optional<Acquisition::Step> Acquisition::look() const {
     const rows::Present present = store::present(session);
     if (!is_tidy(present, command_.config_hash)) return;
     auto decision = commands::decide(command_, present);
-    if (decision.events.empty() && is_waiting(decision.result.turn)) {
+    if (decision.events.empty() && is_waiting(decision.result.next)) {
       seen = Step{std::move(decision.result), 0};
     }
   });
@@ -188,9 +188,9 @@ Acquisition::Step Acquisition::step(const Answer& answer) {
         auto decision = commands::decide(command_, transaction.present());
         const std::int64_t first = transaction.append(decision.events);
         step.come_to = std::move(decision.result);
-        step.number = step.come_to.turn == Turn::granted
+        step.number = step.come_to.next == Next::granted
                           ? position_of<events::LeaseGranted>(decision.events, first)
-                      : step.come_to.turn == Turn::create
+                      : step.come_to.next == Next::create
                           ? position_of<events::CreationStarted>(decision.events, first)
                           : position_of<events::CheckStarted>(decision.events, first);
       },
@@ -212,13 +212,13 @@ Granted Acquisition::create(const Step& step) {
                            options_.stop, lock_->descriptor()};
   std::optional<std::string> made;
   std::pair<commands::Decision<commands::CreatorOutcome>, std::int64_t> finished;
-  Hold lease;
+  TakenLock lease;
   try {
     Creation creation(under_way);
     made = input::require_id(lifecycle_.create(config_, creation), "cluster id");
     input_.cluster_id = *made;
     // A lock of its own: what `create` left behind may have inherited the creation's.
-    lease = coordinator_.hold();
+    lease = coordinator_.take_lock();
     finished = coordinator_.commit_with(lease, [&](const Holder& holder) {
       return commands::FinishCreation{
           command_.config_hash, number,       input_,        coordinator_.default_expiry(), holder,
@@ -285,7 +285,7 @@ void Acquisition::wait(const AcquireStep& awaited) {
         "no cluster for '{}' after {:.1f} s: it is still being {} by the process {} on {}; "
         "wait longer, or see dbcache leases",
         command_.config_hash, std::chrono::duration<double>(now - began_).count(),
-        awaited.turn == Turn::wait_for_creator ? "created" : "checked",
+        awaited.next == Next::wait_for_creator ? "created" : "checked",
         awaited.awaited->process.pid, awaited.awaited->host));
   }
   if (!waiter_) waiter_.emplace(coordinator_.store().engine(), options_.stop);
@@ -296,11 +296,11 @@ void Acquisition::wait(const AcquireStep& awaited) {
 void Acquisition::tell(const AcquireStep& awaited) {
   if (!options_.on_wait) return;
   const auto now = Clock::now();
-  const bool same = told_ && told_->turn == awaited.turn && told_->awaited == awaited.awaited;
+  const bool same = told_ && told_->next == awaited.next && told_->awaited == awaited.awaited;
   if (same && now < tell_again_) return;
   told_ = awaited;
   tell_again_ = now + tell_every;
-  options_.on_wait({awaited.turn == Turn::wait_for_creator ? WaitProgress::For::creator
+  options_.on_wait({awaited.next == Next::wait_for_creator ? WaitProgress::For::creator
                                                            : WaitProgress::For::checker,
                     describe(*awaited.awaited, true), awaited.since,
                     std::chrono::duration_cast<std::chrono::milliseconds>(now - began_)});

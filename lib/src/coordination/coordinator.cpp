@@ -14,19 +14,19 @@
 
 namespace dbcache::coordination {
 
-using rows::Debt;
+using rows::PendingTermination;
 
-Hold Coordinator::hold() const {
-  Hold hold{store_->engine().hold(), {}};
-  hold.holder = hold.lock->holder();
-  hold.holder.label = store_->label();
-  return hold;
+TakenLock Coordinator::take_lock() const {
+  TakenLock taken{store_->engine().take_lock(), {}};
+  taken.holder = taken.lock->holder();
+  taken.holder.label = store_->label();
+  return taken;
 }
 
 void Coordinator::tidy() const {
   bool untidy = false;
   store_->read([&](const store::ReadSession& session) {
-    untidy = !session.log.closure() && !is_tidy(store::present(session));
+    untidy = !session.log.closed() && !is_tidy(store::present(session));
   });
   if (untidy) transact(*store_, {});
 }
@@ -47,10 +47,10 @@ SettleReport Coordinator::settle(const std::function<void(const Termination&)>& 
   while (!stop.stop_requested() && settle_one(claim, terminate, report)) {
   }
   store_->read([&](const store::ReadSession& session) {
-    for (const Debt& debt : session.tables.debts()) {
-      if ((workspaces.every || debt.host == workspaces.host) &&
-          !claim.skip.contains(debt.subject)) {
-        report.left.push_back(debt.subject);
+    for (const PendingTermination& pending : session.tables.pending_terminations()) {
+      if ((workspaces.every || pending.host == workspaces.host) &&
+          !claim.skip.contains(pending.subject)) {
+        report.left.push_back(pending.subject);
       }
     }
   });
@@ -65,22 +65,23 @@ bool Coordinator::settle_one(commands::ClaimTermination& claim,
     due = commands::decide(claim, store::present(session)).result.has_value();
   });
   if (!due) return false;
-  Hold hold = this->hold();
-  const auto [claimed, first] = commit_with(hold, [&](const Holder& holder) {
+  TakenLock taken = take_lock();
+  const auto [claimed, first] = commit_with(taken, [&](const Holder& holder) {
     claim.holder = holder;
     return claim;
   });
   if (!claimed.result) return false;
-  const Debt& debt = *claimed.result;
-  claim.skip.insert(debt.subject);
+  const PendingTermination& pending = *claimed.result;
+  claim.skip.insert(pending.subject);
 
-  commands::FinishTermination finish{debt.subject, first, std::nullopt};
+  commands::FinishTermination finish{pending.subject, first, std::nullopt};
   Termination termination;
-  termination.owed = {debt.subject, debt.cluster_id, debt.idempotency_token, debt.config_hash,
-                      debt.host,    debt.reason,     debt.owed_at,           debt.attempts + 1,
-                      std::nullopt, std::nullopt};
-  termination.lock_descriptor = hold.lock->descriptor();
-  if (hold.lock->lost()) {
+  termination.owed = {pending.subject,     pending.cluster_id,   pending.idempotency_token,
+                      pending.config_hash, pending.host,         pending.reason,
+                      pending.owed_at,     pending.attempts + 1, std::nullopt,
+                      std::nullopt};
+  termination.lock_descriptor = taken.lock->descriptor();
+  if (taken.lock->lost()) {
     // While it was written: others may have claimed it since.
     finish.error = "its claim was given up, since the database could not be reached for too long";
   } else {
@@ -92,9 +93,9 @@ bool Coordinator::settle_one(commands::ClaimTermination& claim,
   }
   commit(finish);
   if (finish.error) {
-    report.failed.push_back({debt.subject, *finish.error});
+    report.failed.push_back({pending.subject, *finish.error});
   } else {
-    report.settled.push_back(debt.subject);
+    report.settled.push_back(pending.subject);
   }
   return true;
 }
@@ -104,7 +105,7 @@ ReleaseReport Coordinator::release(std::int64_t lease,
                                    const std::stop_token& stop,
                                    const std::function<void()>& let_go) const {
   ReleaseReport report;
-  std::optional<Debt> debt;
+  std::optional<PendingTermination> pending;
   std::optional<std::string> host;
   // Where there is no such lease nothing need be written.
   bool known = false;
@@ -122,14 +123,15 @@ ReleaseReport Coordinator::release(std::int64_t lease,
           transaction.append(decision.events);
         },
         [&](store::Store::Transaction& transaction) {
-          debt = ended.was_last ? transaction.rows().debt(ended.cluster_id) : std::nullopt;
+          pending = ended.was_last ? transaction.rows().pending_termination(ended.cluster_id)
+                                   : std::nullopt;
         });
     report.was_held = ended.was_held;
     report.was_last = ended.was_last;
     report.usage_count = ended.usage_count;
   }
   if (let_go) let_go();
-  if (debt) report.owed = debt->subject;
+  if (pending) report.owed = pending->subject;
   if (!terminate || !known) return report;
   try {
     const SettleReport settled = settle(terminate, {false, host}, stop, report.owed);
@@ -139,7 +141,7 @@ ReleaseReport Coordinator::release(std::int64_t lease,
       if (failure.subject == report.owed) report.error = failure.error;
     }
   } catch (const Error& error) {
-    // What was released is released; the debt stands, and others will settle it.
+    // What was released is released; the pending termination stands, and others will settle it.
     system::logger()->warn("what is owed could not be settled: {}", error.what());
     report.error = error.what();
   }

@@ -21,7 +21,7 @@ namespace dbcache::coordination {
 using rows::Holder;
 
 /// A lock that is held, and its holder as the log tells it.
-struct Hold {
+struct TakenLock {
   std::unique_ptr<store::LifeLock> lock;
   Holder holder;
 };
@@ -30,7 +30,8 @@ struct Hold {
 /// keep until then. No std::exception, so that nobody takes it for an error.
 struct LockGivenUp {};
 
-/// Whose debts: every workspace's, or those of one; without a host, those that name none.
+/// Whose pending terminations: every workspace's, or those of one; without a host, those that name
+/// none.
 struct Workspaces {
   bool every = false;
   std::optional<std::string> host;
@@ -45,7 +46,7 @@ class Coordinator {
   [[nodiscard]] store::Store& store() const { return *store_; }
   [[nodiscard]] std::chrono::microseconds default_expiry() const { return default_expiry_; }
 
-  [[nodiscard]] Hold hold() const;
+  [[nodiscard]] TakenLock take_lock() const;
 
   /// Decides on a command, as coordination::commit() does.
   template <class Command>
@@ -56,14 +57,14 @@ class Coordinator {
   /// The same for a command by which a holder holds something: `make` makes it. Where the lock was
   /// given up before, another is taken.
   template <class Make>
-  auto commit_with(Hold& hold, const Make& make) const {
+  auto commit_with(TakenLock& taken, const Make& make) const {
     for (;;) {
       try {
-        return coordination::commit(*store_, make(std::as_const(hold.holder)), [&hold] {
-          if (hold.lock->lost()) throw LockGivenUp{};
+        return coordination::commit(*store_, make(std::as_const(taken.holder)), [&taken] {
+          if (taken.lock->lost()) throw LockGivenUp{};
         });
       } catch (const LockGivenUp&) {
-        hold = this->hold();
+        taken = take_lock();
       }
     }
   }

@@ -49,7 +49,7 @@ void commit_alone(const Store& store, const std::function<void(WriteSession&)>& 
         work(session);
         return Sync::always;
       },
-      Engine::Company::alone);
+      Engine::Grouping::alone);
 }
 
 bool is_empty(const ReadSession& session) {
@@ -72,9 +72,9 @@ class Move {
   MoveReport run() {
     require_two_databases();
     MoveReport report{from_name_, to_name_, {}, 0, false};
-    const std::optional<Closure> closure = closure_of_source();
-    const bool gone = closure == gone_;
-    if (closure && *closure != away_ && !gone) refuse_source(*closure);
+    const std::optional<ClosedLog> closed = closure_of_source();
+    const bool gone = closed == gone_;
+    if (closed && *closed != away_ && !gone) refuse_source(*closed);
     report.was_moved_before = gone && !is_moving_in();
     if (report.was_moved_before) {
       report.head = head_of_what_was_moved();
@@ -82,7 +82,7 @@ class Move {
     }
     require_target_to_fit();
     require_sound_source();
-    if (!closure) {
+    if (!closed) {
       require_that_both_can_be_closed();
       close_source();
     }
@@ -105,29 +105,29 @@ class Move {
     }
   }
 
-  [[nodiscard]] std::optional<Closure> closure_of_source() const {
-    std::optional<Closure> closure;
+  [[nodiscard]] std::optional<ClosedLog> closure_of_source() const {
+    std::optional<ClosedLog> closed;
     const bool exists =
-        from_.read([&](const ReadSession& session) { closure = session.log.closure(); });
+        from_.read([&](const ReadSession& session) { closed = session.log.closed(); });
     if (!exists) throw_no_database(from_name_);
-    return closure;
+    return closed;
   }
 
-  [[noreturn]] void refuse_source(const Closure& closure) const {
-    throw DatabaseMoved(refusal(closure, from_name_));
+  [[noreturn]] void refuse_source(const ClosedLog& closed) const {
+    throw DatabaseMoved(refusal(closed, from_name_));
   }
 
   [[nodiscard]] bool is_moving_in() const {
     bool moving_in = false;
-    to_.read([&](const ReadSession& session) { moving_in = session.log.closure() == in_; });
+    to_.read([&](const ReadSession& session) { moving_in = session.log.closed() == in_; });
     return moving_in;
   }
 
   /// Whether the target is empty, or was left by an earlier move of this log. That it has the same
   /// events shows while they are copied.
   [[nodiscard]] bool fits(const ReadSession& target) const {
-    const auto closure = target.log.closure();
-    if (closure) return closure == in_ || closure == came_from_there_;
+    const auto closed = target.log.closed();
+    if (closed) return closed == in_ || closed == came_from_there_;
     return is_empty(target);
   }
 
@@ -188,8 +188,8 @@ class Move {
   /// `step` in a transaction in which nobody holds anything of the source.
   void with_source_unheld(const Steps& step) const {
     transact(from_, {}, [&](Store::Transaction& transaction) {
-      if (const auto closure = transaction.closure()) {  // by another process that moves it
-        if (*closure != away_) refuse_source(*closure);
+      if (const auto closed = transaction.closed()) {  // by another process that moves it
+        if (*closed != away_) refuse_source(*closed);
       } else {
         require_unheld(commands::held_by_the_living(transaction.present()));
       }
@@ -318,9 +318,9 @@ class Move {
 
   void give_source_up() const {
     write(from_, [&](WriteSession& session) {
-      const auto closure = session.log.closure();
-      if (closure == gone_) return;
-      if (closure != away_ || session.log.last_position() != last_) {
+      const auto closed = session.log.closed();
+      if (closed == gone_) return;
+      if (closed != away_ || session.log.last_position() != last_) {
         throw Busy(fmt::format("the move of {} was cancelled meanwhile; run it again to move it",
                                from_name_));
       }
@@ -330,12 +330,12 @@ class Move {
 
   void open_copy() const {
     write(to_, [&](WriteSession& session) {
-      if (session.log.closure() == in_) session.log.open();
+      if (session.log.closed() == in_) session.log.open();
     });
   }
 
   void require_still_mine(const EventLogReader& log) const {
-    if (log.closure() != in_) throw_others_move();
+    if (log.closed() != in_) throw_others_move();
   }
 
   [[noreturn]] void throw_others_move() const {
@@ -350,8 +350,8 @@ class Move {
   [[nodiscard]] LogHead head_of_what_was_moved() const {
     // Closed yet: it is being moved in, from what is called something else today.
     to_.read([&](const ReadSession& session) {
-      const auto closure = session.log.closure();
-      if (closure && closure->moving == Moving::in) to_.require_open(session.log);
+      const auto closed = session.log.closed();
+      if (closed && closed->moving == Moving::in) to_.require_open(session.log);
     });
     ChainChecker checker;
     for_each_page(from_, [&](const std::vector<EventRecord>& events, std::int64_t after) {
@@ -372,10 +372,11 @@ class Move {
   const MoveSteps& steps_;
   const std::string from_name_;
   const std::string to_name_;
-  const Closure away_{Moving::away, to_name_};
-  const Closure gone_{Moving::gone, to_name_};
-  const Closure in_{Moving::in, from_name_};
-  const Closure came_from_there_{Moving::gone, from_name_};  ///< Of a target that is moved back to.
+  const ClosedLog away_{Moving::away, to_name_};
+  const ClosedLog gone_{Moving::gone, to_name_};
+  const ClosedLog in_{Moving::in, from_name_};
+  const ClosedLog came_from_there_{Moving::gone,
+                                   from_name_};  ///< Of a target that is moved back to.
   std::int64_t gaps_until_ = 0;
   std::int64_t last_ = 0;          ///< Position of the source's last event.
   std::optional<Rebuild> source_;  ///< As far as it was read.
@@ -390,9 +391,9 @@ MoveReport move(Store& from, Store& to, const MoveOptions& options, const MoveSt
 bool cancel_move(Store& from) {
   const std::string name = from.engine().name();
   const auto is_under_way = [&](const EventLogReader& log) {
-    const auto closure = log.closure();
-    if (closure && closure->moving != Moving::away) throw DatabaseMoved(refusal(*closure, name));
-    return closure.has_value();
+    const auto closed = log.closed();
+    if (closed && closed->moving != Moving::away) throw DatabaseMoved(refusal(*closed, name));
+    return closed.has_value();
   };
   bool cancelled = false;
   if (!from.read([&](const ReadSession& session) { cancelled = is_under_way(session.log); })) {

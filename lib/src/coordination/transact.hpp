@@ -22,7 +22,7 @@ events::Events run_in_order(Transaction& transaction,
                             const std::function<void(Transaction&)>& then,
                             const std::string& keep) {
   const auto tidy = [&](const events::Events& found) {
-    if (!found.empty() && !transaction.closure()) transaction.append(found);
+    if (!found.empty() && !transaction.closed()) transaction.append(found);
   };
   tidy(commands::reap(transaction.present(), keep));
   if (steps) steps(transaction);

@@ -311,9 +311,9 @@ DatabaseInfo CacheManager::get_database_info() const {
   const bool exists = impl_->store->read([&](const store::ReadSession& session) {
     info.last_position = session.log.last_position();
     info.events = session.log.size();
-    const auto closure = session.log.closure();
+    const auto closed = session.log.closed();
     info.closed =
-        closure ? std::optional(refusal(*closure, impl_->store->engine().name())) : std::nullopt;
+        closed ? std::optional(refusal(*closed, impl_->store->engine().name())) : std::nullopt;
   });
   if (exists) info.schema_version = impl_->store->engine().schema_version();
   return info;

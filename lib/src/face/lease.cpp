@@ -119,10 +119,10 @@ bool ClusterLease::report_dead() {
   if (!impl_->lifecycle.check) {
     return coordinator.commit(commands::BelieveDead{granted.lease}).first.result;
   }
-  coordination::Hold hold = coordinator.hold();
+  coordination::TakenLock taken = coordinator.take_lock();
   std::int64_t number = 0;
   for (;;) {
-    const auto [begun, position] = coordinator.commit_with(hold, [&](const rows::Holder& holder) {
+    const auto [begun, position] = coordinator.commit_with(taken, [&](const rows::Holder& holder) {
       return commands::BeginCheck{granted.lease, holder};
     });
     if (begun.result.lease_ended) return true;
@@ -216,8 +216,8 @@ std::vector<std::string> RunMembership::leave() {
       });
   std::vector<std::string> owed;
   for (const events::Event& event : handed_back) {
-    if (const auto* debt = std::get_if<events::TerminationOwed>(&event)) {
-      owed.push_back(debt->subject);
+    if (const auto* pending = std::get_if<events::TerminationOwed>(&event)) {
+      owed.push_back(pending->subject);
     }
   }
   return owed;

@@ -119,17 +119,17 @@ RunMembership SharedClusters::join_run(std::string_view run, std::string_view ki
                                        const std::optional<std::string>& name) {
   const Coordinator& coordinator = impl_->coordinator;
   const input::Redactor redactor(system::Environment::read().databricks_token);
-  coordination::Hold hold = coordinator.hold();
+  coordination::TakenLock taken = coordinator.take_lock();
   commands::JoinRun command{input::require_id(run, "run"),
                             input::require_id(kind, "kind of participant"), std::nullopt,
-                            hold.holder};
+                            taken.holder};
   if (name) command.name = input::clean_label(*name, redactor);
-  const auto [decision, first] = coordinator.commit_with(hold, [&](const rows::Holder& holder) {
+  const auto [decision, first] = coordinator.commit_with(taken, [&](const rows::Holder& holder) {
     command.holder = holder;
     return command;
   });
-  hold.lock->done();
-  return LeaseMaker::membership(coordinator, std::move(hold.lock), first, std::move(command.run));
+  taken.lock->done();
+  return LeaseMaker::membership(coordinator, std::move(taken.lock), first, std::move(command.run));
 }
 
 LeaseReport SharedClusters::leases() const {
@@ -168,12 +168,12 @@ std::vector<OwedTermination> SharedClusters::owed() {
   std::vector<OwedTermination> owed;
   impl_->coordinator.store().read([&](const store::ReadSession& session) {
     owed.clear();
-    for (const rows::Debt& debt : session.tables.debts()) {
-      owed.push_back({debt.subject, debt.cluster_id, debt.idempotency_token, debt.config_hash,
-                      debt.host, debt.reason, debt.owed_at, debt.attempts, debt.error,
-                      debt.terminator
-                          ? std::optional(coordination::describe(*debt.terminator, true))
-                          : std::nullopt});
+    for (const rows::PendingTermination& pending : session.tables.pending_terminations()) {
+      owed.push_back(
+          {pending.subject, pending.cluster_id, pending.idempotency_token, pending.config_hash,
+           pending.host, pending.reason, pending.owed_at, pending.attempts, pending.error,
+           pending.terminator ? std::optional(coordination::describe(*pending.terminator, true))
+                              : std::nullopt});
     }
   });
   std::stable_sort(owed.begin(), owed.end(),

@@ -84,7 +84,7 @@ struct Lease {
 };
 
 /// A termination that is due.
-struct Debt {
+struct PendingTermination {
   static constexpr std::string_view table = "terminations";
   std::string subject;  ///< The cluster id; the idempotency token where no id is known.
   std::optional<std::string> cluster_id;
@@ -99,7 +99,7 @@ struct Debt {
   std::optional<std::string> error;  ///< Of the last attempt.
 
   [[nodiscard]] const std::string& key() const { return subject; }
-  bool operator==(const Debt&) const = default;
+  bool operator==(const PendingTermination&) const = default;
 };
 
 struct Participant {
@@ -121,7 +121,7 @@ BOOST_DESCRIBE_STRUCT(Share, (),
                        check, checker, policy, runs))
 BOOST_DESCRIBE_STRUCT(Lease, (),
                       (id, config_hash, cluster_id, holder, policy, run, granted_at, created_here))
-BOOST_DESCRIBE_STRUCT(Debt, (),
+BOOST_DESCRIBE_STRUCT(PendingTermination, (),
                       (subject, cluster_id, idempotency_token, config_hash, host, reason, owed_at,
                        attempts, termination, terminator, error))
 BOOST_DESCRIBE_STRUCT(Participant, (), (id, run, kind, name, holder, joined_at))

@@ -29,7 +29,7 @@ json::object stored_columns(const CachedCluster& row) { return columns_of(row); 
 json::object stored_columns(const RegistryEntry& row) { return columns_of(row); }
 json::object stored_columns(const Share& row) { return columns_of(row); }
 json::object stored_columns(const Lease& row) { return columns_of(row); }
-json::object stored_columns(const Debt& row) { return columns_of(row); }
+json::object stored_columns(const PendingTermination& row) { return columns_of(row); }
 json::object stored_columns(const Participant& row) { return columns_of(row); }
 
 }  // namespace dbcache::rows

@@ -38,7 +38,8 @@ inline constexpr std::string_view registry_table = "shared_cluster_registry";
 
 /// Every projected table, in the order in which they are compared.
 inline constexpr std::array<std::string_view, 6> projected_tables{
-    clusters_table, registry_table, Share::table, Lease::table, Debt::table, Participant::table};
+    clusters_table,    registry_table, Share::table, Lease::table, PendingTermination::table,
+    Participant::table};
 
 /// A row as a table stores it: columns in order, times in the stored form, booleans as 0 and 1,
 /// structs and lists as JSON text.
@@ -46,7 +47,7 @@ boost::json::object stored_columns(const CachedCluster& row);
 boost::json::object stored_columns(const RegistryEntry& row);
 boost::json::object stored_columns(const Share& row);
 boost::json::object stored_columns(const Lease& row);
-boost::json::object stored_columns(const Debt& row);
+boost::json::object stored_columns(const PendingTermination& row);
 boost::json::object stored_columns(const Participant& row);
 
 /// Any row of a projected table, readable even where its columns hold what they should not.

@@ -38,12 +38,13 @@ class TableReader {
 
   [[nodiscard]] virtual std::optional<Share> share(std::string_view config_hash) const = 0;
   [[nodiscard]] virtual std::optional<Lease> lease(std::int64_t id) const = 0;
-  [[nodiscard]] virtual std::optional<Debt> debt(std::string_view subject) const = 0;
+  [[nodiscard]] virtual std::optional<PendingTermination> pending_termination(
+      std::string_view subject) const = 0;
 
   /// In order of their keys.
   [[nodiscard]] virtual std::vector<Share> shares() const = 0;
   [[nodiscard]] virtual std::vector<Lease> leases() const = 0;
-  [[nodiscard]] virtual std::vector<Debt> debts() const = 0;
+  [[nodiscard]] virtual std::vector<PendingTermination> pending_terminations() const = 0;
   [[nodiscard]] virtual std::vector<Participant> participants() const = 0;
 
   /// Every row of a projected table as it is stored, whatever it holds, in order of its key.
@@ -63,11 +64,11 @@ class Tables : public TableReader {
 
   virtual void put(const Share& row) = 0;
   virtual void put(const Lease& row) = 0;
-  virtual void put(const Debt& row) = 0;
+  virtual void put(const PendingTermination& row) = 0;
   virtual void put(const Participant& row) = 0;
   virtual void erase_share(std::string_view config_hash) = 0;
   virtual void erase_lease(std::int64_t id) = 0;
-  virtual void erase_debt(std::string_view subject) = 0;
+  virtual void erase_pending_termination(std::string_view subject) = 0;
   virtual void erase_participant(std::int64_t id) = 0;
 
   /// Changes a row, where there is one, but for its key. An engine need not write again what stays
@@ -83,8 +84,9 @@ class Tables : public TableReader {
   virtual void change_share(std::string_view config_hash, const Change<Share>& change) {
     change_and_put(share(config_hash), change);
   }
-  virtual void change_debt(std::string_view subject, const Change<Debt>& change) {
-    change_and_put(debt(subject), change);
+  virtual void change_pending_termination(std::string_view subject,
+                                          const Change<PendingTermination>& change) {
+    change_and_put(pending_termination(subject), change);
   }
 
   /// Empties every table.

@@ -16,7 +16,7 @@
 #include "rows/documented_rows.hpp"
 #include "rows/present.hpp"
 #include "rows/tables.hpp"
-#include "store/closure.hpp"
+#include "store/closed_log.hpp"
 #include "store/event_record.hpp"
 
 // What an engine does in its own way: transactions, the log's rows, the tables' rows, liveness,
@@ -77,7 +77,7 @@ class EventLogReader {
   [[nodiscard]] virtual std::int64_t gaps_until() const = 0;
 
   /// Why nobody may append; nothing where they may.
-  [[nodiscard]] virtual std::optional<Closure> closure() const = 0;
+  [[nodiscard]] virtual std::optional<ClosedLog> closed() const = 0;
 
   /// The registry streams with an event that names this cluster.
   [[nodiscard]] virtual std::vector<std::string> streams_naming(
@@ -96,8 +96,8 @@ class EventLog : public EventLogReader {
   virtual void append(const EventRecord& record) = 0;
 
   /// Nobody appends any more, in this transaction neither, until open(); of transactions that are
-  /// appending beside this one none commits after it. In place of the closure before, if any.
-  virtual void close(const Closure& closure) = 0;
+  /// appending beside this one none commits after it. In place of the closed before, if any.
+  virtual void close(const ClosedLog& closed) = 0;
 
   /// Ends that. What was appended between open() and close() is committed with the log closed to
   /// all others.
@@ -200,12 +200,13 @@ class Engine {
   /// threads' work may be done before it in the same transaction, and all of it again after an
   /// attempt that came to nothing, unless it is to be `alone`. Creates the database where there is
   /// none.
-  enum class Company { others, alone };
+  enum class Grouping { grouped, alone };
   /// What the work reaches, as far as its caller knows; an engine that begins with streams and
   /// finds that it needs everything runs it again.
-  enum class Reach { streams, everything };
+  enum class LockScope { streams, everything };
   virtual void write(std::optional<Timestamp> now, const WriteWork& work,
-                     Company company = Company::others, Reach reach = Reach::everything) = 0;
+                     Grouping grouping = Grouping::grouped,
+                     LockScope scope = LockScope::everything) = 0;
 
   /// Runs `work` on one consistent view. False, and nothing run, where there is no database yet.
   /// `patience`: how long a database that is out of reach is waited for, in place of the busy
@@ -231,7 +232,7 @@ class Engine {
   [[nodiscard]] virtual Timestamp now() = 0;
 
   /// Takes a new lock. Creates what it needs beside the database.
-  [[nodiscard]] virtual std::unique_ptr<LifeLock> hold() = 0;
+  [[nodiscard]] virtual std::unique_ptr<LifeLock> take_lock() = 0;
 
   /// Wakes when what this holder is doing is done, or the holder dead.
   [[nodiscard]] virtual std::unique_ptr<Wakeup> watch_holder(const rows::Holder& holder) = 0;

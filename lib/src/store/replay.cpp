@@ -33,7 +33,7 @@ ReplayReport replay(const Store& store, const ReplayOptions& options) {
         report.rebuilt = true;
         return Sync::as_configured;
       },
-      Engine::Company::alone);
+      Engine::Grouping::alone);
   return report;
 }
 

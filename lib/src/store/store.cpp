@@ -92,10 +92,11 @@ void Store::transact(const Decide& decide, const Observe& observe) {
         transaction.append(decide(transaction.present()));
         if (observe) observe(transaction.rows());
       },
-      Engine::Reach::streams);
+      Engine::LockScope::streams);
 }
 
-void Store::transact_in_steps(const std::function<void(Transaction&)>& steps, Engine::Reach reach) {
+void Store::transact_in_steps(const std::function<void(Transaction&)>& steps,
+                              Engine::LockScope scope) {
   const std::string command_id = new_command_id();
   const std::string metadata = this->metadata();
   std::size_t appended = 0;
@@ -109,7 +110,7 @@ void Store::transact_in_steps(const std::function<void(Transaction&)>& steps, En
         if (appended == 0 && !transaction.closed_) require_open(session.log);
         return transaction.sync_;
       },
-      Engine::Company::others, reach);
+      Engine::Grouping::grouped, scope);
   if (system::logger()->should_log(spdlog::level::debug)) {
     system::logger()->debug("committed {} events of command {}", appended,
                             text::to_hex(command_id));
@@ -122,15 +123,15 @@ std::int64_t Store::Transaction::append(const events::Events& events) {
   return store_.append(session_, events, metadata_, command_id_);
 }
 
-void Store::Transaction::close_log(const Closure& closure) {
-  session_.log.close(closure);
+void Store::Transaction::close_log(const ClosedLog& closed) {
+  session_.log.close(closed);
   closed_ = true;
   sync_ = Sync::always;
 }
 
 void Store::require_open(const EventLogReader& log) const {
-  if (const auto closure = log.closure()) {
-    throw DatabaseMoved(refusal(*closure, engine_->name()));
+  if (const auto closed = log.closed()) {
+    throw DatabaseMoved(refusal(*closed, engine_->name()));
   }
 }
 

@@ -44,9 +44,9 @@ class Store {
     /// Appends and projects events. Returns the position of the first.
     std::int64_t append(const events::Events& events);
 
-    [[nodiscard]] std::optional<Closure> closure() const { return session_.log.closure(); }
+    [[nodiscard]] std::optional<ClosedLog> closed() const { return session_.log.closed(); }
     /// Ends that anybody appends, once this is committed. On disk then, whatever `Durability` says.
-    void close_log(const Closure& closure);
+    void close_log(const ClosedLog& closed);
 
    private:
     friend class Store;
@@ -73,7 +73,7 @@ class Store {
   /// Runs `steps` in one write transaction, creating the database where there is none. It may run
   /// again from the start. On disk when it returns.
   void transact_in_steps(const std::function<void(Transaction&)>& steps,
-                         Engine::Reach reach = Engine::Reach::everything);
+                         Engine::LockScope scope = Engine::LockScope::everything);
 
   /// Decides on the rows as they are, appends the events and projects them; `observe` sees the rows
   /// after that, still inside the transaction. On disk when it returns.

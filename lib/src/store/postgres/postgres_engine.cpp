@@ -233,8 +233,8 @@ void PostgresEngine::throw_typed(const ServerError& error) const {
 
 // ---- Transactions
 
-void PostgresEngine::write(std::optional<Timestamp> now, const WriteWork& work, Company,
-                           Reach reach) {
+void PostgresEngine::write(std::optional<Timestamp> now, const WriteWork& work, Grouping,
+                           LockScope scope) {
   std::optional<Unknown> unknown;
   try {
     with_session(deadline(), Missing::create, [&](Session& session) {
@@ -242,10 +242,10 @@ void PostgresEngine::write(std::optional<Timestamp> now, const WriteWork& work, 
       unknown.reset();
       try {
         try {
-          commit(session, now, work, reach);
+          commit(session, now, work, scope);
         } catch (const NeedsEverything&) {
-          reach = Reach::everything;
-          commit(session, now, work, reach);
+          scope = LockScope::everything;
+          commit(session, now, work, scope);
         }
       } catch (const Unknown& outcome) {
         unknown = outcome;
@@ -261,10 +261,10 @@ void PostgresEngine::write(std::optional<Timestamp> now, const WriteWork& work, 
 }
 
 void PostgresEngine::commit(Session& session, std::optional<Timestamp> now, const WriteWork& work,
-                            Reach reach) {
+                            LockScope scope) {
   Connection& connection = *session.connection;
   Transaction transaction(connection, session.version, now);
-  StreamLocks locks(transaction, session.space, reach, session.habit);
+  StreamLocks locks(transaction, session.space, scope, session.habit);
   PostgresTables tables(transaction, &locks);
   PostgresEventLog log(transaction, locks);
   const SessionLiveness liveness(transaction, session.version.log);
@@ -400,12 +400,12 @@ Timestamp PostgresEngine::now() {
 
 // ---- Who lives and who wakes
 
-std::unique_ptr<LifeLock> PostgresEngine::hold() {
+std::unique_ptr<LifeLock> PostgresEngine::take_lock() {
   const Moment until = deadline();
   std::string log;
   with_session(until, Missing::create, [&](Session& session) { log = session.version.log; });
   try {
-    return keeper_->hold(log, until);
+    return keeper_->take_lock(log, until);
   } catch (const ConnectionLost& error) {
     throw StorageFailure(fmt::format("the database {} cannot be reached: {}",
                                      text::redacted_url(target_.url), error.what()));

@@ -23,8 +23,8 @@ class PostgresEngine final : public Engine, private system::ForkAware {
   explicit PostgresEngine(EngineOptions options);
   ~PostgresEngine() override;
 
-  void write(std::optional<Timestamp> now, const WriteWork& work, Company company,
-             Reach reach) override;
+  void write(std::optional<Timestamp> now, const WriteWork& work, Grouping grouping,
+             LockScope scope) override;
   bool read(std::optional<Timestamp> now, const ReadWork& work,
             Patience patience = std::nullopt) override;
   std::optional<StateId> state() override { return std::nullopt; }
@@ -32,7 +32,7 @@ class PostgresEngine final : public Engine, private system::ForkAware {
   std::string name() const override;
   std::optional<std::string> identity() override;
   Timestamp now() override;
-  std::unique_ptr<LifeLock> hold() override;
+  std::unique_ptr<LifeLock> take_lock() override;
   std::unique_ptr<Wakeup> watch_holder(const rows::Holder& holder) override;
   std::unique_ptr<Wakeup> watch_commits() override;
   void optimize(Vacuum vacuum) override;
@@ -58,7 +58,8 @@ class PostgresEngine final : public Engine, private system::ForkAware {
   void open(Session& session, Missing missing) const;
   /// Which database this is, and where its locks are.
   void look_at_schema(Session& session) const;
-  void commit(Session& session, std::optional<Timestamp> now, const WriteWork& work, Reach reach);
+  void commit(Session& session, std::optional<Timestamp> now, const WriteWork& work,
+              LockScope scope);
   void read_once(Session& session, std::optional<Timestamp> now, const ReadWork& work);
   /// Whether a commit that was not heard of was done.
   [[nodiscard]] bool settle(Session& session, const Unknown& unknown) const;

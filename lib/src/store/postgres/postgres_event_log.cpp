@@ -93,8 +93,8 @@ std::int64_t PostgresEventLog::gaps_until() const {
   return std::numeric_limits<std::int64_t>::max();
 }
 
-std::optional<Closure> PostgresEventLog::closure() const {
-  return closure_ ? *closure_ : transaction_.closure();
+std::optional<ClosedLog> PostgresEventLog::closed() const {
+  return closed_ ? *closed_ : transaction_.closed();
 }
 
 std::vector<std::string> PostgresEventLog::streams_naming(std::string_view cluster_id) const {
@@ -117,8 +117,8 @@ AppendPoint PostgresEventLog::begin_append(const std::vector<std::string>& strea
 }
 
 void PostgresEventLog::append(const EventRecord& record) {
-  if (const auto closed = closure()) {
-    throw DatabaseMoved(refusal(*closed, transaction_.database()));
+  if (const auto why = closed()) {
+    throw DatabaseMoved(refusal(*why, transaction_.database()));
   }
   changed_ = true;
   const auto names = named_cluster(record);
@@ -164,19 +164,19 @@ void PostgresEventLog::append(const EventRecord& record) {
 }
 
 // Whoever appends has read it under the lock over everything, which this has alone.
-void PostgresEventLog::close(const Closure& closure) {
+void PostgresEventLog::close(const ClosedLog& closed) {
   locks_->need_everything();
   transaction_.change(
       "UPDATE schema_version SET closed = $1::text, other = $2::text",
-      Values().text(boost::describe::enum_to_string(closure.moving, "")).text(closure.other));
-  closure_.emplace(closure);
+      Values().text(boost::describe::enum_to_string(closed.moving, "")).text(closed.other));
+  closed_.emplace(closed);
   changed_ = true;
 }
 
 void PostgresEventLog::open() {
   locks_->need_everything();
   transaction_.change("UPDATE schema_version SET closed = NULL, other = NULL", Values());
-  closure_.emplace();
+  closed_.emplace();
   changed_ = true;
 }
 

@@ -25,11 +25,11 @@ class PostgresEventLog final : public EventLog {
   std::vector<EventRecord> read_stream(std::string_view stream, std::int64_t after_version,
                                        std::size_t limit) const override;
   std::int64_t gaps_until() const override;
-  std::optional<Closure> closure() const override;
+  std::optional<ClosedLog> closed() const override;
   std::vector<std::string> streams_naming(std::string_view cluster_id) const override;
   AppendPoint begin_append(const std::vector<std::string>& streams, std::size_t events) override;
   void append(const EventRecord& record) override;
-  void close(const Closure& closure) override;
+  void close(const ClosedLog& closed) override;
   void open() override;
   void set_gaps_until(std::int64_t) override {}
 
@@ -50,7 +50,7 @@ class PostgresEventLog final : public EventLog {
   std::int64_t reserved_from_ = 0;
   std::int64_t reserved_to_ = -1;
   bool changed_ = false;
-  std::optional<std::optional<Closure>> closure_;  ///< Where this transaction changed it.
+  std::optional<std::optional<ClosedLog>> closed_;  ///< Where this transaction changed it.
   std::string command_id_;
   std::int64_t ordinal_ = 0;
   std::int64_t appended_ = 0;

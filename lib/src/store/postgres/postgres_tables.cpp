@@ -17,9 +17,9 @@ namespace json = boost::json;
 namespace dbcache::store::postgres {
 namespace {
 
-using rows::Debt;
 using rows::Lease;
 using rows::Participant;
+using rows::PendingTermination;
 using rows::RawRow;
 using rows::Share;
 
@@ -174,14 +174,16 @@ void add_key(Values& values, std::int64_t key) { values.integer(key); }
 std::string numbered(std::string_view kind, std::int64_t id) {
   return fmt::format("{}-{}", kind, id);
 }
-std::string debt_lock(std::string_view subject) { return fmt::format("debt-{}", subject); }
+std::string pending_termination_lock(std::string_view subject) {
+  return fmt::format("debt-{}", subject);
+}
 
 /// What guards a row: an entry and what is known of it go with their stream.
 std::string lock_of(const CachedCluster& row) { return events::cluster_stream(row.cluster_id); }
 std::string lock_of(const RegistryEntry& row) { return events::registry_stream(row.config_hash); }
 std::string lock_of(const Share& row) { return events::registry_stream(row.config_hash); }
 std::string lock_of(const Lease& row) { return numbered("lease", row.id); }
-std::string lock_of(const Debt& row) { return debt_lock(row.subject); }
+std::string lock_of(const PendingTermination& row) { return pending_termination_lock(row.subject); }
 std::string lock_of(const Participant& row) { return numbered("participant", row.id); }
 
 void add_flag(Values& values, const std::optional<bool>& flag) {
@@ -277,9 +279,11 @@ std::optional<Lease> PostgresTables::lease(std::int64_t id) const {
   return read_row<Lease>(transaction_.ask(RowSql<Lease>::select_one(), Values().integer(id)));
 }
 
-std::optional<Debt> PostgresTables::debt(std::string_view subject) const {
-  lock(debt_lock(subject));
-  return read_row<Debt>(transaction_.ask(RowSql<Debt>::select_one(), Values().text(subject)));
+std::optional<PendingTermination> PostgresTables::pending_termination(
+    std::string_view subject) const {
+  lock(pending_termination_lock(subject));
+  return read_row<PendingTermination>(
+      transaction_.ask(RowSql<PendingTermination>::select_one(), Values().text(subject)));
 }
 
 std::vector<Share> PostgresTables::shares() const {
@@ -290,9 +294,9 @@ std::vector<Lease> PostgresTables::leases() const {
   lock_everything();
   return read_rows<Lease>(transaction_.ask(RowSql<Lease>::select_all()));
 }
-std::vector<Debt> PostgresTables::debts() const {
+std::vector<PendingTermination> PostgresTables::pending_terminations() const {
   lock_everything();
-  return read_rows<Debt>(transaction_.ask(RowSql<Debt>::select_all()));
+  return read_rows<PendingTermination>(transaction_.ask(RowSql<PendingTermination>::select_all()));
 }
 std::vector<Participant> PostgresTables::participants() const {
   lock_everything();
@@ -305,7 +309,7 @@ std::vector<RawRow> PostgresTables::raw_rows(std::string_view table) const {
   if (table == rows::registry_table) return raw<RegistryEntry>(transaction_);
   if (table == Share::table) return raw<Share>(transaction_);
   if (table == Lease::table) return raw<Lease>(transaction_);
-  if (table == Debt::table) return raw<Debt>(transaction_);
+  if (table == PendingTermination::table) return raw<PendingTermination>(transaction_);
   if (table == Participant::table) return raw<Participant>(transaction_);
   throw Error(fmt::format("{} is no projected table", table));
 }
@@ -344,7 +348,7 @@ void PostgresTables::put(const RegistryEntry& row) {
 }
 void PostgresTables::put(const Share& row) { put_row(row); }
 void PostgresTables::put(const Lease& row) { put_row(row); }
-void PostgresTables::put(const Debt& row) { put_row(row); }
+void PostgresTables::put(const PendingTermination& row) { put_row(row); }
 void PostgresTables::put(const Participant& row) { put_row(row); }
 
 void PostgresTables::erase_cluster(std::string_view cluster_id) {
@@ -364,9 +368,9 @@ void PostgresTables::erase_lease(std::int64_t id) {
   lock(numbered("lease", id));
   erase_row<Lease>(id);
 }
-void PostgresTables::erase_debt(std::string_view subject) {
-  lock(debt_lock(subject));
-  erase_row<Debt>(subject);
+void PostgresTables::erase_pending_termination(std::string_view subject) {
+  lock(pending_termination_lock(subject));
+  erase_row<PendingTermination>(subject);
 }
 void PostgresTables::erase_participant(std::int64_t id) {
   lock(numbered("participant", id));
@@ -380,7 +384,7 @@ void PostgresTables::clear() {
   transaction_.change(RowSql<RegistryEntry>::clear(), {});
   transaction_.change(RowSql<Share>::clear(), {});
   transaction_.change(RowSql<Lease>::clear(), {});
-  transaction_.change(RowSql<Debt>::clear(), {});
+  transaction_.change(RowSql<PendingTermination>::clear(), {});
   transaction_.change(RowSql<Participant>::clear(), {});
   changed_ = true;
 }

@@ -22,10 +22,11 @@ class PostgresTables final : public rows::Tables {
   std::vector<RegistryEntry> entries() const override;
   std::optional<rows::Share> share(std::string_view config_hash) const override;
   std::optional<rows::Lease> lease(std::int64_t id) const override;
-  std::optional<rows::Debt> debt(std::string_view subject) const override;
+  std::optional<rows::PendingTermination> pending_termination(
+      std::string_view subject) const override;
   std::vector<rows::Share> shares() const override;
   std::vector<rows::Lease> leases() const override;
-  std::vector<rows::Debt> debts() const override;
+  std::vector<rows::PendingTermination> pending_terminations() const override;
   std::vector<rows::Participant> participants() const override;
   std::vector<rows::RawRow> raw_rows(std::string_view table) const override;
 
@@ -33,13 +34,13 @@ class PostgresTables final : public rows::Tables {
   void put(const RegistryEntry& row) override;
   void put(const rows::Share& row) override;
   void put(const rows::Lease& row) override;
-  void put(const rows::Debt& row) override;
+  void put(const rows::PendingTermination& row) override;
   void put(const rows::Participant& row) override;
   void erase_cluster(std::string_view cluster_id) override;
   void erase_entry(std::string_view config_hash) override;
   void erase_share(std::string_view config_hash) override;
   void erase_lease(std::int64_t id) override;
-  void erase_debt(std::string_view subject) override;
+  void erase_pending_termination(std::string_view subject) override;
   void erase_participant(std::int64_t id) override;
   void clear() override;
 

@@ -197,7 +197,7 @@ SessionKeeper::~SessionKeeper() {
   system::ForkGate::instance().withdraw(*this);
 }
 
-std::unique_ptr<LifeLock> SessionKeeper::hold(const std::string& log, Moment until) {
+std::unique_ptr<LifeLock> SessionKeeper::take_lock(const std::string& log, Moment until) {
   rows::Holder holder;
   holder.lock_file = log;
   holder.process = system::identify_process(::getpid());

@@ -34,7 +34,7 @@ class SessionKeeper final : public std::enable_shared_from_this<SessionKeeper>,
   virtual ~SessionKeeper();
 
   /// Takes a new lock, in a log of that name. Throws ConnectionLost past `until`.
-  [[nodiscard]] std::unique_ptr<LifeLock> hold(const std::string& log, Moment until);
+  [[nodiscard]] std::unique_ptr<LifeLock> take_lock(const std::string& log, Moment until);
   [[nodiscard]] std::unique_ptr<Wakeup> watch_commits(Moment until);
 
   /// The channel on which commits to this log are told.

@@ -14,9 +14,10 @@ constexpr std::string_view everything;  // no stream has that name
 
 void StreamLocks::begin() {
   const std::int64_t lock = number(space_, everything);
-  transaction_.queue(
-      reach_ == Reach::everything ? lock_one : "SELECT pg_advisory_xact_lock_shared($1::bigint)",
-      Values().integer(lock));
+  transaction_.queue(reach_ == LockScope::everything
+                         ? lock_one
+                         : "SELECT pg_advisory_xact_lock_shared($1::bigint)",
+                     Values().integer(lock));
 }
 
 void StreamLocks::lock_everything(Connection& connection, std::int64_t space) {
@@ -35,7 +36,7 @@ void StreamLocks::need_stream(std::string_view stream) {
 
 /// False where it was had before.
 bool StreamLocks::lock(std::string_view name) {
-  if (reach_ == Reach::everything) return false;
+  if (reach_ == LockScope::everything) return false;
   const std::int64_t lock = number(space_, name);
   if (held_.contains(lock)) return false;
   if (held_.empty() || lock > *held_.rbegin()) {

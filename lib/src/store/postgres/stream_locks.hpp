@@ -32,7 +32,7 @@ struct NeedsEverything {};
 /// to be in order of its versions.
 class StreamLocks {
  public:
-  using Reach = Engine::Reach;
+  using LockScope = Engine::LockScope;
 
   /// What a transaction did, which the next one may do again.
   struct Habit {
@@ -41,15 +41,15 @@ class StreamLocks {
   };
 
   /// `habit`: of the transaction before.
-  StreamLocks(Transaction& transaction, std::int64_t space, Reach reach, const Habit& habit)
-      : transaction_(transaction), space_(space), reach_(reach), habit_(habit) {}
+  StreamLocks(Transaction& transaction, std::int64_t space, LockScope scope, const Habit& habit)
+      : transaction_(transaction), space_(space), reach_(scope), habit_(habit) {}
 
   /// Queued; to be sent with what comes next.
   void begin();
   void need(std::string_view name);
   void need_stream(std::string_view stream);
   void need_everything() const {
-    if (reach_ != Reach::everything) throw NeedsEverything{};
+    if (reach_ != LockScope::everything) throw NeedsEverything{};
   }
 
   /// Where so many events of these streams go, whose locks this takes.
@@ -71,7 +71,7 @@ class StreamLocks {
 
   Transaction& transaction_;
   const std::int64_t space_;
-  const Reach reach_;
+  const LockScope reach_;
   const Habit& habit_;
   std::string first_stream_;
   std::set<std::int64_t> held_;

@@ -27,9 +27,9 @@ void require_same(const SchemaVersion& schema, const Result& present) {
 
 }  // namespace
 
-const std::optional<Closure>& Transaction::closure() {
+const std::optional<ClosedLog>& Transaction::closed() {
   if (!asked_) run();
-  return closure_;
+  return closed_;
 }
 
 void Transaction::change(std::string_view sql, const Values& values) {
@@ -66,13 +66,13 @@ void Transaction::learn_present() {
   require_same(schema_, *present);
   if (!present->is_null(0, 3)) {
     const std::string word(present->text(0, 3));
-    if (!boost::describe::enum_from_string(word.c_str(), closure_.emplace().moving)) {
+    if (!boost::describe::enum_from_string(word.c_str(), closed_.emplace().moving)) {
       throw CorruptDatabase(fmt::format(
           "the database {} holds a row that dbcache did not write (schema_version: closed is "
           "'{}'); restore it from a copy",
           schema_.database, word));
     }
-    closure_->other = present->text(0, 4);
+    closed_->other = present->text(0, 4);
   }
   if (!now_) now_ = Timestamp(std::chrono::microseconds(present->integer(0, 0)));
 }

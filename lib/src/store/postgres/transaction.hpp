@@ -8,7 +8,7 @@
 
 #include <dbcache/time.hpp>
 
-#include "store/closure.hpp"
+#include "store/closed_log.hpp"
 #include "store/postgres/connection.hpp"
 #include "store/postgres/migrate.hpp"
 
@@ -49,7 +49,7 @@ class Transaction {
   [[nodiscard]] Timestamp now() const { return now_.value_or(Timestamp{}); }
 
   /// Whether the log is closed, and why; as it was when this began.
-  [[nodiscard]] const std::optional<Closure>& closure();
+  [[nodiscard]] const std::optional<ClosedLog>& closed();
   [[nodiscard]] const std::string& database() const { return schema_.database; }
 
   /// Goes with the next question, and its rows are not looked at. Changes nothing that stays.
@@ -69,7 +69,7 @@ class Transaction {
   const SchemaVersion& schema_;
   std::optional<Timestamp> now_;
   bool asked_ = false;
-  std::optional<Closure> closure_;
+  std::optional<ClosedLog> closed_;
   std::vector<std::optional<Result>*> expected_;
   /// What work asked when it was stopped.
   std::string first_question_;

@@ -69,9 +69,9 @@ std::string id_of(int descriptor, const std::string& path) {
 }
 
 /// A place in the file, locked by this process.
-class HeldPlace final : public LifeLock {
+class LockedPlace final : public LifeLock {
  public:
-  HeldPlace(system::Descriptor descriptor, Holder holder)
+  LockedPlace(system::Descriptor descriptor, Holder holder)
       : descriptor_(std::move(descriptor)), holder_(std::move(holder)) {}
 
   [[nodiscard]] const Holder& holder() const override { return holder_; }
@@ -105,7 +105,7 @@ bool LockFile::is_current(const Opened& opened) const {
          status.st_dev == opened.device && status.st_ino == opened.inode;
 }
 
-std::unique_ptr<LifeLock> LockFile::hold() {
+std::unique_ptr<LifeLock> LockFile::take_lock() {
   const system::ForkGate::Pass pass;
   create_directories_for(database_);
   // Before a file is made that its owner could not use.
@@ -124,7 +124,7 @@ std::unique_ptr<LifeLock> LockFile::hold() {
                       locks_suffix, reason(errno)));
     }
   }
-  return std::make_unique<HeldPlace>(std::move(opened.descriptor), std::move(holder));
+  return std::make_unique<LockedPlace>(std::move(opened.descriptor), std::move(holder));
 }
 
 rows::Liveness::Verdict LockFile::probe(const Holder& holder) const {

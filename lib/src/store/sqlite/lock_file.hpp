@@ -29,7 +29,7 @@ class LockFile final : public rows::Liveness {
  public:
   explicit LockFile(std::string database) : database_(std::move(database)) {}
 
-  [[nodiscard]] std::unique_ptr<LifeLock> hold();
+  [[nodiscard]] std::unique_ptr<LifeLock> take_lock();
   [[nodiscard]] Verdict probe(const rows::Holder& holder) const override;
   [[nodiscard]] std::unique_ptr<Wakeup> watch(const rows::Holder& holder) const;
 

@@ -205,7 +205,7 @@ Timestamp SqliteEngine::now() {
   return std::chrono::floor<microseconds>(std::chrono::system_clock::now());
 }
 
-std::unique_ptr<LifeLock> SqliteEngine::hold() { return locks_.hold(); }
+std::unique_ptr<LifeLock> SqliteEngine::take_lock() { return locks_.take_lock(); }
 
 std::unique_ptr<Wakeup> SqliteEngine::watch_holder(const rows::Holder& holder) {
   return locks_.watch(holder);
@@ -256,10 +256,10 @@ class SqliteEngine::Lead {
   bool leads_ = true;
 };
 
-void SqliteEngine::write(std::optional<Timestamp> now, const WriteWork& work, Company company,
-                         Reach) {
+void SqliteEngine::write(std::optional<Timestamp> now, const WriteWork& work, Grouping grouping,
+                         LockScope) {
   const Deadline until = deadline();
-  QueuedWrite own(now, &work, company);
+  QueuedWrite own(now, &work, grouping);
   if (queue_.enter(own, until)) {
     queue_.gather();
     with_turn(until, [&](Lead& lead) { commit_together(own, lead); });

@@ -24,8 +24,8 @@ class SqliteEngine final : public Engine, private system::ForkAware {
   explicit SqliteEngine(EngineOptions options);
   ~SqliteEngine() override;
 
-  void write(std::optional<Timestamp> now, const WriteWork& work, Company company,
-             Reach reach) override;
+  void write(std::optional<Timestamp> now, const WriteWork& work, Grouping grouping,
+             LockScope scope) override;
   bool read(std::optional<Timestamp> now, const ReadWork& work,
             Patience patience = std::nullopt) override;
   std::optional<StateId> state() override;
@@ -33,7 +33,7 @@ class SqliteEngine final : public Engine, private system::ForkAware {
   std::string name() const override { return text::to_valid_utf8(options_.database); }
   std::optional<std::string> identity() override;
   Timestamp now() override;
-  std::unique_ptr<LifeLock> hold() override;
+  std::unique_ptr<LifeLock> take_lock() override;
   std::unique_ptr<Wakeup> watch_holder(const rows::Holder& holder) override;
   std::unique_ptr<Wakeup> watch_commits() override;
   void optimize(Vacuum vacuum) override;

@@ -82,19 +82,19 @@ std::int64_t SqliteEventLog::gaps_until() const {
   return connection_.integer("SELECT gaps_until FROM log_state");
 }
 
-std::optional<Closure> SqliteEventLog::closure() const {
+std::optional<ClosedLog> SqliteEventLog::closed() const {
   auto query = connection_.prepare("SELECT closed, other FROM log_state WHERE closed IS NOT NULL");
   if (!query->step()) return std::nullopt;
-  Closure closure;
+  ClosedLog closed;
   const std::string word(query->bytes(0));
-  if (!boost::describe::enum_from_string(word.c_str(), closure.moving)) {
+  if (!boost::describe::enum_from_string(word.c_str(), closed.moving)) {
     throw CorruptDatabase(fmt::format(
         "the database {} holds rows that dbcache did not write (log_state: closed is '{}'); "
         "restore it from a copy",
         connection_.database().getFilename(), word));
   }
-  closure.other = query->bytes(1);
-  return closure;
+  closed.other = query->bytes(1);
+  return closed;
 }
 
 std::vector<std::string> SqliteEventLog::streams_naming(std::string_view cluster_id) const {
@@ -135,20 +135,20 @@ void SqliteEventLog::append(const EventRecord& record) {
     query->step();
   } catch (const SQLite::Exception& error) {
     if ((error.getErrorCode() & 0xFF) != SQLITE_CONSTRAINT) throw;
-    const auto closure = this->closure();
-    if (!closure) throw;
-    throw DatabaseMoved(refusal(*closure, connection_.database().getFilename()));
+    const auto closed = this->closed();
+    if (!closed) throw;
+    throw DatabaseMoved(refusal(*closed, connection_.database().getFilename()));
   }
 }
 
 // A trigger, so that it costs nothing as long as the log is open, and stops other programs too.
-void SqliteEventLog::close(const Closure& closure) {
+void SqliteEventLog::close(const ClosedLog& closed) {
   open();
   auto query = connection_.prepare("UPDATE log_state SET closed = ?1, other = ?2");
-  query->bind(1, std::string_view(boost::describe::enum_to_string(closure.moving, "")));
-  query->bind(2, std::string_view(closure.other));
+  query->bind(1, std::string_view(boost::describe::enum_to_string(closed.moving, "")));
+  query->bind(2, std::string_view(closed.other));
   query->step();
-  const std::string reason = refusal(closure, connection_.database().getFilename());
+  const std::string reason = refusal(closed, connection_.database().getFilename());
   connection_.execute(fmt::format("CREATE TRIGGER events_closed BEFORE INSERT ON events "
                                   "BEGIN SELECT RAISE(ABORT, '{}'); END",
                                   boost::algorithm::replace_all_copy(reason, "'", "''"))

@@ -17,11 +17,11 @@ class SqliteEventLog final : public EventLog {
   std::vector<EventRecord> read_stream(std::string_view stream, std::int64_t after_version,
                                        std::size_t limit) const override;
   std::int64_t gaps_until() const override;
-  std::optional<Closure> closure() const override;
+  std::optional<ClosedLog> closed() const override;
   std::vector<std::string> streams_naming(std::string_view cluster_id) const override;
   AppendPoint begin_append(const std::vector<std::string>& streams, std::size_t events) override;
   void append(const EventRecord& record) override;
-  void close(const Closure& closure) override;
+  void close(const ClosedLog& closed) override;
   void open() override;
   void set_gaps_until(std::int64_t position) override;
 

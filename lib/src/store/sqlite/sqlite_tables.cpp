@@ -31,9 +31,9 @@ namespace json = boost::json;
 namespace dbcache::store::sqlite {
 namespace {
 
-using rows::Debt;
 using rows::Lease;
 using rows::Participant;
+using rows::PendingTermination;
 using rows::RawRow;
 using rows::Share;
 
@@ -350,12 +350,15 @@ std::optional<Share> SqliteTables::share(std::string_view config_hash) const {
 std::optional<Lease> SqliteTables::lease(std::int64_t id) const {
   return find_row<Lease>(connection_, id);
 }
-std::optional<Debt> SqliteTables::debt(std::string_view subject) const {
-  return find_row<Debt>(connection_, subject);
+std::optional<PendingTermination> SqliteTables::pending_termination(
+    std::string_view subject) const {
+  return find_row<PendingTermination>(connection_, subject);
 }
 std::vector<Share> SqliteTables::shares() const { return all_rows<Share>(connection_); }
 std::vector<Lease> SqliteTables::leases() const { return all_rows<Lease>(connection_); }
-std::vector<Debt> SqliteTables::debts() const { return all_rows<Debt>(connection_); }
+std::vector<PendingTermination> SqliteTables::pending_terminations() const {
+  return all_rows<PendingTermination>(connection_);
+}
 std::vector<Participant> SqliteTables::participants() const {
   return all_rows<Participant>(connection_);
 }
@@ -371,19 +374,21 @@ std::vector<RawRow> SqliteTables::raw_rows(std::string_view table) const {
   }
   if (table == Share::table) return all_raw<Share>(connection_);
   if (table == Lease::table) return all_raw<Lease>(connection_);
-  if (table == Debt::table) return all_raw<Debt>(connection_);
+  if (table == PendingTermination::table) return all_raw<PendingTermination>(connection_);
   return all_raw<Participant>(connection_);
 }
 
 void SqliteTables::put(const Share& row) { put_row(connection_, row); }
 void SqliteTables::put(const Lease& row) { put_row(connection_, row); }
-void SqliteTables::put(const Debt& row) { put_row(connection_, row); }
+void SqliteTables::put(const PendingTermination& row) { put_row(connection_, row); }
 void SqliteTables::put(const Participant& row) { put_row(connection_, row); }
 void SqliteTables::erase_share(std::string_view config_hash) {
   erase_row<Share>(connection_, config_hash);
 }
 void SqliteTables::erase_lease(std::int64_t id) { erase_row<Lease>(connection_, id); }
-void SqliteTables::erase_debt(std::string_view subject) { erase_row<Debt>(connection_, subject); }
+void SqliteTables::erase_pending_termination(std::string_view subject) {
+  erase_row<PendingTermination>(connection_, subject);
+}
 void SqliteTables::erase_participant(std::int64_t id) { erase_row<Participant>(connection_, id); }
 
 void SqliteTables::put(const CachedCluster& row) {
@@ -458,7 +463,7 @@ void SqliteTables::clear() {
   connection_.prepare("DELETE FROM shared_cluster_registry")->step();
   connection_.prepare(RowSql<Share>::clear())->step();
   connection_.prepare(RowSql<Lease>::clear())->step();
-  connection_.prepare(RowSql<Debt>::clear())->step();
+  connection_.prepare(RowSql<PendingTermination>::clear())->step();
   connection_.prepare(RowSql<Participant>::clear())->step();
 }
 

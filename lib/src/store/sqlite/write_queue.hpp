@@ -18,8 +18,8 @@ namespace dbcache::store::sqlite {
 /// A write that a thread wants done, and how it went.
 struct QueuedWrite {
   QueuedWrite(std::optional<Timestamp> now_, const WriteWork* work_,
-              Engine::Company company = Engine::Company::others)
-      : now(now_), work(work_), alone_(company == Engine::Company::alone) {}
+              Engine::Grouping grouping = Engine::Grouping::grouped)
+      : now(now_), work(work_), alone_(grouping == Engine::Grouping::alone) {}
 
   const std::optional<Timestamp> now;
   const WriteWork* const work;  ///< None where the thread needs the database for itself.

@@ -16,14 +16,14 @@ enum class Moving {
 BOOST_DESCRIBE_ENUM(Moving, away, gone, in)
 
 /// Why nobody may append to a log.
-struct Closure {
+struct ClosedLog {
   Moving moving = Moving::away;
   std::string other;  ///< The other database, as users name it, without its password.
 
-  bool operator==(const Closure&) const = default;
+  bool operator==(const ClosedLog&) const = default;
 };
 
 /// What whoever would append is told, and what to do. `database` is the closed one.
-std::string refusal(const Closure& closure, std::string_view database);
+std::string refusal(const ClosedLog& closed, std::string_view database);
 
 }  // namespace dbcache::store

@@ -7,7 +7,7 @@
 #include <dbcache/errors.hpp>
 
 #include "cli/config_file.hpp"
-#include "cli/lease_text.hpp"
+#include "cli/print_lease.hpp"
 #include "cli/wait_line.hpp"
 
 namespace dbcache::cli {

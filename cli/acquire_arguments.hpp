@@ -12,8 +12,8 @@
 
 #include "cli/arguments.hpp"
 #include "cli/command.hpp"
-#include "cli/lifecycle.hpp"
-#include "cli/signals.hpp"
+#include "cli/process/lifecycle.hpp"
+#include "cli/process/signals.hpp"
 
 namespace dbcache::cli {
 

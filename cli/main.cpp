@@ -6,7 +6,7 @@
 #include <unistd.h>
 #include <vector>
 
-#include "cli/run.hpp"
+#include "cli/command_line.hpp"
 
 namespace {
 

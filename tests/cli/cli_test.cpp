@@ -9,7 +9,7 @@
 #include <sstream>
 #include <unistd.h>
 
-#include "cli/run.hpp"
+#include "cli/command_line.hpp"
 #include "support/raw_database.hpp"
 
 namespace dbcache::cli {

@@ -5,7 +5,7 @@
 
 #include <gmock/gmock.h>
 
-#include "cli/commands.hpp"
+#include "cli/commands/all.hpp"
 #include "cli_test.hpp"
 
 namespace dbcache::cli {

@@ -1,6 +1,6 @@
 #include <gmock/gmock.h>
 
-#include "cli/system_call.hpp"
+#include "cli/process/system_call.hpp"
 #include "lease_test.hpp"
 
 // Leases from shells: acquire, renew, release, guards, debts, and what leaves them alone.

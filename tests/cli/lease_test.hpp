@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "cli/descriptor.hpp"
+#include "cli/process/descriptor.hpp"
 #include "cli_test.hpp"
 #include "support/child_process.hpp"
 #include "support/files.hpp"

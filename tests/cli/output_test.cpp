@@ -3,8 +3,8 @@
 
 #include <gmock/gmock.h>
 
+#include "cli/command_line.hpp"
 #include "cli/print.hpp"
-#include "cli/run.hpp"
 #include "cli_test.hpp"
 #include "support/raw_database.hpp"
 

@@ -1,4 +1,4 @@
-#include "cli/shell_command.hpp"
+#include "cli/process/shell_command.hpp"
 
 #include <array>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-#include "cli/signals.hpp"
+#include "cli/process/signals.hpp"
 
 #include <chrono>
 #include <csignal>

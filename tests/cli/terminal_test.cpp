@@ -3,7 +3,7 @@
 
 #include <gmock/gmock.h>
 
-#include "cli/system_call.hpp"
+#include "cli/process/system_call.hpp"
 #include "lease_test.hpp"
 
 // `dbcache run` on a terminal: its Ctrl-C, and the line that says for whom it waits.

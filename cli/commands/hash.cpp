@@ -1,0 +1,48 @@
+#include <dbcache/cluster.hpp>
+#include <dbcache/errors.hpp>
+
+#include "cli/commands/all.hpp"
+#include "cli/config_file.hpp"
+
+namespace dbcache::cli {
+namespace {
+
+class Hash final : public Command {
+ public:
+  [[nodiscard]] Description describe() const override {
+    return {"hash", Group::shells, "Print the name of a configuration, its config_hash",
+            "dbcache hash --config cluster.json --leave-out cluster_name"};
+  }
+
+  void declare(Arguments& arguments) override {
+    arguments.optional("--config", "FILE", config_,
+                       "The configuration, a JSON object; default: -, stdin");
+    arguments.repeatable("--leave-out", "KEY", leave_out_,
+                         "A key that is not to count; may be repeated");
+  }
+
+  ExitCode run(Context& context) override {
+    // Were no configuration an empty one, a fixture that forgets it would share everything.
+    if (!config_ && context.terminal().in_is_terminal) {
+      throw InvalidArgument("hash needs a configuration: give --config FILE, or one on stdin");
+    }
+    const std::string hash = config_hash(read_config(context.terminal(), config_.value_or("-")),
+                                         {.leave_out = leave_out_});
+    if (context.json()) {
+      context.print_json({{"config_hash", hash}});
+    } else {
+      context.out() << hash << '\n';
+    }
+    return ExitCode::done;
+  }
+
+ private:
+  std::optional<std::string> config_;
+  std::vector<std::string> leave_out_;
+};
+
+}  // namespace
+
+CommandPointer make_hash() { return std::make_unique<Hash>(); }
+
+}  // namespace dbcache::cli

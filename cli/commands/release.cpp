@@ -1,0 +1,104 @@
+#include <fmt/format.h>
+
+#include <dbcache/errors.hpp>
+#include <dbcache/json.hpp>
+#include <dbcache/shared_clusters.hpp>
+
+#include "cli/commands/all.hpp"
+#include "cli/print.hpp"
+#include "cli/print_lease.hpp"
+#include "cli/process/lifecycle.hpp"
+
+namespace dbcache::cli {
+namespace {
+
+class Release final : public Command {
+ public:
+  [[nodiscard]] Description describe() const override {
+    return {"release", Group::leases, "End a lease; one that has ended already is no error",
+            "dbcache release 17 --terminate ./terminate.sh"};
+  }
+
+  void declare(Arguments& arguments) override {
+    arguments.required("LEASE", lease_, "Its number, as dbcache acquire printed it");
+    arguments.optional("--terminate", "CMD", terminate_,
+                       "Terminates $DBCACHE_CLUSTER_ID, if it is to be handed back now");
+  }
+
+  ExitCode run(Context& context) override {
+    if (terminate_ && terminate_->empty()) {
+      throw InvalidArgument("--terminate: an empty command; leave the option out for none");
+    }
+    if (!terminate_) {
+      tell(context, end(context, {}));
+      // The debt is what was asked for.
+      return ExitCode::done;
+    }
+    // Only where there is something to end well: else a signal ends this as it does everything.
+    const HeldSignals held;
+    SignalWatch signals(held);
+    ClusterLifecycle lifecycle;
+    lifecycle.terminate = make_terminate(
+        *terminate_,
+        std::make_shared<Workshop>(Workshop{.terminal = context.terminal(),
+                                            .signals = signals,
+                                            .database = context.manager().get_database_info()}));
+    const ReleaseReport report = end(context, lifecycle, signals.stop());
+    tell(context, report);
+    if (signals.first() != 0) return exit_code_of_signal(signals.first());
+    return report.owed && !report.settled ? ExitCode::failed : ExitCode::done;
+  }
+
+ private:
+  void tell(Context& context, const ReleaseReport& report) const {
+    if (context.json()) {
+      context.print_json(to_json(report));
+    } else {
+      print(context, report);
+    }
+    report_debt(context, report);
+  }
+
+  [[nodiscard]] ReleaseReport end(Context& context, const ClusterLifecycle& lifecycle,
+                                  const std::stop_token& stop = {}) const {
+    try {
+      return SharedClusters(context.manager()).release_lease(lease_, lifecycle, stop);
+    } catch (const NotFound&) {
+      return {};
+    }
+  }
+
+  void print(Context& context, const ReleaseReport& report) const {
+    std::ostream& out = context.out();
+    if (report.of_surrounding_run) {
+      out << "lease " << lease_
+          << " is that of the dbcache run around this process, and ends with it: nothing to "
+             "release\n";
+      return;
+    }
+    if (!report.was_held) {
+      out << "there is no lease " << lease_ << " (any more): nothing to release\n";
+      return;
+    }
+    out << "released lease " << lease_;
+    if (!report.was_last) {
+      out << ": " << count_of(report.usage_count, "use", "uses") << " left";
+    } else if (!report.owed) {
+      out << ", the last: its cluster is kept";
+    } else if (report.settled) {
+      out << ", the last: terminated " << escape(*report.owed);
+    } else {
+      out << ", the last: the termination of " << escape(*report.owed) << " is owed";
+    }
+    out << '\n';
+  }
+
+  std::int64_t lease_ = 0;
+  std::optional<std::string> terminate_;
+};
+
+}  // namespace
+
+CommandPointer make_release() { return std::make_unique<Release>(); }
+
+}  // namespace dbcache::cli

@@ -50,7 +50,7 @@ void AcquireArguments::check() const {
   if (keep_ && hand_back_) throw InvalidArgument("--keep and --hand-back exclude each other");
   if (timeout_) seconds_of("--timeout", *timeout_, 0);
   if (commands_.create.empty()) throw InvalidArgument("--create: an empty command");
-  // An unset variable of a script would say yes to every check, or terminate nothing.
+  // An empty CMD, from an unset variable in a script, would pass every check and terminate nothing.
   if (commands_.check && commands_.check->empty()) {
     throw InvalidArgument("--check: an empty command; leave the option out for none");
   }
@@ -76,27 +76,27 @@ AcquireOptions AcquireArguments::options() const {
 
 ClusterLease acquire_lease(Context& context, SharedClusters& clusters,
                            const AcquireArguments& arguments, const ClusterConfig& config,
-                           SignalWatch& signals) {
+                           SignalThread& signals) {
   WaitLine line(context.terminal());
   AcquireOptions options = arguments.options();
   options.stop = signals.stop();
   options.on_wait = [&line](const WaitProgress& progress) { line.show(progress); };
-  const auto workshop = std::make_shared<Workshop>(
-      Workshop{.terminal = context.terminal(),
-               .signals = signals,
-               .database = context.manager().get_database_info(),
-               .make_room = [&line] { line.erase(); },
-               .deadline = std::chrono::steady_clock::now() + options.timeout,
-               .stop = options.stop});
+  const auto lifecycle_context = std::make_shared<LifecycleContext>(
+      LifecycleContext{.terminal = context.terminal(),
+                       .signals = signals,
+                       .database = context.manager().get_database_info(),
+                       .before_command = [&line] { line.erase(); },
+                       .deadline = std::chrono::steady_clock::now() + options.timeout,
+                       .stop = options.stop});
   ClusterLease lease =
-      clusters.acquire(config, make_lifecycle(arguments.commands(), workshop), options);
-  // The lease keeps the lifecycle, for when it is released: without these bounds.
-  workshop->make_room = {};
-  workshop->deadline = std::nullopt;
-  workshop->stop = {};
+      clusters.acquire(config, make_lifecycle(arguments.commands(), lifecycle_context), options);
+  // The lease keeps the lifecycle for its release, where these bounds do not apply.
+  lifecycle_context->before_command = {};
+  lifecycle_context->deadline = std::nullopt;
+  lifecycle_context->stop = {};
   if (signals.first() != 0) {
     line.erase();
-    report_debt(context, lease.release(signals.stop()));
+    report_pending_termination(context, lease.release(signals.stop()));
     throw Cancelled(std::string(signalled_text));
   }
   return lease;

@@ -17,12 +17,12 @@
 
 namespace dbcache::cli {
 
-/// What every command takes that acquires a lease.
+/// The options of the commands that acquire a lease.
 class AcquireArguments {
  public:
   void declare(Arguments& arguments);
 
-  /// Of values that cannot be meant: throws InvalidArgument.
+  /// Throws InvalidArgument for values that make no sense.
   void check() const;
 
   [[nodiscard]] ClusterConfig read_config(Terminal& terminal) const;
@@ -49,16 +49,19 @@ inline constexpr std::string_view lifecycle_notes =
     "id\n"
     "early with dbcache started.";
 
-/// Acquires with the CMDs of a command line, and says meanwhile for whom it waits. A signal
-/// cancels.
+/// Acquires a lease with the CMDs of the command line, and shows for which process it waits. A
+/// signal cancels it.
 ClusterLease acquire_lease(Context& context, SharedClusters& clusters,
                            const AcquireArguments& arguments, const ClusterConfig& config,
-                           SignalWatch& signals);
+                           SignalThread& signals);
 
-/// Of an option in seconds. Throws InvalidArgument for what is below `least`, or past centuries.
+/// The value of an option in seconds. Throws InvalidArgument below `least` or above 1e9.
 std::chrono::milliseconds seconds_of(const char* option, double seconds, double least);
 
-/// When a lease that holds by a deadline ends.
+/// How long a lease with a deadline lasts by default.
+inline constexpr double default_ttl_seconds = 7200;
+
+/// When a lease with a deadline ends.
 std::optional<Timestamp> end_of_lease(SharedClusters& clusters, std::int64_t lease);
 
 }  // namespace dbcache::cli

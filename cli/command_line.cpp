@@ -15,18 +15,18 @@
 namespace dbcache::cli {
 namespace {
 
-/// Errors, said on stderr, as exit codes.
-ExitCode guarded(Terminal& terminal, const std::function<ExitCode()>& action) {
+/// Prints an error of `action` on stderr and returns its exit code.
+ExitCode with_exit_code(Terminal& terminal, const std::function<ExitCode()>& action) {
   try {
     return action();
   } catch (const InvalidArgument& error) {
-    complain(terminal, error.what());
+    print_diagnostic(terminal, error.what());
     return ExitCode::usage;
   } catch (const NotFound& error) {
-    complain(terminal, error.what());
+    print_diagnostic(terminal, error.what());
     return ExitCode::no;
   } catch (const std::exception& error) {
-    complain(terminal, error.what());
+    print_diagnostic(terminal, error.what());
     return ExitCode::failed;
   }
 }
@@ -34,8 +34,8 @@ ExitCode guarded(Terminal& terminal, const std::function<ExitCode()>& action) {
 ExitCode run_command(Command& command, const Globals& globals, Terminal& terminal) {
   const LogToTerminal log(terminal.err, globals.log_level);
   Context context(terminal, globals);
-  const ExitCode code = guarded(terminal, [&] { return command.run(context); });
-  const ExitCode reported = guarded(terminal, [&] {
+  const ExitCode code = with_exit_code(terminal, [&] { return command.run(context); });
+  const ExitCode reported = with_exit_code(terminal, [&] {
     report_adoption(context);
     return ExitCode::done;
   });
@@ -44,17 +44,18 @@ ExitCode run_command(Command& command, const Globals& globals, Terminal& termina
 
 }  // namespace
 
-int run(const std::vector<std::string>& arguments, Terminal& terminal) {
-  ExitCode code = guarded(terminal, [&] {
+int run_command_line(const std::vector<std::string>& arguments, Terminal& terminal) {
+  ExitCode code = with_exit_code(terminal, [&] {
     const std::vector<CommandPointer> commands = make_commands();
     Globals globals;
     const Parsed parsed = parse(arguments, commands, globals, terminal);
-    if (parsed.command == nullptr) return parsed.ended;
+    if (parsed.command == nullptr) return parsed.code;
     return run_command(*parsed.command, globals, terminal);
   });
   terminal.out.flush();
   if (!terminal.out) {
-    complain(terminal, "what was done could not be printed: is stdout closed, or its disk full?");
+    print_diagnostic(terminal,
+                     "what was done could not be printed: is stdout closed, or its disk full?");
     code = ExitCode::failed;
   }
   return static_cast<int>(code);

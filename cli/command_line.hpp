@@ -7,8 +7,8 @@
 
 namespace dbcache::cli {
 
-/// Runs a command line, without the program's name. Returns the exit code; throws nothing but for
-/// want of memory. One at a time in a process: the library's log goes to this terminal meanwhile.
-int run(const std::vector<std::string>& arguments, Terminal& terminal);
+/// Runs a command line, which excludes the program's name. Returns the exit code; throws only
+/// std::bad_alloc. One call at a time in a process: the library logs to this terminal meanwhile.
+int run_command_line(const std::vector<std::string>& arguments, Terminal& terminal);
 
 }  // namespace dbcache::cli

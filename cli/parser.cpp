@@ -35,7 +35,7 @@ std::string group_title(Group group) {
   return "";
 }
 
-/// CLI11's help without its remark on how many commands it wants.
+/// CLI11's help, without its remark on the required number of commands.
 class HelpFormatter : public CLI::Formatter {
  public:
   HelpFormatter() {
@@ -60,20 +60,20 @@ Number read_number(const std::string& name, const std::string& text, const char*
   return number;
 }
 
-/// CLI11 takes a word such as `[a,b]` for a list where several may follow. What stands after `--`
-/// is nobody's to interpret, so it is marked by a byte that no word of a command line can have.
-constexpr char mark = '\0';
+/// CLI11 splits a word such as `[a,b]` into a list where an argument takes several words. The words
+/// after `--` must stay literal, so they get a final byte that no word of a command line can have.
+constexpr char literal_mark = '\0';
 
-std::vector<std::string> marked_after_dashes(std::vector<std::string> words) {
+std::vector<std::string> mark_literal_words(std::vector<std::string> words) {
   const auto dashes = std::find(words.begin(), words.end(), "--");
   for (auto word = dashes; word != words.end(); ++word) {
-    if (word->starts_with('[')) *word += mark;
+    if (word->starts_with('[')) *word += literal_mark;
   }
   return words;
 }
 
-std::string unmarked(std::string word) {
-  if (!word.empty() && word.back() == mark) word.pop_back();
+std::string without_mark(std::string word) {
+  if (!word.empty() && word.back() == literal_mark) word.pop_back();
   return word;
 }
 
@@ -84,7 +84,7 @@ CLI::Option* add_option(CLI::App& parser, const std::string& name, const std::st
       .add_option(
           name,
           [take](const CLI::results_t& results) {
-            take(unmarked(results.at(0)));
+            take(without_mark(results.at(0)));
             return true;
           },
           help)
@@ -97,7 +97,7 @@ void declare_globals(CLI::App& app, Globals& globals) {
   add_option(app, "--database", "PATH|URL",
              "Default: $DBCACHE_DATABASE, else Environment/Databricks/cluster_cache.db",
              [&globals](const std::string& path) {
-               // An unset variable of a script must not end up as another database.
+               // An unset variable in a script must not select another database.
                if (path.empty()) throw CLI::ValidationError("--database", "the path is empty");
                globals.options.database = path;
              });
@@ -131,7 +131,7 @@ void declare_globals(CLI::App& app, Globals& globals) {
   for (CLI::Option* option : app.get_options()) option->group("Options of every command");
 }
 
-/// Every command's parser, so that the one that was called can be found.
+/// The command of each parser, to find the one that was called.
 using Parsers = std::map<const CLI::App*, Command*>;
 
 Parsers declare_commands(CLI::App& app, const std::vector<CommandPointer>& commands) {
@@ -151,7 +151,7 @@ Parsers declare_commands(CLI::App& app, const std::vector<CommandPointer>& comma
   return parsers;
 }
 
-/// The command that was called, if any.
+/// The parser of the command that was called, or null.
 const CLI::App* called(const CLI::App& app) {
   const auto parsed = app.get_subcommands();
   return parsed.empty() ? nullptr : parsed.front();
@@ -192,14 +192,14 @@ void Arguments::required(const std::string& name, const std::string& placeholder
   })->required();
 }
 
-void Arguments::rest(const std::string& name, std::vector<std::string>& words,
-                     const std::string& help) {
+void Arguments::remaining(const std::string& name, std::vector<std::string>& words,
+                          const std::string& help) {
   parser_
       .add_option(
           name,
           [&words](const CLI::results_t& results) {
             words.clear();
-            for (const std::string& result : results) words.push_back(unmarked(result));
+            for (const std::string& result : results) words.push_back(without_mark(result));
             return true;
           },
           help)
@@ -269,8 +269,8 @@ Parsed parse(const std::vector<std::string>& arguments, const std::vector<Comman
       "Exit codes: 0 done, 1 the answer is no, 2 wrong usage, 3 failed.\n\n"
       "Example:\n  dbcache status");
   try {
-    std::vector<std::string> words = marked_after_dashes(arguments);
-    std::reverse(words.begin(), words.end());  // as CLI11 wants them
+    std::vector<std::string> words = mark_literal_words(arguments);
+    std::reverse(words.begin(), words.end());  // CLI11 expects them so
     app.parse(std::move(words));
   } catch (const CLI::CallForHelp&) {
     terminal.out << app.help();
@@ -279,7 +279,7 @@ Parsed parse(const std::vector<std::string>& arguments, const std::vector<Comman
     terminal.out << version.what() << '\n';
     return {nullptr, ExitCode::done};
   } catch (const CLI::ParseError& error) {
-    complain(terminal, usage_error(app, error));
+    print_diagnostic(terminal, usage_error(app, error));
     return {nullptr, ExitCode::usage};
   }
   const CLI::App* const parser = called(app);

@@ -34,8 +34,8 @@ std::optional<CodePoint> first_code_point(std::string_view text) {
   return CodePoint{value, size};
 }
 
-/// C1 controls, line separators, and what sets the direction of text.
-bool steers(char32_t point) {
+/// C1 controls, line separators, and characters that set the direction of text.
+bool controls_terminal(char32_t point) {
   const auto within = [point](char32_t first, char32_t last) {
     return point >= first && point <= last;
   };
@@ -43,8 +43,7 @@ bool steers(char32_t point) {
          within(0x2066, 0x2069);
 }
 
-/// A time in the stored form (`2026-01-15T10:30:00.000000`); such text is a time wherever it
-/// stands.
+/// The time, if the text has the stored form of one (`2026-01-15T10:30:00.000000`).
 std::optional<Timestamp> stored_time(std::string_view text) {
   constexpr std::string_view form = "dddd-dd-ddTdd:dd:dd.dddddd";
   const bool fits =
@@ -69,7 +68,7 @@ std::string escape(std::string_view text) {
     const std::size_t size = point ? point->size : 1;
     if (!point || point->value < 0x20 || point->value == 0x7F) {
       escaped += fmt::format("\\x{:02x}", static_cast<unsigned char>(text.front()));
-    } else if (steers(point->value)) {
+    } else if (controls_terminal(point->value)) {
       escaped += fmt::format("\\u{:04x}", static_cast<std::uint32_t>(point->value));
     } else {
       escaped += text.substr(0, size);
@@ -117,7 +116,7 @@ void print_entry(std::ostream& out, const RegistryEntry& entry) {
   if (entry.error_message) print_field(out, "Error Message", *entry.error_message);
 }
 
-void print_state_of_database(Context& context) {
+void print_database_note(Context& context) {
   const DatabaseInfo info = context.manager().get_database_info();
   if (info.closed) context.out() << "  Note: " << escape(*info.closed) << '\n';
   if (info.exists) return;
@@ -125,9 +124,9 @@ void print_state_of_database(Context& context) {
                 << ": the first cluster or entry makes it.\n";
 }
 
-void complain(Terminal& terminal, std::string_view message) {
+void print_diagnostic(Terminal& terminal, std::string_view message) {
   terminal.out.flush();
-  // In one piece: several processes may complain at once.
+  // In one write: several processes may print at once.
   terminal.err << fmt::format("dbcache: {}\n", escape(message)) << std::flush;
 }
 

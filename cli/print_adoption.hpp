@@ -4,7 +4,7 @@
 
 namespace dbcache::cli {
 
-/// Says what was taken over from a database of the Python system: it happens once, unasked.
+/// Prints what was adopted from a database of the Python system, if this command adopted one.
 void report_adoption(Context& context);
 
 }  // namespace dbcache::cli

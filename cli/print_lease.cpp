@@ -10,10 +10,10 @@
 
 namespace dbcache::cli {
 
-void report_debt(Context& context, const ReleaseReport& report) {
+void report_pending_termination(Context& context, const ReleaseReport& report) {
   if (!report.owed || report.settled) return;
   const std::string why = report.error ? ": " + *report.error : "";
-  complain(
+  print_diagnostic(
       context.terminal(),
       fmt::format("the cluster {} is still to be terminated{}; dbcache cleanup --terminate CMD "
                   "does that, dbcache owed lists it",

@@ -9,13 +9,13 @@
 
 namespace dbcache::cli {
 
-/// Says on stderr what the end of a lease left to be terminated, if anything.
-void report_debt(Context& context, const ReleaseReport& report);
+/// Prints on stderr the termination that the end of a lease left pending, if any.
+void report_pending_termination(Context& context, const ReleaseReport& report);
 
-/// `Held By: pid 4711 on build-7, label nightly`, and whether that one is alive.
+/// Prints `Held By: pid 4711 on build-7, label nightly`, and whether that process is alive.
 void print_holder(std::ostream& out, const std::string& key, const HolderInfo& holder);
 
-/// `text` as one word of a shell's.
+/// `text` quoted as one word of a shell.
 std::string shell_quoted(const std::string& text);
 
 }  // namespace dbcache::cli

@@ -42,7 +42,7 @@ void print_removal(Context& context, const std::string& total, const Removal& re
   }
 }
 
-boost::json::object removal_document(const Removal& removal) {
+boost::json::object removal_json(const Removal& removal) {
   boost::json::object document{{"removed", removal.removed}};
   if (!removal.held.empty()) {
     document["held"] = boost::json::array(removal.held.begin(), removal.held.end());
@@ -50,18 +50,18 @@ boost::json::object removal_document(const Removal& removal) {
   return document;
 }
 
-ExitCode remove_as_asked(Context& context, const PlannedRemoval& planned) {
+ExitCode confirm_and_remove(Context& context, const PlannedRemoval& planned) {
   const bool asks = context.can_ask() && !planned.confirmed;
-  // With --json, stdout belongs to the document.
+  // With --json, stdout carries the document alone.
   if (!context.json()) print_plan(context.out(), planned);
   if (context.json() && asks) print_plan(context.terminal().err, planned);
 
-  // What nobody was shown is not removed either, where somebody could have been asked.
+  // On a terminal, remove only what the plan has shown: nothing, if it was empty.
   const bool nothing = asks && planned.what.empty();
   const bool agreed = !asks || nothing || context.confirm(question(planned));
   const Removal removal = agreed && !nothing ? planned.remove() : Removal{};
   if (context.json()) {
-    context.print_json(removal_document(removal));
+    context.print_json(removal_json(removal));
   } else {
     print_removal(context, planned.total, removal);
   }

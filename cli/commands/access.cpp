@@ -21,9 +21,9 @@ class Access final : public Command {
       context.out() << "counted an access to " << escape(id_) << '\n';
     }
     if (accessed) return ExitCode::done;
-    return context.no("'" + id_ +
-                      "' is not an active cluster, nothing was counted; dbcache cache " +
-                      "makes it one");
+    return context.answer_no("'" + id_ +
+                             "' is not an active cluster, nothing was counted; dbcache cache " +
+                             "makes it one");
   }
 
  private:

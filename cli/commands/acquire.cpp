@@ -13,8 +13,6 @@
 namespace dbcache::cli {
 namespace {
 
-constexpr double default_ttl_seconds = 7200;
-
 boost::json::object describe_lease(const ClusterLease& lease) {
   return {{"lease", lease.fencing_token()},
           {"cluster_id", lease.cluster_id()},
@@ -23,15 +21,15 @@ boost::json::object describe_lease(const ClusterLease& lease) {
           {"until", nullptr}};
 }
 
-/// A lease that a guard holds.
-class HeldLease final : public Holding {
+/// A guard's lease.
+class GuardedLease final : public GuardedResource {
  public:
-  HeldLease(SharedClusters clusters, ClusterLease lease)
+  GuardedLease(SharedClusters clusters, ClusterLease lease)
       : clusters_(std::move(clusters)), lease_(std::move(lease)) {}
 
   [[nodiscard]] boost::json::object report() override { return describe_lease(lease_); }
-  [[nodiscard]] bool has_ended() override { return lease_.lost(); }
-  void let_go(const std::stop_token& stop) override { lease_.release(stop); }
+  [[nodiscard]] bool was_ended_elsewhere() override { return lease_.lost(); }
+  void release(const std::stop_token& stop) override { lease_.release(stop); }
 
  private:
   SharedClusters clusters_;
@@ -69,8 +67,8 @@ class Acquire final : public Command {
     constexpr double least = 1e-3;
     const auto ttl = seconds_of("--ttl", ttl_.value_or(default_ttl_seconds), least);
     const ClusterConfig config = acquiring_.read_config(context.terminal());
-    const HeldSignals held;
-    SignalWatch signals(held);
+    const BlockedSignals blocked;
+    SignalThread signals(blocked);
     SharedClusters clusters(context.manager());
     try {
       ClusterLease lease = acquire_lease(context, clusters, acquiring_, config, signals);
@@ -81,31 +79,33 @@ class Acquire final : public Command {
         report["until"] = format_timestamp(*until);
       }
       if (signals.first() != 0) {
-        report_debt(context, clusters.release_lease(number));
+        report_pending_termination(context, clusters.release_lease(number));
         throw Cancelled(std::string(signalled_text));
       }
       print(context, report);
-      // A number that nobody learnt is a lease that nobody can release.
-      if (!context.out().flush()) report_debt(context, clusters.release_lease(number));
+      // Without its number, which was not printed, nobody can release the lease.
+      if (!context.out().flush()) {
+        report_pending_termination(context, clusters.release_lease(number));
+      }
       return ExitCode::done;
     } catch (const std::exception& error) {
       if (signals.first() == 0) throw;
-      complain(context.terminal(), error.what());
+      print_diagnostic(context.terminal(), error.what());
       return exit_code_of_signal(signals.first());
     }
   }
 
   ExitCode hold_by_guard(Context& context) {
-    Descriptor process = open_named_process(*while_pid_);
+    Descriptor process = open_while_pid(*while_pid_);
     const ClusterConfig config = acquiring_.read_config(context.terminal());
-    const GuardAnswer answer = hold_in_guard(
-        context, std::move(process), [this, &config](Context& guards, SignalWatch& signals) {
+    const GuardAnswer answer = start_guard(
+        context, std::move(process), [this, &config](Context& guards, SignalThread& signals) {
           SharedClusters clusters(guards.manager());
           ClusterLease lease = acquire_lease(guards, clusters, acquiring_, config, signals);
-          return std::make_unique<HeldLease>(std::move(clusters), std::move(lease));
+          return std::make_unique<GuardedLease>(std::move(clusters), std::move(lease));
         });
     if (answer.code != ExitCode::done) {
-      complain(context.terminal(), answer.error);
+      print_diagnostic(context.terminal(), answer.error);
       return answer.code;
     }
     print(context, answer.report);

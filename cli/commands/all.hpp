@@ -9,7 +9,7 @@ namespace dbcache::cli {
 /// Every command, in the order of the help.
 std::vector<CommandPointer> make_commands();
 
-// One file each.
+// One file for each.
 CommandPointer make_access();
 CommandPointer make_acquire();
 CommandPointer make_cache();

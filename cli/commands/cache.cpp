@@ -12,7 +12,7 @@
 namespace dbcache::cli {
 namespace {
 
-/// What microseconds can count; the library's own bound is narrower.
+/// Fits into a count of microseconds; the library's own limit is lower.
 constexpr double most_hours = 1e9;
 
 std::chrono::microseconds hours_of(double hours) {

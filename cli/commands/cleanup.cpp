@@ -35,18 +35,18 @@ class Cleanup final : public Command {
     if (terminate_ && terminate_->empty()) {
       throw InvalidArgument("--terminate: an empty command; leave the option out for none");
     }
-    // Only where there is something to end well: else a signal ends this as it does everything.
-    std::optional<HeldSignals> held;
-    if (terminate_) held.emplace();
+    // Only a terminate CMD needs an orderly end. Without one, a signal simply kills the command.
+    std::optional<BlockedSignals> blocked;
+    if (terminate_) blocked.emplace();
     const Removal removal = context.manager().cleanup_expired_clusters(held_clusters(force_));
     if (!context.json()) {
       print_title(context.out(), "Clean Up Expired Clusters");
       print_removal(context, "Removed Clusters", removal);
     }
-    boost::json::object document = removal_document(removal);
+    boost::json::object document = removal_json(removal);
     ExitCode code = ExitCode::done;
     if (terminate_) {
-      SignalWatch signals(*held);
+      SignalThread signals(*blocked);
       const SettleReport settled = settle(context, signals);
       document["terminations"] = to_json(settled);
       if (!settled.failed.empty()) code = ExitCode::failed;
@@ -57,15 +57,15 @@ class Cleanup final : public Command {
   }
 
  private:
-  /// Says of each how it went as soon as that is known: a termination may take its time.
-  SettleReport settle(Context& context, SignalWatch& signals) {
-    const auto terminate = make_terminate(
-        *terminate_,
-        std::make_shared<Workshop>(Workshop{.terminal = context.terminal(),
-                                            .signals = signals,
-                                            .database = context.manager().get_database_info(),
-                                            .stop = signals.stop()}));
-    const auto tell = [&context](std::string_view key, const std::string& text) {
+  /// Prints the result of each termination at once: one may take long.
+  SettleReport settle(Context& context, SignalThread& signals) {
+    const auto terminate =
+        make_terminate(*terminate_, std::make_shared<LifecycleContext>(LifecycleContext{
+                                        .terminal = context.terminal(),
+                                        .signals = signals,
+                                        .database = context.manager().get_database_info(),
+                                        .stop = signals.stop()}));
+    const auto print_result = [&context](std::string_view key, const std::string& text) {
       if (!context.json()) print_field(context.out(), key, text);
       context.out().flush();
     };
@@ -74,14 +74,14 @@ class Cleanup final : public Command {
                               .settle(
                                   [&](const Termination& termination) {
                                     terminate(termination);
-                                    tell("Terminated", termination.owed.subject);
+                                    print_result("Terminated", termination.owed.subject);
                                   },
                                   std::nullopt, signals.stop());
     for (const SettleReport::Failure& failure : report.failed) {
-      tell("Failed", failure.subject + ": " + failure.error);
+      print_result("Failed", failure.subject + ": " + failure.error);
     }
     for (const std::string& subject : report.left) {
-      tell("Left alone, since others hold or terminate it", subject);
+      print_result("Left alone, since others hold or terminate it", subject);
     }
     if (report.settled.empty() && report.failed.empty() && report.left.empty() && !context.json()) {
       context.out() << "  None\n";

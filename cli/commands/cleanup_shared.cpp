@@ -35,7 +35,7 @@ class CleanupShared final : public Command {
                            .confirmed = yes_,
                            .remove = {}};
     if (hash_) {
-      // An unknown entry is as good as a removed one, so that a teardown can run twice.
+      // An unknown entry counts as removed, so that a teardown can run twice.
       const auto entry = manager.get_shared_cluster_info(*hash_);
       if (entry) planned.what.push_back(in_a_line(*entry));
       planned.remove = [&manager, this] {
@@ -49,7 +49,7 @@ class CleanupShared final : public Command {
         return manager.clear_shared_cluster_registry(held_clusters(force_));
       };
     }
-    return remove_as_asked(context, planned);
+    return confirm_and_remove(context, planned);
   }
 
  private:

@@ -38,7 +38,7 @@ class Clear final : public Command {
     planned.remove = [&context, this] {
       return context.manager().clear_cluster_cache(held_clusters(force_));
     };
-    return remove_as_asked(context, planned);
+    return confirm_and_remove(context, planned);
   }
 
  private:

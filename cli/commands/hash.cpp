@@ -22,7 +22,8 @@ class Hash final : public Command {
   }
 
   ExitCode run(Context& context) override {
-    // Were no configuration an empty one, a fixture that forgets it would share everything.
+    // If a missing configuration were an empty one, a fixture that forgets it would share clusters
+    // with every other such fixture.
     if (!config_ && context.terminal().in_is_terminal) {
       throw InvalidArgument("hash needs a configuration: give --config FILE, or one on stdin");
     }

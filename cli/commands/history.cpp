@@ -50,7 +50,7 @@ class History final : public Command {
       for (const RecordedEvent& event : events) print_event(context, event);
     }
     if (!events.empty()) return ExitCode::done;
-    return context.no(why_empty(context));
+    return context.answer_no(why_empty(context));
   }
 
  private:

@@ -9,18 +9,18 @@
 namespace dbcache::cli {
 namespace {
 
-/// A part in a run that a guard holds.
-class HeldMembership final : public Holding {
+/// A guard's part in a run.
+class GuardedMembership final : public GuardedResource {
  public:
-  HeldMembership(SharedClusters clusters, RunMembership membership)
+  GuardedMembership(SharedClusters clusters, RunMembership membership)
       : clusters_(std::move(clusters)), membership_(std::move(membership)) {}
 
   [[nodiscard]] boost::json::object report() override {
     return {{"participant", membership_.id()}, {"run", membership_.run()}};
   }
-  /// Nobody else ends one.
-  [[nodiscard]] bool has_ended() override { return false; }
-  void let_go(const std::stop_token&) override { membership_.leave(); }
+  /// No other process ends a membership.
+  [[nodiscard]] bool was_ended_elsewhere() override { return false; }
+  void release(const std::stop_token&) override { membership_.leave(); }
 
  private:
   SharedClusters clusters_;
@@ -44,14 +44,14 @@ class JoinRun final : public Command {
   }
 
   ExitCode run(Context& context) override {
-    const GuardAnswer answer = hold_in_guard(
-        context, open_named_process(while_pid_), [this](Context& guards, SignalWatch&) {
+    const GuardAnswer answer =
+        start_guard(context, open_while_pid(while_pid_), [this](Context& guards, SignalThread&) {
           SharedClusters clusters(guards.manager());
           RunMembership membership = clusters.join_run(run_, kind_.value_or("process"), name_);
-          return std::make_unique<HeldMembership>(std::move(clusters), std::move(membership));
+          return std::make_unique<GuardedMembership>(std::move(clusters), std::move(membership));
         });
     if (answer.code != ExitCode::done) {
-      complain(context.terminal(), answer.error);
+      print_diagnostic(context.terminal(), answer.error);
       return answer.code;
     }
     if (context.json()) {

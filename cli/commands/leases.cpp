@@ -45,7 +45,7 @@ void print_participant(std::ostream& out, const ParticipantInfo& participant) {
   print_field(out, "Since", format_seconds(participant.since));
 }
 
-/// Blocks with a blank line between them, under a title.
+/// Prints a title and the rows under it, with blank lines between them.
 template <class Row>
 void print_all(std::ostream& out, std::string_view title, const std::vector<Row>& rows,
                void (*print)(std::ostream&, const Row&)) {
@@ -73,7 +73,7 @@ class Leases final : public Command {
     print_all(out, "Leases", report.leases, print_lease);
     if (report.leases.empty()) {
       out << "  None\n";
-      print_state_of_database(context);
+      print_database_note(context);
     }
     if (!report.documented_uses.empty()) {
       print_all(out, "Uses Counted Without a Lease", report.documented_uses, print_uses);

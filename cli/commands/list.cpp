@@ -42,7 +42,7 @@ class List final : public Command {
     }
     if (clusters.empty()) {
       context.out() << "  None\n";
-      print_state_of_database(context);
+      print_database_note(context);
     }
     return ExitCode::done;
   }

@@ -14,7 +14,7 @@
 namespace dbcache::cli {
 namespace {
 
-/// An unset variable of a script must not end up as another database.
+/// An unset variable in a script must not select another database.
 void require_named(const std::string& option, const std::optional<std::string>& name) {
   if (name && name->empty()) throw InvalidArgument(option + ": the name is empty");
 }
@@ -61,7 +61,7 @@ class Move final : public Command {
     Options from = to;
     from.database = from_;
     if (from_schema_) from.schema = *from_schema_;
-    // Opened by the manager, which tells of rows that it adopts.
+    // Open it with the manager, which reports adopted rows.
     context.options() = from;
     static_cast<void>(context.manager().get_database_info());
     if (cancel_) return cancel(context, from);

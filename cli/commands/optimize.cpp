@@ -38,7 +38,7 @@ class Optimize final : public Command {
     if (after.schema.empty()) {
       print_field(context.out(), "WAL Size", before_and_after(before.wal_size, after.wal_size));
     }
-    print_state_of_database(context);
+    print_database_note(context);
     return ExitCode::done;
   }
 

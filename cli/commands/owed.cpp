@@ -46,7 +46,7 @@ class Owed final : public Command {
     }
     if (owed.empty()) {
       context.out() << "  None\n";
-      print_state_of_database(context);
+      print_database_note(context);
     }
     return ExitCode::done;
   }

@@ -43,8 +43,8 @@ class Register final : public Command {
       context.out() << escape(outcome(registration)) << '\n';
     }
     if (registration.created || registration.joinable) return ExitCode::done;
-    return context.no("the creation of '" + hash_ + "' failed; dbcache cleanup-shared " + hash_ +
-                      " makes way for another");
+    return context.answer_no("the creation of '" + hash_ + "' failed; dbcache cleanup-shared " +
+                             hash_ + " makes way for another");
   }
 
  private:

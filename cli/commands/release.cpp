@@ -30,33 +30,33 @@ class Release final : public Command {
       throw InvalidArgument("--terminate: an empty command; leave the option out for none");
     }
     if (!terminate_) {
-      tell(context, end(context, {}));
-      // The debt is what was asked for.
+      print_report(context, end(context, {}));
+      // Without --terminate, a pending termination is what the caller asked for.
       return ExitCode::done;
     }
-    // Only where there is something to end well: else a signal ends this as it does everything.
-    const HeldSignals held;
-    SignalWatch signals(held);
+    // Only a terminate CMD needs an orderly end. Without one, a signal simply kills the command.
+    const BlockedSignals blocked;
+    SignalThread signals(blocked);
     ClusterLifecycle lifecycle;
-    lifecycle.terminate = make_terminate(
-        *terminate_,
-        std::make_shared<Workshop>(Workshop{.terminal = context.terminal(),
-                                            .signals = signals,
-                                            .database = context.manager().get_database_info()}));
+    lifecycle.terminate =
+        make_terminate(*terminate_, std::make_shared<LifecycleContext>(LifecycleContext{
+                                        .terminal = context.terminal(),
+                                        .signals = signals,
+                                        .database = context.manager().get_database_info()}));
     const ReleaseReport report = end(context, lifecycle, signals.stop());
-    tell(context, report);
+    print_report(context, report);
     if (signals.first() != 0) return exit_code_of_signal(signals.first());
     return report.owed && !report.settled ? ExitCode::failed : ExitCode::done;
   }
 
  private:
-  void tell(Context& context, const ReleaseReport& report) const {
+  void print_report(Context& context, const ReleaseReport& report) const {
     if (context.json()) {
       context.print_json(to_json(report));
     } else {
       print(context, report);
     }
-    report_debt(context, report);
+    report_pending_termination(context, report);
   }
 
   [[nodiscard]] ReleaseReport end(Context& context, const ClusterLifecycle& lifecycle,

@@ -21,7 +21,7 @@ class Remove final : public Command {
       context.out() << "removed " << escape(id_) << '\n';
     }
     if (removed) return ExitCode::done;
-    return context.no("'" + id_ + "' is not cached; dbcache list shows what is");
+    return context.answer_no("'" + id_ + "' is not cached; dbcache list shows what is");
   }
 
  private:

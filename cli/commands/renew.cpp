@@ -6,8 +6,6 @@
 namespace dbcache::cli {
 namespace {
 
-constexpr double default_ttl_seconds = 7200;
-
 class Renew final : public Command {
  public:
   [[nodiscard]] Description describe() const override {

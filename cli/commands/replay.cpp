@@ -70,7 +70,7 @@ class Replay final : public Command {
     print_field(out, "Clusters", report.clusters);
     print_field(out, "Registry Entries", report.registry_entries);
     print_field(out, "Differences", static_cast<std::int64_t>(report.differences.size()));
-    print_state_of_database(context);
+    print_database_note(context);
     if (!report.differences.empty()) out << '\n';
     for (const RowDifference& difference : report.differences) {
       out << "  " << in_a_line(difference) << '\n';

@@ -31,89 +31,90 @@ class Run final : public Command {
 
   void declare(Arguments& arguments) override {
     acquiring_.declare(arguments);
-    arguments.rest("COMMAND", command_, "What to run, after --, with its arguments");
+    arguments.remaining("COMMAND", command_, "What to run, after --, with its arguments");
   }
 
   ExitCode run(Context& context) override {
     acquiring_.check();
     try {
       return run_with_lease(context);
-    } catch (const CannotStart& error) {
-      complain(context.terminal(), error.what());
-      return error.found() ? ExitCode::cannot_execute : ExitCode::not_found;
+    } catch (const StartError& error) {
+      print_diagnostic(context.terminal(), error.what());
+      return error.reason() == StartError::Reason::not_found ? ExitCode::not_found
+                                                             : ExitCode::cannot_execute;
     } catch (const Timeout& error) {
-      complain(context.terminal(), error.what());
+      print_diagnostic(context.terminal(), error.what());
       return ExitCode::timed_out;
     } catch (const std::exception& error) {
-      complain(context.terminal(), error.what());
+      print_diagnostic(context.terminal(), error.what());
       return ExitCode::run_failed;
     }
   }
 
  private:
   ExitCode run_with_lease(Context& context) {
-    // First: a wrong name must not cost a cluster.
-    const std::string path = find_program(command_.front(), Environment());
+    // First, so that a wrong name does not start a cluster.
+    const std::string path = find_executable(command_.front(), Environment());
     const ClusterConfig config = acquiring_.read_config(context.terminal());
-    const HeldSignals held;
-    SignalWatch signals(held);
+    const BlockedSignals blocked;
+    SignalThread signals(blocked);
     SharedClusters clusters(context.manager());
     ClusterLease lease;
     try {
       lease = acquire_lease(context, clusters, acquiring_, config, signals);
     } catch (const std::exception& error) {
       if (signals.first() == 0) throw;
-      complain(context.terminal(), error.what());
+      print_diagnostic(context.terminal(), error.what());
       return exit_code_of_signal(signals.first());
     }
     ExitCode code = ExitCode::done;
     try {
       code = run_under(context, lease, path, signals);
     } catch (...) {
-      let_go(context, lease, signals);
+      release(context, lease, signals);
       throw;
     }
-    let_go(context, lease, signals);
+    release(context, lease, signals);
     return code;
   }
 
   ExitCode run_under(Context& context, const ClusterLease& lease, const std::string& path,
-                     SignalWatch& signals) {
-    std::optional<SignalReceiver> receiver(std::in_place, signals);
-    // A signal that came before the receiver was there ended the wait; later ones are for COMMAND.
+                     SignalThread& signals) {
+    std::optional<SignalForwarder> forwarder(std::in_place, signals);
+    // An earlier signal has stopped the wait for the lease. Later ones are for COMMAND.
     if (const int number = signals.first(); number != 0) return exit_code_of_signal(number);
-    Launch launch{.path = path, .words = command_, .signal_mask = signals.mask_of_children()};
+    Launch launch{.path = path, .arguments = command_, .signal_mask = signals.mask_of_children()};
     launch.environment.set("DATABRICKS_CLUSTER_ID", lease.cluster_id());
     launch.environment.set("DBCACHE_LEASE", std::to_string(lease.fencing_token()));
     launch.environment.set("DBCACHE_RUN_LEASE", std::to_string(lease.fencing_token()));
-    name_database(context.manager().get_database_info(), launch.environment);
-    // So that COMMAND and its descendants hold the lease, too: if this process is killed, they go
-    // on with a cluster that is still theirs, and the lease ends with the last of them.
-    // PR_SET_PDEATHSIG would end COMMAND instead, but not its descendants (the workers of a test
-    // runner), which would use a cluster that nobody holds; and it is sent when the thread that
-    // started COMMAND ends, whatever becomes of the process.
+    set_database_variables(context.manager().get_database_info(), launch.environment);
+    // COMMAND and its descendants hold the lease too. If this process is killed, they keep their
+    // cluster, and the lease ends with the last of them. PR_SET_PDEATHSIG would kill COMMAND, but
+    // not its descendants (the workers of a test runner): they would use a cluster that no process
+    // holds. It is also sent when the thread that started COMMAND ends, although the process lives.
     launch.inherited = {lease.lock_descriptor()};
-    Program program(launch);
-    receiver->is(program);
-    program.wait_until_ended();
-    receiver.reset();
-    return static_cast<ExitCode>(program.reap().as_exit_code());
+    ChildProcess child(launch);
+    forwarder->forward_to(child);
+    child.wait_for_exit();
+    forwarder.reset();
+    return static_cast<ExitCode>(child.reap().as_exit_code());
   }
 
-  /// COMMAND's exit code stands, whatever comes of this. Who was told to end leaves to others what
-  /// is owed besides.
-  static void let_go(Context& context, ClusterLease& lease, const SignalWatch& signals) {
+  /// Does not change COMMAND's exit code, even if it fails. After a signal it starts no termination
+  /// that another process can run.
+  static void release(Context& context, ClusterLease& lease, const SignalThread& signals) {
     try {
       if (lease.lost()) {
-        complain(context.terminal(),
-                 fmt::format("lease {} was lost while the command ran: the cluster {} was found "
-                             "dead, the lease was ended by force, or the database could not be "
-                             "reached for too long; see dbcache history {}",
-                             lease.fencing_token(), lease.cluster_id(), lease.config_hash()));
+        print_diagnostic(
+            context.terminal(),
+            fmt::format("lease {} was lost while the command ran: the cluster {} was found "
+                        "dead, the lease was ended by force, or the database could not be "
+                        "reached for too long; see dbcache history {}",
+                        lease.fencing_token(), lease.cluster_id(), lease.config_hash()));
       }
-      report_debt(context, lease.release(signals.stop()));
+      report_pending_termination(context, lease.release(signals.stop()));
     } catch (const std::exception& error) {
-      complain(context.terminal(), error.what());
+      print_diagnostic(context.terminal(), error.what());
     }
   }
 

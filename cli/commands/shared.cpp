@@ -35,7 +35,7 @@ class Shared final : public Command {
       print_entry(context.out(), *entry);
     }
     if (entry) return ExitCode::done;
-    return context.no("no entry '" + hash + "' in the registry; dbcache shared lists them");
+    return context.answer_no("no entry '" + hash + "' in the registry; dbcache shared lists them");
   }
 
   static ExitCode show_all(Context& context) {
@@ -53,7 +53,7 @@ class Shared final : public Command {
     }
     if (entries.empty()) {
       context.out() << "  None\n";
-      print_state_of_database(context);
+      print_database_note(context);
     }
     return ExitCode::done;
   }

@@ -41,7 +41,7 @@ class Started final : public Command {
     if (context.json()) {
       context.print_json({{"config_hash", *hash}, {"creation", *creation}, {"cluster_id", id_}});
     }
-    // Else nothing: what a create command prints is the cluster's id alone.
+    // Otherwise print nothing: a create command prints the cluster's id alone.
     return ExitCode::done;
   }
 

@@ -33,7 +33,7 @@ void print_active_cluster(std::ostream& out, const std::optional<CachedClusterIn
   }
   const CachedCluster& cluster = info->cluster;
   if (info->from_environment) {
-    // Nobody knows when it was made, and it does not expire.
+    // The times of this cluster are unknown, and it does not expire.
     print_field(out, "Cluster ID", cluster.cluster_id + " (from DATABRICKS_CLUSTER_ID)");
     print_field(out, "Is Valid", yes_no(info->is_valid));
     return;
@@ -68,7 +68,7 @@ class Status final : public Command {
       return ExitCode::done;
     }
     print_statistics(context.out(), statistics);
-    print_state_of_database(context);
+    print_database_note(context);
     print_active_cluster(context.out(), active);
     return ExitCode::done;
   }

@@ -22,8 +22,9 @@ class Use final : public Command {
       context.out() << count << '\n';
     }
     if (count > 0) return ExitCode::done;
-    return context.no("no entry '" + hash_ + "' in the registry, nothing was counted; dbcache " +
-                      "register makes one");
+    return context.answer_no("no entry '" + hash_ +
+                             "' in the registry, nothing was counted; dbcache " +
+                             "register makes one");
   }
 
  private:

@@ -77,7 +77,7 @@ class Verify final : public Command {
     print_field(out, "Streams", report.streams);
     print_field(out, "Problems", static_cast<std::int64_t>(report.problems.size()));
     print_field(out, "Head", head_text(report.head));
-    print_state_of_database(context);
+    print_database_note(context);
     if (!report.problems.empty()) out << '\n';
     for (const LogProblem& problem : report.problems) out << "  " << in_a_line(problem) << '\n';
     out << '\n' << outcome(report);

@@ -17,7 +17,7 @@
 namespace dbcache::cli {
 namespace {
 
-/// Prints what comes until it is told to stop.
+/// Prints new events until it is stopped.
 class Follower {
  public:
   Follower(Context& context, std::int64_t from)
@@ -40,7 +40,7 @@ class Follower {
                                 waiting_.slot(), [this](const std::exception_ptr& error,
                                                         const std::vector<RecordedEvent>& events) {
                                   if (!ended_ && !error) print(events);
-                                  // Who reads has gone: so there is nobody to print for.
+                                  // A failed stream has no reader any more.
                                   if (ended_ || error || !context_.out()) return end(error);
                                   next();
                                 }));

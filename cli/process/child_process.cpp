@@ -17,23 +17,23 @@
 namespace dbcache::cli {
 namespace {
 
-/// What execvp(3) searches where PATH is not set.
+/// The path that execvp(3) searches if PATH is not set.
 constexpr const char* default_path = "/bin:/usr/bin";
 
-/// 0, or the reason why this file cannot be executed.
-int why_not_executable(const std::string& path) {
+/// 0, or the errno that says why this file cannot be executed.
+int execution_error(const std::string& path) {
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0) return errno;
   if (!S_ISREG(status.st_mode)) return EACCES;
   return ::access(path.c_str(), X_OK) == 0 ? 0 : errno;
 }
 
-bool is_absent(int reason) { return reason == ENOENT || reason == ENOTDIR; }
+bool is_missing(int error) { return error == ENOENT || error == ENOTDIR; }
 
-[[noreturn]] void cannot_start(const std::string& name, int reason) {
-  throw CannotStart(
-      fmt::format("{} cannot be executed: {}", name, std::generic_category().message(reason)),
-      !is_absent(reason));
+[[noreturn]] void throw_start_error(const std::string& name, int error) {
+  throw StartError(
+      fmt::format("{} cannot be executed: {}", name, std::generic_category().message(error)),
+      is_missing(error) ? StartError::Reason::not_found : StartError::Reason::not_executable);
 }
 
 /// posix_spawn's two objects, initialised and destroyed.
@@ -74,10 +74,10 @@ class SpawnActions {
   posix_spawnattr_t attributes_{};
 };
 
-std::vector<char*> pointers_to(std::vector<std::string>& words) {
+std::vector<char*> pointers_to(std::vector<std::string>& texts) {
   std::vector<char*> pointers;
-  pointers.reserve(words.size() + 1);
-  for (std::string& word : words) pointers.push_back(word.data());
+  pointers.reserve(texts.size() + 1);
+  for (std::string& text : texts) pointers.push_back(text.data());
   pointers.push_back(nullptr);
   return pointers;
 }
@@ -87,45 +87,46 @@ int spawn(const Launch& launch) {
   spawning.set(launch.signal_mask, launch.group);
   for (const auto& [ours, theirs] : launch.redirected) spawning.copy(ours, theirs);
   for (const int descriptor : launch.inherited) {
-    // Onto itself: that clears FD_CLOEXEC, in the child alone.
+    // A copy onto itself clears FD_CLOEXEC, in the child alone.
     if (descriptor >= 0) spawning.copy(descriptor, descriptor);
   }
-  std::vector<std::string> words = launch.words;
+  std::vector<std::string> arguments = launch.arguments;
   std::vector<std::string> variables = launch.environment.lines();
   int pid = -1;
   const int error =
       ::posix_spawn(&pid, launch.path.c_str(), spawning.actions(), spawning.attributes(),
-                    pointers_to(words).data(), pointers_to(variables).data());
-  if (error != 0) cannot_start(launch.path, error);
+                    pointers_to(arguments).data(), pointers_to(variables).data());
+  if (error != 0) throw_start_error(launch.path, error);
   return pid;
 }
 
 }  // namespace
 
-std::string Ending::text() const {
+std::string ExitStatus::text() const {
   if (signal == 0) return fmt::format("exit code {}", code);
   const char* const name = ::sigdescr_np(signal);
   return fmt::format("signal {} ({})", signal, name != nullptr ? name : "unknown");
 }
 
-std::string find_program(const std::string& name, const Environment& environment) {
+std::string find_executable(const std::string& name, const Environment& environment) {
   if (name.find('/') != std::string::npos) {
-    if (const int reason = why_not_executable(name)) cannot_start(name, reason);
+    if (const int error = execution_error(name)) throw_start_error(name, error);
     return name;
   }
-  int reason = ENOENT;
+  int error = ENOENT;
   std::istringstream path(environment.get("PATH").value_or(default_path));
   for (std::string directory; !name.empty() && std::getline(path, directory, ':');) {
     std::string candidate = (directory.empty() ? "." : directory) + '/' + name;
-    const int why_not = why_not_executable(candidate);
-    if (why_not == 0) return candidate;
-    if (!is_absent(why_not)) reason = why_not;
+    const int candidate_error = execution_error(candidate);
+    if (candidate_error == 0) return candidate;
+    if (!is_missing(candidate_error)) error = candidate_error;
   }
-  if (!is_absent(reason)) cannot_start(name, reason);
-  throw CannotStart(fmt::format("there is no program '{}' in PATH", name), false);
+  if (!is_missing(error)) throw_start_error(name, error);
+  throw StartError(fmt::format("there is no program '{}' in PATH", name),
+                   StartError::Reason::not_found);
 }
 
-Program::Program(const Launch& launch) : pid_(spawn(launch)), group_(launch.group) {
+ChildProcess::ChildProcess(const Launch& launch) : pid_(spawn(launch)), group_(launch.group) {
   try {
     process_ = open_process(pid_);
   } catch (...) {
@@ -135,22 +136,22 @@ Program::Program(const Launch& launch) : pid_(spawn(launch)), group_(launch.grou
   }
 }
 
-Program::~Program() {
+ChildProcess::~ChildProcess() {
   if (pid_ < 0) return;
   signal(SIGKILL);
   reap();
 }
 
-void Program::signal(int number) const noexcept {
+void ChildProcess::signal(int number) const noexcept {
   ::kill(group_ == ProcessGroup::own ? -pid_ : pid_, number);
 }
 
-void Program::wait_until_ended() const {
-  std::array<pollfd, 1> ended{{{ended_descriptor(), POLLIN, 0}}};
+void ChildProcess::wait_for_exit() const {
+  std::array<pollfd, 1> ended{{{exit_descriptor(), POLLIN, 0}}};
   wait_for(ended);
 }
 
-Ending Program::reap() {
+ExitStatus ChildProcess::reap() {
   int status = 0;
   while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
   }

@@ -11,66 +11,68 @@
 
 namespace dbcache::cli {
 
-/// How a program ended.
-struct Ending {
-  int code = 0;    ///< Its exit code, if `signal` is 0.
-  int signal = 0;  ///< What killed it.
+/// How a child process ended.
+struct ExitStatus {
+  int code = 0;    ///< If `signal` is 0.
+  int signal = 0;  ///< The signal that killed it, or 0.
 
-  /// As a shell has it: the code, or 128 and the signal.
+  /// The shell's number for it: the code, or 128 plus the signal.
   [[nodiscard]] int as_exit_code() const noexcept { return signal != 0 ? 128 + signal : code; }
   /// `exit code 3`, `signal 9 (Killed)`.
   [[nodiscard]] std::string text() const;
 };
 
 /// A program cannot be started.
-class CannotStart : public std::runtime_error {
+class StartError : public std::runtime_error {
  public:
-  CannotStart(const std::string& message, bool found)
-      : std::runtime_error(message), found_(found) {}
-  [[nodiscard]] bool found() const noexcept { return found_; }
+  enum class Reason { not_found, not_executable };
+
+  StartError(const std::string& message, Reason reason)
+      : std::runtime_error(message), reason_(reason) {}
+  [[nodiscard]] Reason reason() const noexcept { return reason_; }
 
  private:
-  bool found_;
+  Reason reason_;
 };
 
-/// The file that `name` stands for, by PATH where it has no slash. Throws CannotStart.
-std::string find_program(const std::string& name, const Environment& environment);
+/// The path of the program `name`, searched for in PATH if it has no slash. Throws StartError.
+std::string find_executable(const std::string& name, const Environment& environment);
 
-/// Whose signals a program gets.
+/// The process group of a child process.
 enum class ProcessGroup {
-  callers,  ///< A terminal's Ctrl-C reaches it as it reaches us.
-  own,      ///< It and its descendants can be signalled together; a terminal does not reach them.
+  callers,  ///< A terminal's Ctrl-C reaches the child as it reaches dbcache.
+  own,      ///< The child and its descendants are signalled together; Ctrl-C does not reach them.
 };
 
-/// What is to be started, and with what.
+/// How to start a child process.
 struct Launch {
   std::string path;
-  std::vector<std::string> words;  ///< argv, the name included.
+  std::vector<std::string> arguments;  ///< argv, the name included.
   Environment environment{};
   sigset_t signal_mask{};
   ProcessGroup group = ProcessGroup::callers;
-  std::vector<std::pair<int, int>> redirected{};  ///< Ours, and the number it has there.
-  std::vector<int> inherited{};  ///< Under their own numbers, although close-on-exec; not -1.
+  std::vector<std::pair<int, int>> redirected{};  ///< A descriptor, and its number in the child.
+  std::vector<int> inherited{};  ///< Close-on-exec descriptors that the child keeps; -1 is skipped.
 };
 
-/// A running child process. Killed when destroyed before it was reaped.
-class Program {
+/// A running child process. The destructor kills it if it was not reaped.
+class ChildProcess {
  public:
-  /// Throws CannotStart.
-  explicit Program(const Launch& launch);
-  ~Program();
-  Program(const Program&) = delete;
-  Program& operator=(const Program&) = delete;
+  /// Throws StartError.
+  explicit ChildProcess(const Launch& launch);
+  ~ChildProcess();
+  ChildProcess(const ChildProcess&) = delete;
+  ChildProcess& operator=(const ChildProcess&) = delete;
 
-  /// Readable once it has ended.
-  [[nodiscard]] int ended_descriptor() const noexcept { return process_.number(); }
+  /// Readable when the process has exited.
+  [[nodiscard]] int exit_descriptor() const noexcept { return process_.number(); }
   [[nodiscard]] ProcessGroup group() const noexcept { return group_; }
 
-  /// To it, or to its whole group where that is its own. Not after it was reaped.
+  /// Signals the process, or its whole group if it has its own. Not after reap().
   void signal(int number) const noexcept;
 
-  void wait_until_ended() const;
-  Ending reap();
+  void wait_for_exit() const;
+  ExitStatus reap();
 
  private:
   int pid_ = -1;

@@ -5,7 +5,7 @@
 
 namespace dbcache::cli {
 
-/// An open file descriptor, or -1; closed with the object.
+/// An open file descriptor, or -1. The destructor closes it.
 class Descriptor {
  public:
   explicit Descriptor(int number = -1) noexcept : number_(number) {}

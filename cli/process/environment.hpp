@@ -8,16 +8,16 @@
 
 namespace dbcache::cli {
 
-/// The environment that a program is started with: this process's, but for what is set.
+/// The environment of a child process: a copy of this process's, changed by set().
 class Environment {
  public:
   Environment();
 
-  /// Nothing: unset, also where this process has it.
+  /// Without a value it unsets the variable.
   void set(const std::string& name, const std::optional<std::string>& value);
   [[nodiscard]] std::optional<std::string> get(const std::string& name) const;
 
-  /// `NAME=value`, each.
+  /// Each as `NAME=value`.
   [[nodiscard]] std::vector<std::string> lines() const;
 
  private:

@@ -28,14 +28,14 @@ namespace json = boost::json;
 namespace dbcache::cli {
 namespace {
 
-/// How often a guard looks whether what it holds was ended by `dbcache release`.
+/// How often a guard checks whether `dbcache release` has ended what it holds.
 constexpr std::chrono::seconds between_looks{5};
 
-/// When a process began, in ticks since the machine did; nothing where /proc does not tell.
+/// When a process started, in ticks since boot; nothing if /proc does not tell.
 std::optional<std::uint64_t> start_time(std::int64_t pid) {
   std::ifstream file(fmt::format("/proc/{}/stat", pid));
   const std::string text{std::istreambuf_iterator<char>(file), {}};
-  // The name before it may hold anything. What follows begins with field 3; the time is field 22.
+  // The name may hold any character, so count from its end: field 3 follows, the time is field 22.
   const auto name_end = text.rfind(')');
   if (name_end == std::string::npos) return std::nullopt;
   std::istringstream fields(text.substr(name_end + 1));
@@ -54,7 +54,7 @@ bool is_ready(int descriptor, std::chrono::milliseconds within) {
 
 // ---- The guard's side
 
-/// A guard lives long: it must not keep open what its caller waits to see closed (a lock, a pipe).
+/// A guard lives long. A lock or a pipe of its caller must not stay open because of it.
 void close_all_but(int first, int second) {
   const auto close_between = [](int from, int to) {
     if (from <= to) ::close_range(static_cast<unsigned>(from), static_cast<unsigned>(to), 0);
@@ -72,7 +72,7 @@ void close_standard_streams() {
   }
 }
 
-/// False when the caller is gone.
+/// False if the caller is gone.
 bool send(const Descriptor& caller, const json::object& answer) {
   const std::string text = json::serialize(answer);
   for (std::string_view left = text; !left.empty();) {
@@ -84,16 +84,17 @@ bool send(const Descriptor& caller, const json::object& answer) {
   return true;
 }
 
-void wait_for_the_end(Holding& holding, const Descriptor& process, const SignalWatch& signals) {
+void wait_for_end(GuardedResource& resource, const Descriptor& process,
+                  const SignalThread& signals) {
   for (;;) {
     std::array<pollfd, 2> watched{
         {{process.number(), POLLIN, 0}, {signals.signalled_descriptor(), POLLIN, 0}}};
     wait_for(watched, std::chrono::steady_clock::now() + between_looks);
     if (watched[0].revents != 0 || watched[1].revents != 0) return;
     try {
-      if (holding.has_ended()) return;
+      if (resource.was_ended_elsewhere()) return;
     } catch (const std::exception&) {
-      // The database cannot be asked just now; that says nothing of what is held.
+      // The database cannot answer just now: keep the resource.
       continue;
     }
   }
@@ -103,53 +104,52 @@ json::object failure(ExitCode code, const char* message) {
   return {{"code", static_cast<int>(code)}, {"error", message}};
 }
 
-ExitCode code_of(ExitCode code, const SignalWatch& signals) {
-  return signals.first() != 0 ? exit_code_of_signal(signals.first()) : code;
-}
-
-/// The taking, what became of it as an answer, and the holding if it came to one.
-std::unique_ptr<Holding> taken(Context& context, SignalWatch& signals, const Take& take,
-                               json::object& answer) {
+/// Sets `answer`; returns the resource, or null after a failure.
+std::unique_ptr<GuardedResource> take_resource(Context& context, SignalThread& signals,
+                                               const TakeResource& take, json::object& answer) {
   try {
-    std::unique_ptr<Holding> holding = take(context, signals);
+    std::unique_ptr<GuardedResource> resource = take(context, signals);
     report_adoption(context);
-    answer = {{"code", 0}, {"report", holding->report()}};
-    return holding;
+    answer = {{"code", 0}, {"report", resource->report()}};
+    return resource;
   } catch (const InvalidArgument& error) {
     answer = failure(ExitCode::usage, error.what());
   } catch (const NotFound& error) {
     answer = failure(ExitCode::no, error.what());
   } catch (const std::exception& error) {
-    answer = failure(code_of(ExitCode::failed, signals), error.what());
+    const int signal = signals.first();
+    const ExitCode code = signal != 0 ? exit_code_of_signal(signal) : ExitCode::failed;
+    answer = failure(code, error.what());
   }
   return nullptr;
 }
 
-void guard(Context& context, const HeldSignals& held, const Descriptor& process,
-           const Descriptor& caller, const Take& take) {
-  // Of no terminal any more: neither its Ctrl-C nor its end is for the guard.
+void guard(Context& context, const BlockedSignals& blocked, const Descriptor& process,
+           const Descriptor& caller, const TakeResource& take) {
+  // Leave the terminal: neither its Ctrl-C nor its hang-up must reach the guard.
   ::setsid();
   close_all_but(process.number(), caller.number());
-  SignalWatch signals(held, caller.number());
+  SignalThread signals(blocked, caller.number());
   json::object answer;
-  const std::unique_ptr<Holding> holding = taken(context, signals, take, answer);
-  const bool told = send(caller, answer);
-  if (holding == nullptr) return;
-  if (told) {
-    // The watch still waits for it, which alone would keep it open.
+  const std::unique_ptr<GuardedResource> resource = take_resource(context, signals, take, answer);
+  const bool sent = send(caller, answer);
+  if (resource == nullptr) return;
+  if (sent) {
+    // Close the connection for the caller, although the signal thread still polls the descriptor.
     ::shutdown(caller.number(), SHUT_RDWR);
     close_standard_streams();
-    wait_for_the_end(*holding, process, signals);
+    wait_for_end(*resource, process, signals);
   }
-  holding->let_go(signals.stop());
+  resource->release(signals.stop());
 }
 
-[[noreturn]] void run_guard(Context& context, const HeldSignals& held, const Descriptor& process,
-                            const Descriptor& caller, const Take& take) {
+[[noreturn]] void run_guard(Context& context, const BlockedSignals& blocked,
+                            const Descriptor& process, const Descriptor& caller,
+                            const TakeResource& take) {
   try {
-    guard(context, held, process, caller, take);
+    guard(context, blocked, process, caller, take);
   } catch (const std::exception& error) {
-    // Nobody listens: what is held ends with this process, and others note it.
+    // No caller listens. What the guard holds ends with this process, as after a crash.
     context.terminal().err << "dbcache: " << error.what() << '\n' << std::flush;
   }
   context.terminal().err.flush();
@@ -172,41 +172,61 @@ GuardAnswer parse_answer(const std::string& text) {
   return {code, "", answer.at("report").as_object()};
 }
 
-/// Waits for either: true for the guard's. Signals go on to the guard, which has no terminal to get
-/// them from.
-bool wait_or_pass_on(int guards, const Descriptor& signals, pid_t guard, int& passed_on) {
-  std::array<pollfd, 2> watched{{{guards, POLLIN, 0}, {signals.number(), POLLIN, 0}}};
-  wait_for(watched);
-  if (watched[1].revents != 0) {
-    if (const int number = read_signal(signals).number) {
-      passed_on = number;
-      ::kill(guard, number);
+/// Passes the caller's signals on to the guard, which has no terminal to receive them from.
+class GuardSignals {
+ public:
+  GuardSignals(const BlockedSignals& blocked, pid_t guard)
+      : signals_(open_signal_descriptor(blocked)), guard_(guard) {}
+
+  /// Returns when `descriptor` is readable.
+  void pass_on_until_readable(const Descriptor& descriptor) {
+    for (;;) {
+      std::array<pollfd, 2> watched{
+          {{descriptor.number(), POLLIN, 0}, {signals_.number(), POLLIN, 0}}};
+      wait_for(watched);
+      if (watched[1].revents != 0) pass_on();
+      if (watched[0].revents != 0) return;
     }
   }
-  return watched[0].revents != 0;
-}
 
-GuardAnswer await_answer(const HeldSignals& held, const Descriptor& guard, pid_t pid) {
-  const Descriptor signals = open_signals(held);
-  int passed_on = 0;
+  /// The last signal that was passed on, or 0.
+  [[nodiscard]] int passed_on() const noexcept { return passed_on_; }
+
+ private:
+  void pass_on() {
+    const int number = read_signal(signals_).number;
+    if (number == 0) return;
+    passed_on_ = number;
+    ::kill(guard_, number);
+  }
+
+  Descriptor signals_;
+  pid_t guard_;
+  int passed_on_ = 0;
+};
+
+/// All that the guard sends.
+std::string receive(const Descriptor& guard, GuardSignals& signals) {
   std::string text;
   std::array<char, 4096> buffer{};
   for (;;) {
-    if (!wait_or_pass_on(guard.number(), signals, pid, passed_on)) continue;
+    signals.pass_on_until_readable(guard);
     const ssize_t got = ::recv(guard.number(), buffer.data(), buffer.size(), 0);
     if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) break;
+    if (got <= 0) return text;
     text.append(buffer.data(), static_cast<std::size_t>(got));
   }
-  GuardAnswer answer = parse_answer(text);
-  // It ends what it holds for a signal, however late that came.
-  if (answer.code == ExitCode::done && passed_on != 0) {
-    answer = {exit_code_of_signal(passed_on), std::string(signalled_text), {}};
+}
+
+GuardAnswer await_answer(const BlockedSignals& blocked, const Descriptor& guard, pid_t pid) {
+  GuardSignals signals(blocked, pid);
+  GuardAnswer answer = parse_answer(receive(guard, signals));
+  // A guard releases what it holds after a signal, however late the signal arrives.
+  if (answer.code == ExitCode::done && signals.passed_on() != 0) {
+    answer = {exit_code_of_signal(signals.passed_on()), std::string(signalled_text), {}};
   }
   if (answer.code != ExitCode::done) {
-    const Descriptor process = open_process(pid);
-    while (!wait_or_pass_on(process.number(), signals, pid, passed_on)) {
-    }
+    signals.pass_on_until_readable(open_process(pid));
     ::waitpid(pid, nullptr, 0);
   }
   return answer;
@@ -214,7 +234,7 @@ GuardAnswer await_answer(const HeldSignals& held, const Descriptor& guard, pid_t
 
 }  // namespace
 
-Descriptor open_named_process(std::int64_t pid) {
+Descriptor open_while_pid(std::int64_t pid) {
   const auto refuse = [pid](const char* why) {
     throw InvalidArgument(fmt::format("--while-pid {}: {}", pid, why));
   };
@@ -226,33 +246,33 @@ Descriptor open_named_process(std::int64_t pid) {
     refuse(error.code() == std::errc::no_such_process ? "there is no such process"
                                                       : error.code().message().c_str());
   }
-  // The number stood on the command line before this process began, so a younger one has got it
-  // since from one that is gone.
-  const auto began = start_time(pid);
-  const auto here = start_time(::getpid());
-  if (began && here && *began > *here) {
+  // The caller wrote the number before this command started. A younger process with that number is
+  // another one.
+  const auto started = start_time(pid);
+  const auto own_start = start_time(::getpid());
+  if (started && own_start && *started > *own_start) {
     refuse("that process is younger than this command: the one that was meant has ended");
   }
   if (is_ready(process.number(), std::chrono::milliseconds{0})) refuse("that process has ended");
   return process;
 }
 
-GuardAnswer hold_in_guard(Context& context, Descriptor process, const Take& take) {
+GuardAnswer start_guard(Context& context, Descriptor process, const TakeResource& take) {
   std::array<int, 2> ends{};
   checked(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), "socketpair");
   Descriptor ours(ends[0]);
   Descriptor guards(ends[1]);
-  // Before the fork, so that the guard never runs without.
-  const HeldSignals held;
+  // Before the fork, so that no signal kills the guard.
+  const BlockedSignals blocked;
   context.terminal().out.flush();
   context.terminal().err.flush();
   const pid_t pid = checked(::fork(), "fork");
   if (pid == 0) {
     ours.close();
-    run_guard(context, held, process, guards, take);
+    run_guard(context, blocked, process, guards, take);
   }
   guards.close();
-  return await_answer(held, ours, pid);
+  return await_answer(blocked, ours, pid);
 }
 
 }  // namespace dbcache::cli

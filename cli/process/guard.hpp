@@ -14,39 +14,39 @@
 
 namespace dbcache::cli {
 
-/// A process that --while-pid names, by a descriptor that is readable once it has ended.
-/// Throws InvalidArgument where it cannot be the one that was meant.
-Descriptor open_named_process(std::int64_t pid);
+/// The process of --while-pid, as a descriptor that becomes readable when that process exits.
+/// Throws InvalidArgument if there is no such process, or a younger one took its number.
+Descriptor open_while_pid(std::int64_t pid);
 
-/// What a guard holds.
-class Holding {
+/// What a guard holds: a lease, or a part in a run.
+class GuardedResource {
  public:
-  Holding() = default;
-  Holding(const Holding&) = delete;
-  Holding& operator=(const Holding&) = delete;
-  virtual ~Holding() = default;
+  GuardedResource() = default;
+  GuardedResource(const GuardedResource&) = delete;
+  GuardedResource& operator=(const GuardedResource&) = delete;
+  virtual ~GuardedResource() = default;
 
-  /// What the caller of the command is told of it.
+  /// Described to the caller of the command.
   [[nodiscard]] virtual boost::json::object report() = 0;
-  /// Whether somebody else has ended it. Asked now and then.
-  [[nodiscard]] virtual bool has_ended() = 0;
-  /// Once stopped it begins nothing that others can do as well.
-  virtual void let_go(const std::stop_token& stop) = 0;
+  /// Whether another process has ended it. The guard asks every few seconds.
+  [[nodiscard]] virtual bool was_ended_elsewhere() = 0;
+  /// After `stop` it starts no work that another process can do.
+  virtual void release(const std::stop_token& stop) = 0;
 };
 
-/// Takes what is to be held, in the guard.
-using Take = std::function<std::unique_ptr<Holding>(Context&, SignalWatch&)>;
+/// Runs in the guard, and takes what the guard will hold.
+using TakeResource = std::function<std::unique_ptr<GuardedResource>(Context&, SignalThread&)>;
 
-/// What came of the taking: a report, or the code and message of a failure.
+/// What the guard took, or the exit code and message of its failure.
 struct GuardAnswer {
   ExitCode code = ExitCode::done;
   std::string error;
   boost::json::object report;
 };
 
-/// Starts a guard: a process of its own, in a session of its own, that takes, and holds for as long
-/// as `process` lives. Returns when it has taken; a signal meanwhile cancels that. No database may
-/// be open and no other thread run.
-GuardAnswer hold_in_guard(Context& context, Descriptor process, const Take& take);
+/// Starts a guard: a process in a session of its own that takes a resource and holds it while
+/// `process` lives. Returns when the guard has it or has failed; a signal meanwhile cancels.
+/// Call it before a database is open or another thread runs.
+GuardAnswer start_guard(Context& context, Descriptor process, const TakeResource& take);
 
 }  // namespace dbcache::cli

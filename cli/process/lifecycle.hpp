@@ -20,29 +20,29 @@ struct LifecycleCommands {
   std::optional<std::string> terminate{};
 };
 
-/// What the CMDs need that run for a lifecycle. Outlived by no copy of it.
-struct Workshop {
+/// What the CMDs of a lifecycle need. It must outlive every copy of the lifecycle.
+struct LifecycleContext {
   Terminal& terminal;
-  SignalWatch& signals;
+  SignalThread& signals;
   DatabaseInfo database;
-  /// Before a CMD runs: what it writes has the terminal to itself.
-  std::function<void()> make_room{};
-  /// A check or a termination on the way to a lease must not outlast what the acquire may take.
-  /// Nothing afterwards, when a lease is released.
+  /// Called before a CMD runs, to clear the terminal for its output.
+  std::function<void()> before_command{};
+  /// Bounds a check or a termination during acquire() by its timeout. Unset when a lease is
+  /// released.
   std::optional<std::chrono::steady_clock::time_point> deadline{};
   std::stop_token stop{};
 };
 
-/// Has what runs there use the same database, from whatever directory.
-void name_database(const DatabaseInfo& database, Environment& environment);
+/// Makes a child process use the same database, from any directory.
+void set_database_variables(const DatabaseInfo& database, Environment& environment);
 
-/// A lifecycle whose functions run the CMDs. Those for the create command get the configuration on
-/// standard input; what a CMD is told in its environment stands in docs/leases.md.
+/// A lifecycle whose functions run the CMDs. Create gets the configuration on standard input;
+/// docs/leases.md lists the environment variables of each CMD.
 ClusterLifecycle make_lifecycle(const LifecycleCommands& commands,
-                                const std::shared_ptr<Workshop>& workshop);
+                                const std::shared_ptr<LifecycleContext>& context);
 
-/// The `terminate` of a lifecycle alone.
-std::function<void(const Termination&)> make_terminate(const std::string& command,
-                                                       const std::shared_ptr<Workshop>& workshop);
+/// The `terminate` function of a lifecycle.
+std::function<void(const Termination&)> make_terminate(
+    const std::string& command, const std::shared_ptr<LifecycleContext>& context);
 
 }  // namespace dbcache::cli

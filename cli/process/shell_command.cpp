@@ -19,18 +19,10 @@ namespace {
 
 using std::chrono::steady_clock;
 
-constexpr std::size_t tail_bytes = 4096;
-constexpr std::size_t lines_of_failure = 5;
-constexpr std::string_view blanks = " \t\r\n";
+/// How long the CMD may run on after SIGTERM.
 constexpr std::chrono::seconds grace{10};
-/// What is read at most of an output whose program has ended: another may go on writing to it.
-constexpr std::size_t most_left_over = std::size_t{1} << 20;
-
-std::string_view trimmed(std::string_view text) {
-  const auto begin = text.find_first_not_of(blanks);
-  if (begin == std::string_view::npos) return "";
-  return text.substr(begin, text.find_last_not_of(blanks) - begin + 1);
-}
+/// The most that is read at once: another process may go on writing after the CMD has exited.
+constexpr std::size_t most_read = std::size_t{1} << 20;
 
 struct PipeEnds {
   Descriptor read;
@@ -44,7 +36,7 @@ PipeEnds make_pipe() {
   return {Descriptor(ends[0]), Descriptor(ends[1])};
 }
 
-/// A file in memory, which has no reader to wait for and raises no SIGPIPE.
+/// A file in memory: unlike a pipe, it makes the writer neither wait nor receive SIGPIPE.
 Descriptor make_input(const std::string& text) {
   if (text.empty()) return Descriptor(checked(::open("/dev/null", O_RDONLY | O_CLOEXEC), "open"));
   Descriptor file(checked(::memfd_create("dbcache-input", MFD_CLOEXEC), "memfd_create"));
@@ -57,16 +49,16 @@ Descriptor make_input(const std::string& text) {
   return file;
 }
 
-/// One of a running command's outputs.
+/// The stdout or stderr of a running CMD.
 class Output {
  public:
-  Output(Descriptor from, Tail& tail, std::ostream* copy)
+  Output(Descriptor from, OutputTail& tail, std::ostream* copy)
       : from_(std::move(from)), tail_(tail), copy_(copy) {}
 
   [[nodiscard]] int number() const noexcept { return from_.number(); }
   [[nodiscard]] bool is_open() const noexcept { return from_.is_open(); }
 
-  /// What is there, up to so many bytes.
+  /// Reads what is available, at most `most` bytes.
   void read(std::size_t most) {
     std::array<char, 16384> buffer{};
     while (is_open() && most > 0) {
@@ -86,151 +78,120 @@ class Output {
 
  private:
   Descriptor from_;
-  Tail& tail_;
+  OutputTail& tail_;
   std::ostream* copy_;
 };
 
-/// A command while it runs: what it writes is read, and it is made to end when it must.
+/// A running CMD: reads its outputs, and ends it when it must.
 class ShellRun {
  public:
-  ShellRun(const ShellCommand& command, SignalWatch& signals, std::ostream& err)
-      : command_(command), receiver_(signals), stopped_(make_event()) {
+  ShellRun(const ShellCommand& command, SignalThread& signals, std::ostream& err)
+      : command_(command), forwarder_(signals), stopped_(make_eventfd()) {
     PipeEnds out = make_pipe();
     PipeEnds errors = make_pipe();
     const Descriptor input = make_input(command.input);
-    program_.emplace(Launch{.path = "/bin/sh",
-                            .words = {"sh", "-c", command.line},
-                            .environment = command.environment,
-                            .signal_mask = signals.mask_of_children(),
-                            // A terminal's signals come by way of the receiver instead. So all that
-                            // the shell started can be ended: what is left would hold the lock.
-                            .group = ProcessGroup::own,
-                            .redirected = {{input.number(), STDIN_FILENO},
-                                           {out.write.number(), STDOUT_FILENO},
-                                           {errors.write.number(), STDERR_FILENO}},
-                            .inherited = {command.lock_descriptor}});
-    receiver_->is(*program_);
+    child_.emplace(Launch{.path = "/bin/sh",
+                          .arguments = {"sh", "-c", command.line},
+                          .environment = command.environment,
+                          .signal_mask = signals.mask_of_children(),
+                          // Its own group, so that all its processes can be ended: a survivor would
+                          // hold the lock. A terminal's signals reach it through the forwarder.
+                          .group = ProcessGroup::own,
+                          .redirected = {{input.number(), STDIN_FILENO},
+                                         {out.write.number(), STDOUT_FILENO},
+                                         {errors.write.number(), STDERR_FILENO}},
+                          .inherited = {command.lock_descriptor}});
+    forwarder_->forward_to(*child_);
     outputs_.emplace_back(std::move(out.read), outcome_.out, nullptr);
     outputs_.emplace_back(std::move(errors.read), outcome_.err, &err);
   }
 
   ShellOutcome run() {
-    const std::stop_callback stop(command_.stop, [this] { raise_event(stopped_); });
+    const std::stop_callback stop(command_.stop, [this] { raise_eventfd(stopped_); });
     while (!is_over()) step();
-    if (told_to_end_) program_->signal(SIGKILL);  // and what it left behind in its group
-    for (Output& output : outputs_) output.read(most_left_over);
-    // The signal may have ended it before it has become a request to stop.
-    const bool asked = command_.stop.stop_possible() && receiver_->got_any();
-    receiver_.reset();
-    outcome_.ending = program_->reap();
-    const bool failed = outcome_.ending.signal != 0 || outcome_.ending.code != 0;
-    // One that came to its end in spite of it all has a result, which must not be lost.
-    if (failed) throw_if_ended(asked);
+    if (stop_reason_) child_->signal(SIGKILL);  // also its descendants
+    for (Output& output : outputs_) output.read(most_read);
+    // A signal may have ended the CMD before it became a stop request.
+    const bool got_signal = command_.stop.stop_possible() && forwarder_->got_any();
+    forwarder_.reset();
+    outcome_.status = child_->reap();
+    const bool failed = outcome_.status.signal != 0 || outcome_.status.code != 0;
+    // A CMD that succeeded in spite of the stop has a result, which must not be lost.
+    if (failed) throw_if_stopped(got_signal);
     return outcome_;
   }
 
  private:
-  enum class Why { cancelled, timed_out };
+  enum class StopReason { cancelled, timed_out };
 
-  /// A daemon that it left behind may keep the outputs open for ever. Not so one that is told to
-  /// end as well.
+  /// Does not wait for the outputs to close: a daemon that the CMD left behind may keep them open.
+  /// After a stop it does, for `grace` at most: SIGTERM has gone to that daemon too.
   [[nodiscard]] bool is_over() const {
-    if (!ended_) return false;
+    if (!exited_) return false;
     const bool silent = std::none_of(outputs_.begin(), outputs_.end(),
                                      [](const Output& output) { return output.is_open(); });
-    return silent || !told_to_end_ || steady_clock::now() >= kill_at_;
+    return silent || !stop_reason_ || steady_clock::now() >= kill_at_;
   }
 
   void step() {
-    std::array<pollfd, 4> watched{{{ended_ ? -1 : program_->ended_descriptor(), POLLIN, 0},
-                                   {told_to_end_ ? -1 : stopped_.number(), POLLIN, 0},
+    std::array<pollfd, 4> watched{{{exited_ ? -1 : child_->exit_descriptor(), POLLIN, 0},
+                                   {stop_reason_ ? -1 : stopped_.number(), POLLIN, 0},
                                    {outputs_[0].number(), POLLIN, 0},
                                    {outputs_[1].number(), POLLIN, 0}}};
     wait_for(watched, wakes_at());
-    if (watched[0].revents != 0) ended_ = true;
+    if (watched[0].revents != 0) exited_ = true;
     for (std::size_t at = 0; at < outputs_.size(); ++at) {
-      if (watched.at(2 + at).revents != 0) outputs_[at].read(most_left_over);
+      if (watched.at(2 + at).revents != 0) outputs_[at].read(most_read);
     }
-    if (!told_to_end_ && watched[1].revents != 0) tell_to_end(Why::cancelled);
-    if (!told_to_end_ && command_.deadline && steady_clock::now() >= *command_.deadline) {
-      tell_to_end(Why::timed_out);
+    if (!stop_reason_ && watched[1].revents != 0) request_end(StopReason::cancelled);
+    if (!stop_reason_ && command_.deadline && steady_clock::now() >= *command_.deadline) {
+      request_end(StopReason::timed_out);
     }
-    if (told_to_end_ && !killed_ && steady_clock::now() >= kill_at_) {
-      program_->signal(SIGKILL);
+    if (stop_reason_ && !killed_ && steady_clock::now() >= kill_at_) {
+      child_->signal(SIGKILL);
       killed_ = true;
     }
   }
 
   [[nodiscard]] std::optional<steady_clock::time_point> wakes_at() const {
     if (killed_) return std::nullopt;
-    if (told_to_end_) return kill_at_;
+    if (stop_reason_) return kill_at_;
     return command_.deadline;
   }
 
-  void tell_to_end(Why why) {
-    told_to_end_ = why;
+  void request_end(StopReason reason) {
+    stop_reason_ = reason;
     kill_at_ = steady_clock::now() + grace;
-    // The signal that is the reason may have been one that it can take differently.
-    if (!receiver_->got_any()) program_->signal(SIGTERM);
+    // A forwarded signal is request enough: the CMD may handle it in its own way.
+    if (!forwarder_->got_any()) child_->signal(SIGTERM);
   }
 
-  void throw_if_ended(bool asked) const {
-    if (told_to_end_ == Why::timed_out) {
+  void throw_if_stopped(bool got_signal) const {
+    if (stop_reason_ == StopReason::timed_out) {
       throw Timeout(fmt::format("the {} command '{}' was ended: it took longer than --timeout",
                                 command_.role, command_.line));
     }
-    if (asked || told_to_end_ == Why::cancelled || command_.stop.stop_requested()) {
+    if (got_signal || stop_reason_ == StopReason::cancelled || command_.stop.stop_requested()) {
       throw Cancelled(
           fmt::format("the {} command '{}' was ended on request", command_.role, command_.line));
     }
   }
 
   const ShellCommand& command_;
-  std::optional<SignalReceiver> receiver_;
+  std::optional<SignalForwarder> forwarder_;
   Descriptor stopped_;
   ShellOutcome outcome_;
-  std::optional<Program> program_;
+  std::optional<ChildProcess> child_;
   std::vector<Output> outputs_;
-  bool ended_ = false;
+  bool exited_ = false;
   bool killed_ = false;
-  std::optional<Why> told_to_end_;
+  std::optional<StopReason> stop_reason_;
   steady_clock::time_point kill_at_;
 };
 
 }  // namespace
 
-void Tail::add(std::string_view bytes) {
-  bytes_ += bytes;
-  if (bytes_.size() <= tail_bytes) return;
-  bytes_.erase(0, bytes_.size() - tail_bytes);
-  cut_ = true;
-}
-
-/// What was cut may have been the beginning of a secret, which would not be known for one any more.
-std::string_view Tail::whole_lines() const {
-  std::string_view text = bytes_;
-  if (cut_) text.remove_prefix(std::min(text.find('\n'), text.size()));
-  return trimmed(text);
-}
-
-std::string Tail::last_line() const {
-  const std::string_view text = whole_lines();
-  return std::string(trimmed(text.substr(text.find_last_of('\n') + 1)));
-}
-
-std::string Tail::last_lines() const {
-  std::string lines;
-  std::string_view text = whole_lines();
-  for (std::size_t count = 0; count < lines_of_failure && !text.empty(); ++count) {
-    const auto before = text.find_last_of('\n') + 1;
-    const std::string line(trimmed(text.substr(before)));
-    lines.insert(0, lines.empty() ? line : fmt::format("{} | ", line));
-    text = trimmed(text.substr(0, before));
-  }
-  return lines;
-}
-
-ShellOutcome run_shell(const ShellCommand& command, SignalWatch& signals, std::ostream& err) {
+ShellOutcome run_shell(const ShellCommand& command, SignalThread& signals, std::ostream& err) {
   if (command.stop.stop_requested()) {
     throw Cancelled(
         fmt::format("the {} command was not run: the call was ended first", command.role));
@@ -241,7 +202,7 @@ ShellOutcome run_shell(const ShellCommand& command, SignalWatch& signals, std::o
 std::string failure_text(const ShellCommand& command, const ShellOutcome& outcome) {
   const std::string said = (outcome.err.is_blank() ? outcome.out : outcome.err).last_lines();
   return fmt::format("the {} command '{}' ended with {}{}{}", command.role, command.line,
-                     outcome.ending.text(), said.empty() ? "" : ": ", said);
+                     outcome.status.text(), said.empty() ? "" : ": ", said);
 }
 
 }  // namespace dbcache::cli

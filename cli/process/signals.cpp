@@ -25,60 +25,60 @@ void set_disposition(int number, void (*handler)(int)) {
 
 }  // namespace
 
-HeldSignals::HeldSignals() : children_were_ignored_(is_ignored(SIGCHLD)) {
-  ::sigemptyset(&held_);
+BlockedSignals::BlockedSignals() : children_were_ignored_(is_ignored(SIGCHLD)) {
+  ::sigemptyset(&set_);
   for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) {
-    if (!is_ignored(number)) ::sigaddset(&held_, number);
+    if (!is_ignored(number)) ::sigaddset(&set_, number);
   }
-  ::pthread_sigmask(SIG_BLOCK, &held_, &before_);
-  // Else the kernel reaps children, and nobody learns how they ended.
+  ::pthread_sigmask(SIG_BLOCK, &set_, &mask_before_);
+  // With SIGCHLD ignored the kernel reaps children, and nobody learns their exit status.
   if (children_were_ignored_) set_disposition(SIGCHLD, SIG_DFL);
 }
 
-HeldSignals::~HeldSignals() {
+BlockedSignals::~BlockedSignals() {
   if (children_were_ignored_) set_disposition(SIGCHLD, SIG_IGN);
-  ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  ::pthread_sigmask(SIG_SETMASK, &mask_before_, nullptr);
 }
 
-Descriptor open_signals(const HeldSignals& held) {
-  return Descriptor(checked(::signalfd(-1, &held.held(), SFD_CLOEXEC | SFD_NONBLOCK), "signalfd"));
+Descriptor open_signal_descriptor(const BlockedSignals& blocked) {
+  return Descriptor(
+      checked(::signalfd(-1, &blocked.set(), SFD_CLOEXEC | SFD_NONBLOCK), "signalfd"));
 }
 
 Signal read_signal(const Descriptor& signals) {
   signalfd_siginfo info{};
   if (::read(signals.number(), &info, sizeof info) != sizeof info) return {};
   const auto number = static_cast<int>(info.ssi_signo);
-  // A hang-up is the kernel's too, but goes to the session's leader alone (setsid(2),
-  // credentials(7)).
+  // The kernel sends a hang-up too, but to the session's leader alone (setsid(2), credentials(7)).
   return {.number = number,
           .from_terminal = info.ssi_code == SI_KERNEL && (number == SIGINT || number == SIGQUIT)};
 }
 
-SignalWatch::SignalWatch(const HeldSignals& held, int hang_up)
-    : mask_(held.before()),
-      signals_(open_signals(held)),
-      signalled_(make_event()),
-      quit_(make_event()),
-      thread_([this, hang_up] { watch(hang_up); }) {}
+SignalThread::SignalThread(const BlockedSignals& blocked, int hang_up)
+    : mask_(blocked.mask_before()),
+      signals_(open_signal_descriptor(blocked)),
+      signalled_(make_eventfd()),
+      quit_(make_eventfd()),
+      thread_([this, hang_up] { read_signals(hang_up); }) {}
 
-SignalWatch::~SignalWatch() {
-  raise_event(quit_);
+SignalThread::~SignalThread() {
+  raise_eventfd(quit_);
   thread_.join();
 }
 
-int SignalWatch::first() const {
+int SignalThread::first() const {
   const std::lock_guard lock(mutex_);
   return first_;
 }
 
-void SignalWatch::watch(int hang_up) {
-  // Of the socket, POLLHUP alone is of interest, which need not be asked for.
+void SignalThread::read_signals(int hang_up) {
+  // poll(2) reports POLLHUP, the socket's only interesting event, without being asked for it.
   std::array<pollfd, 3> watched{
       {{quit_.number(), POLLIN, 0}, {signals_.number(), POLLIN, 0}, {hang_up, 0, 0}}};
   for (;;) {
     wait_for(watched);
-    // Before the end is looked at: a signal that nobody took would kill the process as soon as it
-    // is held no more, after the work that it was to end.
+    // Read the signals before returning: one left pending would kill the process when the signals
+    // are unblocked, after the work that it was meant to stop.
     while (const Signal signal = read_signal(signals_)) take(signal);
     if (watched[0].revents != 0) return;
     if (watched[2].revents != 0) {
@@ -88,49 +88,49 @@ void SignalWatch::watch(int hang_up) {
   }
 }
 
-void SignalWatch::take(Signal signal) {
-  const auto kind = requests_.take(signal.number, SignalRequests::Clock::now());
-  if (kind == SignalRequests::Kind::same) return;
+void SignalThread::take(Signal signal) {
+  const auto kind = requests_.classify(signal.number, StopRequests::Clock::now());
+  if (kind == StopRequests::Kind::repeated) return;
   {
     const std::lock_guard lock(mutex_);
     if (first_ == 0) first_ = signal.number;
-    if (receiver_ != nullptr) receiver_->take(signal, kind);
+    if (forwarder_ != nullptr) forwarder_->take(signal, kind);
   }
-  raise_event(signalled_);
-  // After the receiver has it: who is stopped can tell then that the program was told.
+  raise_eventfd(signalled_);
+  // After the forwarder has it: the stopped thread can tell then that the child has the signal.
   source_.request_stop();
 }
 
-SignalReceiver::SignalReceiver(SignalWatch& watch) : watch_(watch) {
-  const std::lock_guard lock(watch_.mutex_);
-  watch_.receiver_ = this;
+SignalForwarder::SignalForwarder(SignalThread& thread) : thread_(thread) {
+  const std::lock_guard lock(thread_.mutex_);
+  thread_.forwarder_ = this;
 }
 
-SignalReceiver::~SignalReceiver() {
-  const std::lock_guard lock(watch_.mutex_);
-  watch_.receiver_ = nullptr;
+SignalForwarder::~SignalForwarder() {
+  const std::lock_guard lock(thread_.mutex_);
+  thread_.forwarder_ = nullptr;
 }
 
-void SignalReceiver::is(const Program& program) {
-  const std::lock_guard lock(watch_.mutex_);
-  program_ = &program;
-  // A terminal's, too: the program was not there when it came.
-  if (count_ > 0) program.signal(count_ > 1 ? SIGKILL : kept_);
+void SignalForwarder::forward_to(const ChildProcess& child) {
+  const std::lock_guard lock(thread_.mutex_);
+  child_ = &child;
+  // Also a signal of the terminal: the child did not exist when it arrived.
+  if (count_ > 0) child.signal(count_ > 1 ? SIGKILL : first_);
 }
 
-bool SignalReceiver::got_any() const {
-  const std::lock_guard lock(watch_.mutex_);
+bool SignalForwarder::got_any() const {
+  const std::lock_guard lock(thread_.mutex_);
   return count_ > 0;
 }
 
-void SignalReceiver::take(Signal signal, SignalRequests::Kind kind) {
-  if (count_ == 0 || kind == SignalRequests::Kind::another) ++count_;
-  if (count_ == 1) kept_ = signal.number;
-  if (program_ == nullptr) return;
+void SignalForwarder::take(Signal signal, StopRequests::Kind kind) {
+  if (count_ == 0 || kind == StopRequests::Kind::new_request) ++count_;
+  if (count_ == 1) first_ = signal.number;
+  if (child_ == nullptr) return;
   if (count_ > 1) {
-    program_->signal(SIGKILL);
-  } else if (!signal.from_terminal || program_->group() == ProcessGroup::own) {
-    program_->signal(signal.number);
+    child_->signal(SIGKILL);
+  } else if (!signal.from_terminal || child_->group() == ProcessGroup::own) {
+    child_->signal(signal.number);
   }
 }
 

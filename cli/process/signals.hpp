@@ -11,67 +11,68 @@
 
 namespace dbcache::cli {
 
-class Program;
+class ChildProcess;
 
-/// Holds back the signals that ask a program to end (SIGINT, SIGTERM, SIGHUP, SIGQUIT) from this
-/// thread and from those that it starts meanwhile, so that a SignalWatch gets them: to be made
-/// before the library starts a thread. Those that the caller set to be ignored (nohup, a script's
-/// background job) stay ignored.
-class HeldSignals {
+/// Blocks the signals that ask a program to stop (SIGINT, SIGTERM, SIGHUP, SIGQUIT), in this thread
+/// and in those it starts later, so that a SignalThread can read them. Make it before the library
+/// starts a thread. Signals that the caller ignores (nohup, a background job of a script) stay
+/// ignored.
+class BlockedSignals {
  public:
-  HeldSignals();
-  ~HeldSignals();
-  HeldSignals(const HeldSignals&) = delete;
-  HeldSignals& operator=(const HeldSignals&) = delete;
+  BlockedSignals();
+  ~BlockedSignals();
+  BlockedSignals(const BlockedSignals&) = delete;
+  BlockedSignals& operator=(const BlockedSignals&) = delete;
 
-  [[nodiscard]] const sigset_t& held() const noexcept { return held_; }
-  /// The mask that child processes are to have.
-  [[nodiscard]] const sigset_t& before() const noexcept { return before_; }
+  [[nodiscard]] const sigset_t& set() const noexcept { return set_; }
+  /// The mask for child processes.
+  [[nodiscard]] const sigset_t& mask_before() const noexcept { return mask_before_; }
 
  private:
-  sigset_t held_{};
-  sigset_t before_{};
+  sigset_t set_{};
+  sigset_t mask_before_{};
   bool children_were_ignored_;
 };
 
-/// A descriptor that the held signals are read from.
-Descriptor open_signals(const HeldSignals& held);
+/// A descriptor from which read_signal() reads the blocked signals.
+Descriptor open_signal_descriptor(const BlockedSignals& blocked);
 
 struct Signal {
-  int number = 0;              ///< 0: there was none.
-  bool from_terminal = false;  ///< Of a key; its whole foreground group has got it.
+  int number = 0;              ///< 0: no signal was pending.
+  bool from_terminal = false;  ///< Sent by a key, to the whole foreground process group.
 
   explicit operator bool() const noexcept { return number != 0; }
 };
 
 Signal read_signal(const Descriptor& signals);
 
-/// Why nothing is held although it could be had: a `create` may end well with a signal there.
+/// The error where a signal arrived during `create`, although `create` succeeded.
 inline constexpr std::string_view signalled_text =
     "a signal came meanwhile: what was taken is released";
 
-/// Tells a second request from a first that was sent twice: coreutils' timeout(1) signals its child
-/// and then the child's group, and a shell that loses its terminal passes SIGHUP on just before the
-/// kernel sends its own. And systemd sends SIGHUP beside SIGTERM (systemd.kill(5), SendSIGHUP=), of
-/// which a process that takes both at once sees SIGHUP first (signalfd(2) gives the lowest).
-class SignalRequests {
+/// Decides whether a signal is a new request to stop, or repeats the last one. Some senders send
+/// one request twice: timeout(1) signals its child and then the child's process group; a shell that
+/// loses its terminal passes SIGHUP on just before the kernel sends its own; and systemd sends
+/// SIGHUP beside SIGTERM (systemd.kill(5), SendSIGHUP=). A process that receives those two at once
+/// reads SIGHUP first, because signalfd(2) returns the lowest number.
+class StopRequests {
  public:
   using Clock = std::chrono::steady_clock;
   static constexpr std::chrono::seconds same_within{1};
 
   enum class Kind {
-    another,   ///< A request of its own.
-    addition,  ///< Of the same request, which began with a hang-up: to be told all the same.
-    same,
+    new_request,
+    completed,  ///< Belongs to a request that began with SIGHUP; pass it on all the same.
+    repeated,
   };
-  [[nodiscard]] Kind take(int number, Clock::time_point now) noexcept {
+  [[nodiscard]] Kind classify(int number, Clock::time_point now) noexcept {
     const bool is_at_once = last_ != 0 && now - at_ < same_within;
-    if (is_at_once && (number == last_ || number == SIGHUP)) return Kind::same;
-    const bool is_addition = is_at_once && last_ == SIGHUP;
+    if (is_at_once && (number == last_ || number == SIGHUP)) return Kind::repeated;
+    const bool completes_hang_up = is_at_once && last_ == SIGHUP;
     last_ = number;
-    if (is_addition) return Kind::addition;
+    if (completes_hang_up) return Kind::completed;
     at_ = now;
-    return Kind::another;
+    return Kind::new_request;
   }
 
  private:
@@ -79,30 +80,30 @@ class SignalRequests {
   Clock::time_point at_{};
 };
 
-class SignalReceiver;
+class SignalForwarder;
 
-/// Takes the held signals, in a thread of its own: the first is a request to end what waits, and
-/// each goes to the receiver, if there is one.
-class SignalWatch {
+/// Reads the blocked signals in a thread of its own. The first signal requests a stop. Each signal
+/// goes to the SignalForwarder, if there is one.
+class SignalThread {
  public:
-  /// `hang_up`: a socket; once its other end is closed, that is a request to end, too.
-  explicit SignalWatch(const HeldSignals& held, int hang_up = -1);
-  ~SignalWatch();
-  SignalWatch(const SignalWatch&) = delete;
-  SignalWatch& operator=(const SignalWatch&) = delete;
+  /// Stops also when the other end of the socket `hang_up` is closed; -1: no such socket.
+  explicit SignalThread(const BlockedSignals& blocked, int hang_up = -1);
+  ~SignalThread();
+  SignalThread(const SignalThread&) = delete;
+  SignalThread& operator=(const SignalThread&) = delete;
 
-  /// Asked to stop by the first signal.
+  /// The first signal requests this stop.
   [[nodiscard]] std::stop_token stop() const { return source_.get_token(); }
-  /// Readable from the first signal on.
+  /// Readable after the first signal.
   [[nodiscard]] int signalled_descriptor() const noexcept { return signalled_.number(); }
-  /// The first signal, or 0.
+  /// The number of the first signal, or 0.
   [[nodiscard]] int first() const;
 
   [[nodiscard]] const sigset_t& mask_of_children() const noexcept { return mask_; }
 
  private:
-  friend class SignalReceiver;
-  void watch(int hang_up);
+  friend class SignalForwarder;
+  void read_signals(int hang_up);
   void take(Signal signal);
 
   sigset_t mask_;
@@ -110,35 +111,36 @@ class SignalWatch {
   Descriptor signalled_ = Descriptor();
   Descriptor quit_ = Descriptor();
   std::stop_source source_;
-  SignalRequests requests_;  ///< Of the thread.
+  StopRequests requests_;  ///< Used by the thread alone.
   mutable std::mutex mutex_;
   int first_ = 0;
-  SignalReceiver* receiver_ = nullptr;
+  SignalForwarder* forwarder_ = nullptr;
   std::jthread thread_;
 };
 
-/// Has the signals that come from now on, and gives them to a program: the first as it is, unless
-/// the terminal has sent it there already; the second kills. One at a time.
-class SignalReceiver {
+/// Passes the signals that arrive during its lifetime to a child process. The first is passed on as
+/// it is, unless the terminal has sent it to the child already; the second becomes SIGKILL. A
+/// SignalThread has one forwarder at a time.
+class SignalForwarder {
  public:
-  explicit SignalReceiver(SignalWatch& watch);
-  ~SignalReceiver();
-  SignalReceiver(const SignalReceiver&) = delete;
-  SignalReceiver& operator=(const SignalReceiver&) = delete;
+  explicit SignalForwarder(SignalThread& thread);
+  ~SignalForwarder();
+  SignalForwarder(const SignalForwarder&) = delete;
+  SignalForwarder& operator=(const SignalForwarder&) = delete;
 
-  /// What came before the program was there is given to it now. The program must not be reaped
-  /// before the receiver is gone.
-  void is(const Program& program);
+  /// Names the child, and passes on what arrived before. Destroy the forwarder before you reap the
+  /// child.
+  void forward_to(const ChildProcess& child);
 
   [[nodiscard]] bool got_any() const;
 
  private:
-  friend class SignalWatch;
-  void take(Signal signal, SignalRequests::Kind kind);
+  friend class SignalThread;
+  void take(Signal signal, StopRequests::Kind kind);
 
-  SignalWatch& watch_;
-  const Program* program_ = nullptr;
-  int kept_ = 0;
+  SignalThread& thread_;
+  const ChildProcess* child_ = nullptr;
+  int first_ = 0;
   int count_ = 0;
 };
 

@@ -16,7 +16,7 @@ using std::chrono::steady_clock;
 
 int milliseconds_until(const std::optional<steady_clock::time_point>& end) {
   if (!end) return -1;
-  // Compared as times: far ends would not fit.
+  // Compare times, not counts: a far end would overflow.
   const auto now = steady_clock::now();
   constexpr std::chrono::milliseconds longest{INT_MAX / 2};
   if (*end <= now) return 0;
@@ -31,17 +31,17 @@ int checked(int result, const char* call) {
   return result;
 }
 
-Descriptor make_event() {
+Descriptor make_eventfd() {
   return Descriptor(checked(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd"));
 }
 
-void raise_event(const Descriptor& event) noexcept {
-  // It can only fail where it is raised already.
-  [[maybe_unused]] const int ignored = ::eventfd_write(event.number(), 1);
+void raise_eventfd(const Descriptor& descriptor) noexcept {
+  // It fails only if it is raised already.
+  [[maybe_unused]] const int ignored = ::eventfd_write(descriptor.number(), 1);
 }
 
 Descriptor open_process(int pid) {
-  // By its number: glibc's header of it is not for C++ before 2.37.
+  // Called by number: before 2.37, glibc's header for it does not work in C++.
   return Descriptor(checked(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)), "pidfd_open"));
 }
 

@@ -9,18 +9,17 @@
 
 namespace dbcache::cli {
 
-/// What a system call returned; throws std::system_error, naming it, where that is -1.
+/// Returns the result of a system call; throws std::system_error with its name if that is negative.
 int checked(int result, const char* call);
 
-/// A descriptor that can be waited for, and that only ever becomes readable: it tells one thread
-/// that another has something for it.
-Descriptor make_event();
-void raise_event(const Descriptor& event) noexcept;
+/// A descriptor by which one thread wakes another: it becomes readable once, and stays so.
+Descriptor make_eventfd();
+void raise_eventfd(const Descriptor& descriptor) noexcept;
 
-/// Of a process: readable once it has ended.
+/// A descriptor that becomes readable when the process exits.
 Descriptor open_process(int pid);
 
-/// poll(2): until one of these is ready, or until `end`. Signals do not interrupt it.
+/// Calls poll(2) until a descriptor is ready or `end` is reached. Signals do not interrupt it.
 void wait_for(std::span<pollfd> descriptors,
               std::optional<std::chrono::steady_clock::time_point> end = std::nullopt);
 

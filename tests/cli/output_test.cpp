@@ -60,7 +60,7 @@ class OutputTest : public CliTest {
                       .no_color = no_color,
                       .clock = {},
                       .parent_pid = parent_pid};
-    return cli::run(split_words(line), terminal);
+    return cli::run_command_line(split_words(line), terminal);
   }
 };
 

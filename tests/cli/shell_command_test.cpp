@@ -54,8 +54,8 @@ class ShellCommandTest : public ::testing::Test {
     });
   }
 
-  HeldSignals held_;
-  SignalWatch signals_{held_};
+  BlockedSignals blocked_;
+  SignalThread signals_{blocked_};
   std::ostringstream err_;
   ShellCommand command_{.role = "create"};
 
@@ -71,7 +71,7 @@ class ShellCommandTest : public ::testing::Test {
 
 TEST_F(ShellCommandTest, GetsItsInputAndPrintsItsResultLast) {
   const ShellOutcome outcome = run("echo working; cat; echo ' cluster-1 '; echo", "{\"a\": 1}\n");
-  EXPECT_EQ(outcome.ending.as_exit_code(), 0);
+  EXPECT_EQ(outcome.status.as_exit_code(), 0);
   EXPECT_EQ(outcome.out.last_line(), "cluster-1");
   EXPECT_EQ(outcome.out.last_lines(), "working | {\"a\": 1} | cluster-1");
 }
@@ -172,7 +172,7 @@ TEST_F(ShellCommandTest, GetsTheSignalThatComesMeanwhile) {
     ::kill(::getpid(), SIGHUP);
   });
   const ShellOutcome outcome = run("trap 'exit 7' HUP; " + up_and_waiting_);
-  EXPECT_EQ(outcome.ending.code, 7);
+  EXPECT_EQ(outcome.status.code, 7);
   EXPECT_EQ(signals_.first(), SIGHUP);
 }
 

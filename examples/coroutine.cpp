@@ -1,5 +1,5 @@
-// Leases in C++20 coroutines: several workers of one program, on one thread, share a cluster, while
-// another coroutine follows the log.
+// Leases in C++20 coroutines. Several workers of one program share a cluster, on one thread.
+// Another coroutine follows the log meanwhile.
 
 #include <cstdio>
 #include <exception>
@@ -21,7 +21,7 @@ using asio::use_awaitable;
 
 namespace {
 
-/// Runs on a thread of its own: it may take minutes.
+/// Runs on a thread of its own, since it may take minutes.
 std::string start_cluster(const dbcache::ClusterConfig&, dbcache::Creation& creation) {
   std::printf("creating with the token %s\n", creation.idempotency_token().c_str());
   return "cluster-" + creation.idempotency_token().substr(8, 8);
@@ -34,11 +34,11 @@ asio::awaitable<void> worker(dbcache::AsyncClusters& shared, int number) {
   dbcache::ClusterLease lease =
       co_await shared.async_acquire(config, lifecycle, dbcache::AcquireOptions(), use_awaitable);
   std::printf("worker %d tests on %s\n", number, lease.cluster_id().c_str());
-  // Its destructor would do it, too, but on this thread, where it blocks the other workers.
+  // Its destructor would release it too, but on this thread, and block the other workers.
   co_await shared.async_release(std::move(lease), use_awaitable);
 }
 
-/// Prints the log from its beginning, until it is cancelled.
+/// Prints the log from its first event, until it is cancelled.
 asio::awaitable<void> follow(dbcache::AsyncClusters& shared) {
   for (std::int64_t from = 1;;) {
     const std::vector<dbcache::RecordedEvent> events =
@@ -57,7 +57,7 @@ asio::awaitable<void> workers(dbcache::AsyncClusters& shared) {
 
 asio::awaitable<void> all(dbcache::AsyncClusters& shared) {
   using asio::experimental::awaitable_operators::operator||;
-  // Whichever ends first cancels the other: the log would be followed for ever.
+  // The first to end cancels the other. `follow` would never end by itself.
   co_await (workers(shared) || follow(shared));
 }
 

@@ -1,5 +1,5 @@
-// A GoogleTest environment that shares one cluster between all test programs of a machine, and with
-// the run before. Link it, and every test finds the cluster in `cluster`.
+// A GoogleTest environment that shares one cluster between all test programs of a machine, and
+// reuses that of the run before. Link it, and every test finds the cluster in `cluster`.
 
 #include <cstdio>
 #include <string>
@@ -11,15 +11,16 @@
 
 namespace {
 
-// Yours: these ask Databricks. Whatever they throw fails the tests with its message.
+// Write these three functions yourself: they ask Databricks. An exception from the first two fails
+// the tests with its message.
 std::string start_cluster(const dbcache::ClusterConfig& config, dbcache::Creation& creation) {
-  // POST /api/2.1/clusters/create with the configuration and creation.idempotency_token(); asked
-  // again with the same token, Databricks answers with the same cluster.
+  // POST /api/2.1/clusters/create with the configuration and creation.idempotency_token(). Another
+  // request with the same token returns the same cluster.
   const std::string id = "cluster-" + std::to_string(getpid());
-  creation.started(id);  // found again, should this process die while the cluster starts
+  creation.started(id);  // it is found again if this process dies while the cluster starts
   std::printf("starting %s as %s\n", config.values().at("cluster_name").as_string().c_str(),
               id.c_str());
-  return id;  // once it runs
+  return id;  // once the cluster runs
 }
 bool is_running(const std::string& cluster_id) { return !cluster_id.empty(); }
 void terminate_cluster(const dbcache::Termination& termination) {

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs a program on a database of its own, and three more of it at the same time: they share.
+# Runs a program four times at once, on a new database that the four share.
 set -eu
 directory=$(mktemp -d)
 trap 'rm -rf "$directory"' EXIT

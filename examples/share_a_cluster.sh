@@ -1,6 +1,6 @@
 #!/bin/sh
-# A CI job that shares a cluster with whoever runs on this machine at the same time, and reuses the one
-# of the run before. Everything about Databricks is in the three commands; here they only pretend.
+# A CI job that shares a cluster with the jobs that run on this machine at the same time, and reuses the
+# cluster of the run before. Only the three commands ask Databricks. Here they pretend to.
 set -eu
 
 cat >config.$$.json <<'JSON'
@@ -8,22 +8,23 @@ cat >config.$$.json <<'JSON'
  "node_type_id": "m5.large", "spark_version": "13.3.x-scala2.12", "num_workers": 1}
 JSON
 
-# Gets the configuration on standard input, and prints the cluster id as its last line. Asked again with
-# the same token, Databricks answers with the same cluster.
+# Reads the configuration on standard input, and prints the cluster id as its last line. Another request
+# to Databricks with the same token returns the same cluster.
 create='
   id=cluster-${DBCACHE_IDEMPOTENCY_TOKEN#dbcache-}
-  dbcache started "$id"   # found again, should this script die while the cluster starts
+  dbcache started "$id"   # it is found again if this script dies while the cluster starts
   echo "$id"
 '
-# Exits 0 where the cluster still runs, 1 where it is gone.
+# Exits 0 if the cluster still runs, 1 if it is gone.
 check='test -n "$DBCACHE_CLUSTER_ID"'
 terminate='echo "terminating ${DBCACHE_CLUSTER_ID:-what $DBCACHE_IDEMPOTENCY_TOKEN made}" >&2'
 
-# For the length of one command:
+# Holds the cluster while one command runs:
 dbcache run --config config.$$.json --create "$create" --check "$check" --terminate "$terminate" \
   --hand-back -- sh -c 'echo "testing on $DATABRICKS_CLUSTER_ID"'
 
-# Or over several steps of a job, by a lease that ends by itself if the job forgets it:
+# Or holds it over several steps of a job. The lease ends by itself after 600 seconds, if the job forgets
+# to release it:
 LEASE=$(dbcache acquire --config config.$$.json --create "$create" --check "$check" --ttl 600)
 dbcache leases
 dbcache release "$LEASE"

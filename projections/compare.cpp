@@ -7,6 +7,9 @@
 namespace json = boost::json;
 
 namespace dbcache::projections {
+
+using namespace rows;
+
 namespace {
 
 void compare_rows(std::string_view table, const std::vector<RawRow>& expected,

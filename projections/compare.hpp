@@ -7,12 +7,13 @@
 
 #include "events/event.hpp"
 #include "projections/memory_tables.hpp"
-#include "projections/tables.hpp"
+#include "rows/tables.hpp"
 
 namespace dbcache::projections {
 
 /// Every place where `found` differs from `expected`, row by row.
-std::vector<RowDifference> compare(const TableReader& expected, const TableReader& found);
+std::vector<RowDifference> compare(const rows::TableReader& expected,
+                                   const rows::TableReader& found);
 
 /// What an event did to the row of its stream.
 struct Effect {
@@ -21,6 +22,6 @@ struct Effect {
 };
 
 /// Projects an event and tells what it changed. `tables` holds the row of the event's stream.
-Effect project_and_compare(const events::Event& event, std::int64_t position, Tables& tables);
+Effect project_and_compare(const events::Event& event, std::int64_t position, rows::Tables& tables);
 
 }  // namespace dbcache::projections

@@ -4,6 +4,9 @@
 #include <limits>
 
 namespace dbcache::projections {
+
+using namespace rows;
+
 namespace {
 
 bool fits(const CachedCluster& row, const ClusterFilter& filter, Timestamp now) {

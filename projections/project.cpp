@@ -4,6 +4,9 @@
 #include <variant>
 
 namespace dbcache::projections {
+
+using namespace rows;
+
 namespace {
 
 using namespace events;

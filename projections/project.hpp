@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include "events/event.hpp"
-#include "projections/tables.hpp"
+#include "rows/tables.hpp"
 
 namespace dbcache::projections {
 
@@ -11,6 +11,6 @@ namespace dbcache::projections {
 /// replay and tests all run it. It reads no clock, no random number and no counter; `position` is
 /// the event's, and becomes the `id` of a row that it makes. An event about a row that is not there
 /// changes nothing.
-void project(const events::Event& event, std::int64_t position, Tables& tables);
+void project(const events::Event& event, std::int64_t position, rows::Tables& tables);
 
 }  // namespace dbcache::projections

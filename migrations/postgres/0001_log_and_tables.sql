@@ -1,4 +1,4 @@
--- The log. docs/log-format.md describes every column but `ordinal`. Keys compare byte by byte.
+-- The log. docs/log-format.md describes every column. Keys compare byte by byte.
 CREATE TABLE events (
     position bigint PRIMARY KEY,
     stream text COLLATE "C" NOT NULL,
@@ -9,10 +9,10 @@ CREATE TABLE events (
     recorded_at bigint NOT NULL,
     command_id bytea NOT NULL,
     hash bytea NOT NULL,
-    -- Which of its command's events it is, from 0: an attempt to commit whose outcome was never
-    -- learnt is not made twice.
+    -- The number of the event among those of its command, from 0. The unique key refuses a second
+    -- commit of a command, if a client tries again because it never learnt the outcome of the first.
     ordinal bigint NOT NULL,
-    -- The cluster that an event of a registry stream names, for that cluster's history.
+    -- The cluster that an event of a registry stream names. The history of the cluster reads it.
     names text COLLATE "C",
     UNIQUE (stream, version),
     UNIQUE (command_id, ordinal)
@@ -20,7 +20,7 @@ CREATE TABLE events (
 
 CREATE INDEX events_naming_cluster ON events (names, stream) WHERE names IS NOT NULL;
 
--- Append-only, for the owner of the table too; others have no right to more than INSERT.
+-- The log is append-only, for the owner of the table too. Other roles have no right beyond INSERT.
 CREATE FUNCTION refuse_to_change_events() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'events are append-only: no event can be %',
@@ -31,14 +31,15 @@ END $$;
 CREATE TRIGGER events_refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON events
 FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_change_events();
 
--- Positions are drawn before a transaction commits, and not given back when it does not. Before one
--- is drawn, an advisory lock of that transaction says above which number it lies (its two numbers
--- are the table `events` and that number's last 32 bits): `settled_position` stops there.
+-- A transaction draws positions before it commits, and does not return them if it fails. Before it
+-- draws one, it takes an advisory lock that says above which number the position lies. The two
+-- numbers of the lock are the table `events` and the last 32 bits of that number.
+-- `settled_position` stops there.
 CREATE SEQUENCE event_positions;
 
--- The position up to which no event will come to be any more: below what open transactions have
--- drawn. A view of the log that is taken after this was asked has every event up to there. Volatile,
--- so that its two looks are in this order.
+-- Returns the settled position: no event will be added at it or below it. It lies below the positions
+-- that open transactions have drawn. A snapshot of the log that is taken after this call has every
+-- event up to there. The function is volatile, so that its two queries run in this order.
 CREATE FUNCTION settled_position() RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     last bigint;
@@ -53,7 +54,7 @@ BEGIN
     RETURN least(last, settled);
 END $$;
 
--- The documented tables. Times are text, as on SQLite, so that text order is time order.
+-- The documented tables. Times are text, as on SQLite. Text order is time order.
 CREATE TABLE clusters (
     id bigint PRIMARY KEY,
     cluster_id text COLLATE "C" UNIQUE NOT NULL,
@@ -82,8 +83,8 @@ CREATE TABLE shared_cluster_registry (
     error_message text COLLATE "C"
 );
 
--- What coordinates the workers: projected from the log too. A column that holds a structure is JSON
--- text.
+-- The tables that coordinate the workers. They are projected from the log too. A column that holds a
+-- structure is JSON text.
 CREATE TABLE shares (
     config_hash text COLLATE "C" PRIMARY KEY,
     origin text COLLATE "C" NOT NULL,
@@ -132,8 +133,9 @@ CREATE TABLE participants (
     joined_at text COLLATE "C" NOT NULL
 );
 
--- Not projected: holders whose lock was found gone while they may live (a session can be lost, or
--- the server have been started anew), and since when. They have a while from then to show up.
+-- Not projected. Holders whose lock is gone although they may live, and since when. Their session may
+-- have been lost, or the server restarted. From that moment they have 15 seconds to take their lock
+-- again.
 CREATE TABLE suspects (
     lock bigint PRIMARY KEY,
     server_start timestamptz NOT NULL,
@@ -142,10 +144,10 @@ CREATE TABLE suspects (
 
 CREATE TABLE schema_version (
     number bigint NOT NULL,
-    -- Names this log: it stands in the holders of locks, and keeps the locks of logs apart.
+    -- Names this log. The holders of locks contain it, which keeps the locks of different logs apart.
     log text COLLATE "C" NOT NULL,
-    -- Nobody may append, because the log is being moved or was (away, gone, in), to or from the
-    -- database `other`.
+    -- If not NULL, nobody may append: the log is being moved to the database `other` (away), was
+    -- moved there (gone), or is being moved from there (in).
     closed text COLLATE "C",
     other text COLLATE "C"
 );

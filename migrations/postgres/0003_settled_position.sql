@@ -1,5 +1,5 @@
--- Whoever begins to draw between the two looks says that it lies above what was last for the first:
--- a distance of 32 bits, with a sign.
+-- A transaction may begin to draw between the two queries. Its lock then names a number above `last`. So
+-- the distance of the two numbers is 32 bits with a sign.
 CREATE OR REPLACE FUNCTION settled_position() RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     last bigint;

@@ -1,5 +1,5 @@
--- Gives two roles what they need of a schema that `dbcache init` made, and no more. Run by its owner,
--- after each upgrade too:
+-- Grants two roles the rights that they need on a schema that `dbcache init` made, and no more. The
+-- owner of the schema runs it, again after each upgrade:
 --   psql URL -v schema=dbcache -v writer=dbcache_writer -v reader=dbcache_reader -f roles.sql
 \set ON_ERROR_STOP on
 BEGIN;
@@ -9,11 +9,12 @@ REVOKE ALL ON ALL TABLES IN SCHEMA :"schema" FROM PUBLIC, :"writer", :"reader";
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA :"schema" FROM PUBLIC, :"writer", :"reader";
 GRANT USAGE ON SCHEMA :"schema" TO :"writer", :"reader";
 
--- Who audits: the log and the tables, to read.
+-- The reader audits. It may read the log and the tables. So may the writer.
 GRANT SELECT ON ALL TABLES IN SCHEMA :"schema" TO :"writer", :"reader";
 GRANT SELECT ON SEQUENCE event_positions TO :"writer", :"reader";
 
--- Who works: events are added, and never changed; the tables are what the log says, and can be rebuilt.
+-- The writer works. It may add events, and never change one. It may change the tables, since they can be
+-- rebuilt from the log.
 GRANT INSERT ON events TO :"writer";
 GRANT USAGE ON SEQUENCE event_positions TO :"writer";
 GRANT INSERT, UPDATE, DELETE ON clusters, shared_cluster_registry, shares, leases, terminations,

@@ -1,5 +1,5 @@
--- The two documented tables and their six indexes, as the document has them. IF NOT EXISTS, since
--- a database that the Python system made has them already.
+-- The two tables and the six indexes that the Python system documents. IF NOT EXISTS, because a
+-- database that the Python system made has them already.
 CREATE TABLE IF NOT EXISTS clusters (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     cluster_id TEXT UNIQUE NOT NULL,

@@ -1,4 +1,5 @@
--- The log. docs/log-format.md describes every column. STRICT: a column holds its type or nothing.
+-- The log. docs/log-format.md describes every column. STRICT, so that SQLite refuses a value of another
+-- type.
 CREATE TABLE events (
     position INTEGER PRIMARY KEY,
     stream TEXT NOT NULL,
@@ -12,8 +13,8 @@ CREATE TABLE events (
     UNIQUE (stream, version)
 ) STRICT;
 
--- Append-only. The third trigger is for INSERT OR REPLACE, which deletes the row in its way without
--- firing a delete trigger.
+-- The log is append-only. The third trigger refuses INSERT OR REPLACE, which deletes the conflicting
+-- row without firing a delete trigger (https://www.sqlite.org/lang_conflict.html).
 CREATE TRIGGER events_refuse_update BEFORE UPDATE ON events
 BEGIN
     SELECT RAISE(ABORT, 'events are append-only: no event can be changed');
@@ -31,6 +32,6 @@ BEGIN
     SELECT RAISE(ABORT, 'events are append-only: this position or version is taken');
 END;
 
--- For the history of a cluster: which registry streams named it.
+-- The history of a cluster finds with it the registry streams that named the cluster.
 CREATE INDEX idx_events_naming_cluster ON events(json_extract(payload, '$.cluster_id'), stream)
 WHERE type IN ('RegistryStatusChanged', 'EntryImported');

@@ -1,5 +1,5 @@
--- What coordinates the workers, beside the documented tables: projected from the log, as those are.
--- A column that holds a structure is JSON text.
+-- The tables that coordinate the workers. They are projected from the log, like the documented ones. A
+-- column that holds a structure is JSON text.
 CREATE TABLE shares (
     config_hash TEXT PRIMARY KEY NOT NULL,
     origin TEXT NOT NULL,
@@ -48,8 +48,8 @@ CREATE TABLE participants (
     joined_at TEXT NOT NULL
 ) STRICT;
 
--- The entries that were registered before: who creates each. An entry's id is the position of the
--- event that made it.
+-- The creators of the entries that were registered before this migration. The id of an entry is the
+-- position of the event that made it.
 INSERT INTO shares (config_hash, origin, created, worker, runs)
 SELECT entry.config_hash, 'documented', 0,
        json_object('lock_file', '', 'lock', 0, 'process', json_extract(event.payload, '$.worker'),
@@ -58,7 +58,7 @@ SELECT entry.config_hash, 'documented', 0,
 FROM shared_cluster_registry AS entry
 JOIN events AS event ON event.position = entry.id AND event.type = 'CreationRegistered';
 
--- More events name a cluster from a registry stream by now.
+-- Now more types of event in a registry stream name a cluster.
 DROP INDEX idx_events_naming_cluster;
 CREATE INDEX idx_events_naming_cluster ON events(json_extract(payload, '$.cluster_id'), stream)
 WHERE type IN ('RegistryStatusChanged', 'EntryImported', 'LeaseGranted');

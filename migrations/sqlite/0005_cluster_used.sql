@@ -1,1 +1,2 @@
--- From here on the log may hold ClusterUsed, which an older dbcache cannot read. No table changes.
+-- From this schema on, the log may hold ClusterUsed, which an older dbcache cannot read. No table
+-- changes.

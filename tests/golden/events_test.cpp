@@ -289,8 +289,7 @@ TEST(TheWordsInEvents, AreThoseOfTheDocument) {
   EXPECT_THAT(words<CancelReason>(), ElementsAre("taken_over", "in_use", "terminated"));
   EXPECT_THAT(words<RunLeftReason>(), ElementsAre("left", "died"));
   EXPECT_THAT(words<HandBackPolicy>(), ElementsAre("keep", "hand_back"));
-  EXPECT_THAT(words<projections::EntryOrigin>(),
-              ElementsAre("documented", "acquired", "environment"));
+  EXPECT_THAT(words<rows::EntryOrigin>(), ElementsAre("documented", "acquired", "environment"));
 }
 
 TEST(ADamagedPayload, WithAMalformedTimeIsRefused) {

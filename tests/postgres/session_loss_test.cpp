@@ -144,7 +144,7 @@ TEST_F(PostgresSessionLoss, LeavesNoSuspicionOfAHolderWhoMendedItMeanwhile) {
   const auto engine = store::open_engine(options(), {});
   engine->read(Timestamp{}, [&](const store::ReadSession& session) {
     const auto leases = session.tables.leases();
-    EXPECT_EQ(session.liveness.probe(leases.front().holder), commands::Liveness::Verdict::alive);
+    EXPECT_EQ(session.liveness.probe(leases.front().holder), rows::Liveness::Verdict::alive);
     ::kill(holder.pid(), SIGCONT);
     poll_until(
         [&] {

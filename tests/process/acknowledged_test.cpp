@@ -126,7 +126,7 @@ class SignalTest : public AcknowledgedTest {
 
   std::unique_ptr<store::Engine> engine_ = store::open_engine(
       {.database = path_},
-      [](store::WriteSession&, const commands::DocumentedRows&) { return AdoptionReport{}; });
+      [](store::WriteSession&, const rows::DocumentedRows&) { return AdoptionReport{}; });
   std::unique_ptr<store::Wakeup> wakeup_ = engine_->watch_commits();
 };
 

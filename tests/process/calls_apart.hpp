@@ -3,7 +3,7 @@
 #include <mutex>
 #include <shared_mutex>
 
-#include "support/sanitized.hpp"
+#include "support/rounds.hpp"
 
 namespace dbcache::test {
 

@@ -9,7 +9,7 @@
 
 #include "support/child_process.hpp"
 #include "support/process_barrier.hpp"
-#include "support/sanitized.hpp"
+#include "support/rounds.hpp"
 #include "support/scoped_variable.hpp"
 #include "support/soundness.hpp"
 #include "support/test_database.hpp"
@@ -52,7 +52,7 @@ class Contention : public ::testing::Test {
 
 TEST_F(Contention, SixteenProcessesLoseNoUpdate) {
   constexpr int processes = 16;
-  const int increments = test::rounds(test::over_postgres() ? 100 : 500);
+  const int increments = test::over_postgres() ? test::rounds(40, 100) : test::rounds(150, 500);
   const int decrements = increments - increments / 5;
   register_hash();
   const test::ProcessBarrier start(processes);

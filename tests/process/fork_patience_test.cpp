@@ -10,7 +10,6 @@
 
 #include <dbcache/cache_manager.hpp>
 
-#include "store/fork_gate.hpp"
 #include "store/store.hpp"
 #include "support/child_process.hpp"
 #include "support/errors.hpp"
@@ -18,6 +17,7 @@
 #include "support/scoped_variable.hpp"
 #include "support/soundness.hpp"
 #include "support/test_database.hpp"
+#include "system/fork_gate.hpp"
 
 namespace dbcache::store {
 namespace {
@@ -41,16 +41,16 @@ class Flag {
 class ForkPatience : public ::testing::Test {
  protected:
   ForkPatience() { manager_->register_shared_cluster_creation("h", 1); }
-  ~ForkPatience() override { ForkGate::instance().set_patience(std::chrono::seconds{5}); }
+  ~ForkPatience() override { system::ForkGate::instance().set_patience(std::chrono::seconds{5}); }
 
   /// Runs a transaction of another thread's that goes on until `finish_`.
   std::thread begin_transaction() {
     std::thread thread([&] {
       Store store(database_.options());
-      store.transact([&](const projections::TableReader&, Timestamp) {
+      store.transact([&](const rows::Present&) {
         begun_.raise();
         finish_.wait();
-        return commands::Events{events::UsageIncremented{"h", 2}};
+        return events::Events{events::UsageIncremented{"h", 2}};
       });
     });
     begun_.wait();
@@ -81,7 +81,7 @@ class ForkPatience : public ::testing::Test {
 };
 
 TEST_F(ForkPatience, PastItTheChildsCallsThrowAndTouchNothing) {
-  ForkGate::instance().set_patience(std::chrono::milliseconds{1});
+  system::ForkGate::instance().set_patience(std::chrono::milliseconds{1});
   std::thread transaction = begin_transaction();
 
   const std::string errors = test::in_child([&] {
@@ -116,7 +116,7 @@ TEST_F(ForkPatience, PastItTheChildsCallsThrowAndTouchNothing) {
 }
 
 TEST_F(ForkPatience, PastItAManagerDestroyedInTheChildClosesNothing) {
-  ForkGate::instance().set_patience(std::chrono::milliseconds{1});
+  system::ForkGate::instance().set_patience(std::chrono::milliseconds{1});
   std::thread transaction = begin_transaction();
 
   const std::string answer = test::in_child([&] {
@@ -132,7 +132,7 @@ TEST_F(ForkPatience, PastItAManagerDestroyedInTheChildClosesNothing) {
 }
 
 TEST_F(ForkPatience, PastItAGrandchildMayNotTouchTheDatabaseEither) {
-  ForkGate::instance().set_patience(std::chrono::milliseconds{1});
+  system::ForkGate::instance().set_patience(std::chrono::milliseconds{1});
   std::thread transaction = begin_transaction();
 
   const std::string answer = test::in_child([&] {
@@ -148,12 +148,12 @@ TEST_F(ForkPatience, PastItAGrandchildMayNotTouchTheDatabaseEither) {
 }
 
 TEST_F(ForkPatience, PastItTheNextForkOfTheParentIsLikeAnyOther) {
-  ForkGate::instance().set_patience(std::chrono::milliseconds{1});
+  system::ForkGate::instance().set_patience(std::chrono::milliseconds{1});
   std::thread transaction = begin_transaction();
   EXPECT_NE(test::in_child([&] { return increment(); }), "");
   finish_.raise();
   transaction.join();
-  ForkGate::instance().set_patience(std::chrono::seconds{5});
+  system::ForkGate::instance().set_patience(std::chrono::seconds{5});
 
   EXPECT_EQ(test::in_child([&] { return increment(); }), "");
 
@@ -173,7 +173,7 @@ TEST_F(ForkPatience, AManagerThatIsBeingClosedIsInUse) {
     return SQLITE_OK;
   });
   closed->increment_shared_cluster_usage("h");
-  ForkGate::instance().set_patience(std::chrono::milliseconds{1});
+  system::ForkGate::instance().set_patience(std::chrono::milliseconds{1});
   std::thread closer([&] { closed.reset(); });
   closing.wait();
 

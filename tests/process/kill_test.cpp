@@ -8,7 +8,7 @@
 #include <dbcache/cache_manager.hpp>
 
 #include "support/child_process.hpp"
-#include "support/sanitized.hpp"
+#include "support/rounds.hpp"
 #include "support/scoped_variable.hpp"
 #include "support/soundness.hpp"
 #include "support/test_database.hpp"
@@ -95,7 +95,7 @@ class Kill : public ::testing::Test {
 };
 
 TEST_F(Kill, OfWritersAtRandomMomentsLosesNothingAcknowledged) {
-  const int kills = test::rounds(test::over_postgres() ? 50 : 200);
+  const int kills = test::over_postgres() ? test::rounds(10, 50) : test::rounds(50, 200);
   std::mt19937 random(20260115);  // the same moments in every run, as far as the machine allows
   std::uniform_int_distribution<int> moment(0, 40);
   std::size_t total = 0;

@@ -14,7 +14,7 @@
 
 #include "support/child_process.hpp"
 #include "support/process_barrier.hpp"
-#include "support/sanitized.hpp"
+#include "support/rounds.hpp"
 #include "support/scoped_variable.hpp"
 #include "support/soundness.hpp"
 #include "support/test_database.hpp"
@@ -25,7 +25,9 @@ namespace {
 
 using ::testing::Each;
 
-int rounds_of_a_crowd() { return test::rounds(test::over_postgres() ? 10 : 200); }
+int rounds_of_a_crowd() {
+  return test::over_postgres() ? test::rounds(5, 200) : test::rounds(30, 200);
+}
 
 constexpr unsigned most_processes = 32;
 

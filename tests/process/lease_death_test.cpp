@@ -1,5 +1,5 @@
 #include "lease_scene.hpp"
-#include "support/sanitized.hpp"
+#include "support/rounds.hpp"
 
 // Creators that are killed: with others waiting, and with nobody.
 namespace dbcache {
@@ -11,7 +11,9 @@ using test::Worker;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-int rounds_of_deaths() { return test::rounds(test::over_postgres() ? 10 : 100); }
+int rounds_of_deaths() {
+  return test::over_postgres() ? test::rounds(4, 10) : test::rounds(20, 100);
+}
 
 constexpr int all_waiters = 8;
 

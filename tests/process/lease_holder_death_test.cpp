@@ -334,8 +334,8 @@ TEST_F(ReplacedLocks, WhoHeldBeforeTheMachineStartedAnewIsDead) {
   reused.start_time = *here.start_time - 1;
   auto elsewhere = here;
   elsewhere.pid_namespace = "pid:[1]";
-  store::Store(options()).transact([&](const projections::TableReader&, Timestamp now) {
-    commands::Events leases;
+  store::Store(options()).transact([&](const rows::Present& present) {
+    events::Events leases;
     for (const auto& process : {here, before, reused, elsewhere}) {
       auto lease = lease_of(process);
       lease.usage_count = static_cast<std::int64_t>(leases.size()) + 2;
@@ -343,7 +343,7 @@ TEST_F(ReplacedLocks, WhoHeldBeforeTheMachineStartedAnewIsDead) {
     }
     // Who cannot be judged is believed to live, for a while.
     auto unknown = lease_of(elsewhere);
-    unknown.granted_at = now;
+    unknown.granted_at = present.now;
     unknown.usage_count = 6;
     leases.emplace_back(unknown);
     return leases;

@@ -21,11 +21,11 @@ class KilledMove : public MoveContract {
   [[nodiscard]] int move_killed_after(int transactions) const {
     test::ChildProcess child([&] {
       Store source(from_);
-      Store target = open_target(to_);
+      Store target(to_);
       int left = transactions;
-      store::move(source, target, {}, {.page = 5, .committed = [&left] {
-                                         if (--left == 0) ::raise(SIGKILL);
-                                       }});
+      coordination::move(source, target, {}, {.page = 5, .committed = [&left] {
+                                                if (--left == 0) ::raise(SIGKILL);
+                                              }});
       return 0;
     });
     return child.wait();
@@ -123,8 +123,8 @@ TEST(KilledMoveOfSqlite, EveryWriteAndSyncMayBeTheLast) {
         return SQLITE_OK;
       });
       Store source({.database = from});
-      Store target = open_target({.database = to});
-      store::move(source, target, {}, {.page = 20, .committed = {}});
+      Store target({.database = to});
+      coordination::move(source, target, {}, {.page = 20, .committed = {}});
       return 0;
     });
     status = child.wait();

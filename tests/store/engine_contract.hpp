@@ -99,8 +99,8 @@ class EngineContract : public ::testing::TestWithParam<EngineKind> {
   /// Another engine on the same database.
   [[nodiscard]] std::unique_ptr<Engine> open() const { return open(options()); }
   [[nodiscard]] static std::unique_ptr<Engine> open(const Options& options) {
-    return open_engine(
-        options, [](WriteSession&, const commands::DocumentedRows&) { return AdoptionReport{}; });
+    return open_engine(options,
+                       [](WriteSession&, const rows::DocumentedRows&) { return AdoptionReport{}; });
   }
 
   std::unique_ptr<Place> place_ = GetParam().new_place();

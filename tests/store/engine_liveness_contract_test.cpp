@@ -11,8 +11,8 @@
 namespace dbcache::store {
 namespace {
 
-using commands::Liveness;
-using projections::Holder;
+using rows::Holder;
+using rows::Liveness;
 using Verdict = Liveness::Verdict;
 
 constexpr int long_enough = 60'000;  // milliseconds: for what has to come
@@ -351,7 +351,7 @@ class ReplacedLockFile : public ::testing::Test {
   std::string path_ = directory_.database();
   std::unique_ptr<Engine> engine_ =
       open_engine({.database = path_},
-                  [](WriteSession&, const commands::DocumentedRows&) { return AdoptionReport{}; });
+                  [](WriteSession&, const rows::DocumentedRows&) { return AdoptionReport{}; });
 };
 
 TEST_F(ReplacedLockFile, HoldersInItAreJudgedByTheirProcesses) {

@@ -495,7 +495,7 @@ TEST_P(EngineClosure, TwoDatabasesAreNotTheSame) {
   Options options;
   options.database = elsewhere->database();
   const auto other = open_engine(
-      options, [](WriteSession&, const commands::DocumentedRows&) { return AdoptionReport{}; });
+      options, [](WriteSession&, const rows::DocumentedRows&) { return AdoptionReport{}; });
   write(*other, [](WriteSession&) {});
 
   EXPECT_NE(other->identity(), engine_->identity());

@@ -25,8 +25,8 @@ RegistryEntry entry(std::int64_t id, std::string config_hash) {
   return row;
 }
 
-projections::Holder holder() {
-  projections::Holder holder;
+rows::Holder holder() {
+  rows::Holder holder;
   holder.lock_file = "0123456789abcdef0123456789abcdef";
   holder.lock = 4'611'686'018'427'387'000;
   holder.process = {4711, 123, "boot", "pid:[4026531836]"};
@@ -39,9 +39,9 @@ projections::Holder holder() {
 }
 
 /// Every column holding something.
-projections::Share whole_share(std::string config_hash) {
+rows::Share whole_share(std::string config_hash) {
   return {std::move(config_hash),
-          projections::EntryOrigin::environment,
+          rows::EntryOrigin::environment,
           "https://a.example",
           holder(),
           41,
@@ -52,14 +52,14 @@ projections::Share whole_share(std::string config_hash) {
           HandBackPolicy::hand_back,
           {"nightly", "a \"b\""}};
 }
-projections::Lease whole_lease(std::int64_t id) {
+rows::Lease whole_lease(std::int64_t id) {
   return {id, "h", "c", holder(), HandBackPolicy::hand_back, "nightly", now, true};
 }
-projections::Debt whole_debt(std::string subject) {
+rows::Debt whole_debt(std::string subject) {
   return {std::move(subject), "c",    "token", "h", "https://a.example", "expired", now, 3, 43,
           holder(),           "403\n"};
 }
-projections::Participant whole_participant(std::int64_t id) {
+rows::Participant whole_participant(std::int64_t id) {
   return {id, "nightly", "worker", "gw0", holder(), now};
 }
 
@@ -85,14 +85,14 @@ class EngineTables : public EngineContract {
   }
   template <class Query>
   auto ask(Query query) const {
-    decltype(query(std::declval<const projections::TableReader&>())) result{};
+    decltype(query(std::declval<const rows::TableReader&>())) result{};
     engine_->read(std::nullopt,
                   [&](const ReadSession& session) { result = query(session.tables); });
     return result;
   }
   [[nodiscard]] std::vector<std::string> cluster_ids(
       const ClusterFilter& filter = {}, std::optional<std::size_t> limit = std::nullopt) const {
-    return ask([&](const projections::TableReader& tables) {
+    return ask([&](const rows::TableReader& tables) {
       std::vector<std::string> ids;
       for (const CachedCluster& row : tables.clusters(filter, now, limit)) {
         ids.push_back(row.cluster_id);
@@ -249,11 +249,11 @@ TEST_P(EngineTables, CountsNothingInEmptyTables) {
 // ---- The tables of leases
 
 TEST_P(EngineTables, ARowOfSharesReadsAsItWasPut) {
-  const projections::Share whole = whole_share("b");
-  projections::Share bare;
+  const rows::Share whole = whole_share("b");
+  rows::Share bare;
   bare.config_hash = "a";
 
-  put_each<projections::Share>({whole, bare});
+  put_each<rows::Share>({whole, bare});
 
   EXPECT_EQ(ask([](const auto& tables) { return tables.share("b"); }), whole);
   EXPECT_EQ(ask([](const auto& tables) { return tables.share("a"); }), bare);
@@ -262,11 +262,11 @@ TEST_P(EngineTables, ARowOfSharesReadsAsItWasPut) {
 }
 
 TEST_P(EngineTables, ARowOfLeasesReadsAsItWasPut) {
-  const projections::Lease whole = whole_lease(10);
-  projections::Lease bare;
+  const rows::Lease whole = whole_lease(10);
+  rows::Lease bare;
   bare.id = 9;
 
-  put_each<projections::Lease>({whole, bare});
+  put_each<rows::Lease>({whole, bare});
 
   EXPECT_EQ(ask([](const auto& tables) { return tables.lease(10); }), whole);
   EXPECT_EQ(ask([](const auto& tables) { return tables.lease(9); }), bare);
@@ -275,11 +275,11 @@ TEST_P(EngineTables, ARowOfLeasesReadsAsItWasPut) {
 }
 
 TEST_P(EngineTables, ARowOfTerminationsReadsAsItWasPut) {
-  const projections::Debt whole = whole_debt("b");
-  projections::Debt bare;
+  const rows::Debt whole = whole_debt("b");
+  rows::Debt bare;
   bare.subject = "a";
 
-  put_each<projections::Debt>({whole, bare});
+  put_each<rows::Debt>({whole, bare});
 
   EXPECT_EQ(ask([](const auto& tables) { return tables.debt("b"); }), whole);
   EXPECT_EQ(ask([](const auto& tables) { return tables.debt("a"); }), bare);
@@ -288,34 +288,34 @@ TEST_P(EngineTables, ARowOfTerminationsReadsAsItWasPut) {
 }
 
 TEST_P(EngineTables, ARowOfParticipantsReadsAsItWasPut) {
-  const projections::Participant whole = whole_participant(10);
-  projections::Participant bare;
+  const rows::Participant whole = whole_participant(10);
+  rows::Participant bare;
   bare.id = 9;
 
-  put_each<projections::Participant>({whole, bare});
+  put_each<rows::Participant>({whole, bare});
 
   EXPECT_THAT(ask([](const auto& tables) { return tables.participants(); }),
               ElementsAre(bare, whole));
 }
 
 TEST_P(EngineTables, PuttingARowOfTheTablesOfLeasesAgainReplacesIt) {
-  projections::Share share = whole_share("h");
-  projections::Lease lease = whole_lease(1);
-  projections::Debt debt = whole_debt("c");
-  projections::Participant participant = whole_participant(2);
-  put_each<projections::Share>({share});
-  put_each<projections::Lease>({lease});
-  put_each<projections::Debt>({debt});
-  put_each<projections::Participant>({participant});
+  rows::Share share = whole_share("h");
+  rows::Lease lease = whole_lease(1);
+  rows::Debt debt = whole_debt("c");
+  rows::Participant participant = whole_participant(2);
+  put_each<rows::Share>({share});
+  put_each<rows::Lease>({lease});
+  put_each<rows::Debt>({debt});
+  put_each<rows::Participant>({participant});
   share.runs.clear();
   lease.run.reset();
   debt.terminator.reset();
   participant.name.reset();
 
-  put_each<projections::Share>({share});
-  put_each<projections::Lease>({lease});
-  put_each<projections::Debt>({debt});
-  put_each<projections::Participant>({participant});
+  put_each<rows::Share>({share});
+  put_each<rows::Lease>({lease});
+  put_each<rows::Debt>({debt});
+  put_each<rows::Participant>({participant});
 
   EXPECT_THAT(ask([](const auto& tables) { return tables.shares(); }), ElementsAre(share));
   EXPECT_THAT(ask([](const auto& tables) { return tables.leases(); }), ElementsAre(lease));
@@ -326,13 +326,13 @@ TEST_P(EngineTables, PuttingARowOfTheTablesOfLeasesAgainReplacesIt) {
 
 TEST_P(EngineTables, ErasingAndClearingTakeRowsOutOfTheTablesOfLeases) {
   const auto fill = [&] {
-    put_each<projections::Share>({whole_share("a"), whole_share("b")});
-    put_each<projections::Lease>({whole_lease(1), whole_lease(2)});
-    put_each<projections::Debt>({whole_debt("a"), whole_debt("b")});
-    put_each<projections::Participant>({whole_participant(1), whole_participant(2)});
+    put_each<rows::Share>({whole_share("a"), whole_share("b")});
+    put_each<rows::Lease>({whole_lease(1), whole_lease(2)});
+    put_each<rows::Debt>({whole_debt("a"), whole_debt("b")});
+    put_each<rows::Participant>({whole_participant(1), whole_participant(2)});
   };
   const auto counts = [&] {
-    return ask([](const projections::TableReader& tables) {
+    return ask([](const rows::TableReader& tables) {
       return std::vector<std::size_t>{tables.shares().size(), tables.leases().size(),
                                       tables.debts().size(), tables.participants().size()};
     });
@@ -359,31 +359,29 @@ TEST_P(EngineTables, ErasingAndClearingTakeRowsOutOfTheTablesOfLeases) {
 }
 
 TEST_P(EngineTables, GivesTheRowsOfTheTablesOfLeasesAsStored) {
-  put_each<projections::Share>({whole_share("a")});
-  put_each<projections::Lease>({whole_lease(9), whole_lease(10)});
-  put_each<projections::Debt>({whole_debt("a")});
-  put_each<projections::Participant>({whole_participant(9)});
+  put_each<rows::Share>({whole_share("a")});
+  put_each<rows::Lease>({whole_lease(9), whole_lease(10)});
+  put_each<rows::Debt>({whole_debt("a")});
+  put_each<rows::Participant>({whole_participant(9)});
   const auto stored = [&](std::string_view table) {
     return ask([&](const auto& tables) { return tables.raw_rows(table); });
   };
 
-  EXPECT_EQ(stored("shares").at(0).columns, projections::stored_columns(whole_share("a")));
+  EXPECT_EQ(stored("shares").at(0).columns, rows::stored_columns(whole_share("a")));
   EXPECT_EQ(stored("leases").at(0).key, "10");  // in order of their keys as texts
-  EXPECT_EQ(stored("leases").at(1).columns, projections::stored_columns(whole_lease(9)));
-  EXPECT_EQ(stored("terminations").at(0).columns, projections::stored_columns(whole_debt("a")));
-  EXPECT_EQ(stored("participants").at(0).columns,
-            projections::stored_columns(whole_participant(9)));
+  EXPECT_EQ(stored("leases").at(1).columns, rows::stored_columns(whole_lease(9)));
+  EXPECT_EQ(stored("terminations").at(0).columns, rows::stored_columns(whole_debt("a")));
+  EXPECT_EQ(stored("participants").at(0).columns, rows::stored_columns(whole_participant(9)));
 }
 
 TEST_P(EngineTables, GivesRowsAsStoredInOrderOfTheirKeys) {
   put({cluster(1, "b"), cluster(2, "a")});
 
-  const auto raw =
-      ask([](const auto& tables) { return tables.raw_rows(projections::clusters_table); });
+  const auto raw = ask([](const auto& tables) { return tables.raw_rows(rows::clusters_table); });
 
   ASSERT_EQ(raw.size(), 2U);
   EXPECT_EQ(raw[0].key, "a");
-  EXPECT_EQ(raw[0].columns, projections::stored_columns(cluster(2, "a")));
+  EXPECT_EQ(raw[0].columns, rows::stored_columns(cluster(2, "a")));
   EXPECT_EQ(raw[1].key, "b");
 }
 

@@ -66,8 +66,8 @@ class GroupCommit : public ::testing::Test {
     Options options;
     options.database = path_;
     options.busy_timeout = busy_timeout;
-    return open_engine(
-        options, [](WriteSession&, const commands::DocumentedRows&) { return AdoptionReport{}; });
+    return open_engine(options,
+                       [](WriteSession&, const rows::DocumentedRows&) { return AdoptionReport{}; });
   }
 
   static void put(WriteSession& session, const std::string& stream, std::string payload = "{}") {

@@ -10,8 +10,8 @@
 
 #include <dbcache/dbcache.hpp>
 
+#include "coordination/move.hpp"
 #include "store/engine_contract.hpp"
-#include "store/move.hpp"
 #include "support/errors.hpp"
 #include "support/manual_clock.hpp"
 #include "support/scoped_variable.hpp"
@@ -30,8 +30,8 @@ inline std::vector<std::string> contents_of(const Options& options) {
                                   event.version, event.type, event.payload, event.metadata,
                                   event.recorded_at, event.command_id, event.hash));
     }
-    for (const std::string_view table : projections::projected_tables) {
-      for (const projections::RawRow& row : session.tables.raw_rows(table)) {
+    for (const std::string_view table : rows::projected_tables) {
+      for (const rows::RawRow& row : session.tables.raw_rows(table)) {
         lines.push_back(
             fmt::format("{} {}: {}", table, row.key, boost::json::serialize(row.columns)));
       }
@@ -71,8 +71,8 @@ class MoveContract : public ::testing::TestWithParam<EnginePair> {
 
   static MoveReport move(const Options& from, const Options& to, std::size_t page = 3) {
     Store source(from);
-    Store target = open_target(to);
-    return store::move(source, target, {}, {.page = page, .committed = {}});
+    Store target(to);
+    return coordination::move(source, target, {}, {.page = page, .committed = {}});
   }
   /// What it threw, as "Class: message".
   static std::string error_of_moving(const Options& from, const Options& to) {

@@ -199,12 +199,12 @@ TEST_P(MoveTest, ALogWithGapsMovesAsItIs) {
 TEST_P(MoveTest, ManyPagesAreReportedOnTheWay) {
   fill(from_);
   Store source(from_);
-  Store target = open_target(to_);
+  Store target(to_);
   std::vector<std::int64_t> done;
   MoveOptions options;
   options.on_progress = [&](const LogProgress& progress) { done.push_back(progress.events_done); };
 
-  const MoveReport report = store::move(source, target, options, {.page = 5});
+  const MoveReport report = coordination::move(source, target, options, {.page = 5});
 
   // Checked, in the pages of a replay; copied; and the copy checked.
   const std::int64_t all = report.head.events;
@@ -485,11 +485,11 @@ class InterruptedMove : public MoveContract {
   /// Ends the move after so many transactions.
   void interrupt(int after) const {
     Store source(from_);
-    Store target = open_target(to_);
+    Store target(to_);
     const MoveSteps steps{.page = 10, .committed = [&] {
                             if (--after == 0) throw Interrupted{};
                           }};
-    EXPECT_THROW(store::move(source, target, {}, steps), Interrupted);
+    EXPECT_THROW(coordination::move(source, target, {}, steps), Interrupted);
   }
   /// How many a move has: two to close, the pages, the tables, one to give up and one to open.
   [[nodiscard]] int transactions() const {
@@ -572,13 +572,13 @@ TEST_P(InterruptedMove, CanBeCancelledUntilTheOldDatabaseIsGivenUp) {
 
 TEST_P(InterruptedMove, CancelledBehindItsBackItDoesNotGiveTheOldDatabaseUp) {
   Store source(from_);
-  Store target = open_target(to_);
+  Store target(to_);
   int committed = 0;
   const MoveSteps steps{.page = 10, .committed = [&] {
                           if (++committed == 3) store::cancel_move(source);
                         }};
 
-  EXPECT_THAT(test::error_of([&] { return store::move(source, target, {}, steps); }),
+  EXPECT_THAT(test::error_of([&] { return coordination::move(source, target, {}, steps); }),
               AllOf(StartsWith("Busy: "), HasSubstr("was cancelled")));
 
   EXPECT_EQ(closed(from_), std::nullopt);
@@ -592,7 +592,7 @@ TEST_P(InterruptedMove, TwoThatRunAtOnceComeToTheSame) {
     fill(from_);
     const auto before = contents_of(from_);
     Store source(from_);
-    Store target = open_target(to_);
+    Store target(to_);
     int committed = 0;
     // One has its way in the middle of the other.
     const MoveSteps steps{.page = 10, .committed = [&] {
@@ -600,7 +600,7 @@ TEST_P(InterruptedMove, TwoThatRunAtOnceComeToTheSame) {
                           }};
 
     const std::string error =
-        test::error_of([&] { return store::move(source, target, {}, steps); });
+        test::error_of([&] { return coordination::move(source, target, {}, steps); });
 
     EXPECT_THAT(error, ::testing::AnyOf("", StartsWith("Busy: "))) << when;
     EXPECT_TRUE(move(from_, to_).was_moved_before) << when;

@@ -30,19 +30,17 @@ class StoreContract : public EngineContract {
   static void cache(Store& store, const std::string& cluster_id) {
     commands::CacheCluster command;
     command.input.cluster_id = cluster_id;
-    store.transact([&](const projections::TableReader& rows, Timestamp now) {
-      return commands::decide(command, rows, now);
-    });
+    store.transact(
+        [&](const rows::Present& present) { return commands::decide(command, present).events; });
   }
   static void register_creation(Store& store, const std::string& hash) {
     const commands::RegisterCreation command{hash, {1, {}, "boot", "namespace"}};
-    store.transact([&](const projections::TableReader& rows, Timestamp now) {
-      return commands::decide(command, rows, now).events;
-    });
+    store.transact(
+        [&](const rows::Present& present) { return commands::decide(command, present).events; });
   }
   static void increment(Store& store, const std::string& hash) {
-    store.transact([&](const projections::TableReader& rows, Timestamp now) {
-      return commands::decide(commands::IncrementUsage{hash}, rows, now).events;
+    store.transact([&](const rows::Present& present) {
+      return commands::decide(commands::IncrementUsage{hash}, present).events;
     });
   }
   static std::vector<EventRecord> log_of(const Store& store) {
@@ -176,10 +174,9 @@ TEST_P(StoreContract, ADecisionThatThrowsLeavesNoEventAndNoRow) {
   Store store(options());
   cache(store, "c-1");
 
-  EXPECT_THROW(store.transact([](const projections::TableReader&, Timestamp) -> commands::Events {
-    throw NotFound("nothing");
-  }),
-               NotFound);
+  EXPECT_THROW(
+      store.transact([](const rows::Present&) -> events::Events { throw NotFound("nothing"); }),
+      NotFound);
 
   EXPECT_THAT(log_of(store), SizeIs(1));
 }
@@ -189,11 +186,11 @@ TEST_P(StoreContract, AnObserverThatThrowsLeavesNoEventAndNoRow) {
   cache(store, "c-1");
 
   EXPECT_THROW(store.transact(
-                   [](const projections::TableReader&, Timestamp) {
-                     return commands::Events{
+                   [](const rows::Present&) {
+                     return events::Events{
                          events::ClusterRemoved{"c-1", events::ClusterRemovalReason::cleared}};
                    },
-                   [](const projections::TableReader&) { throw NotFound("nothing"); }),
+                   [](const rows::TableReader&) { throw NotFound("nothing"); }),
                NotFound);
 
   EXPECT_THAT(log_of(store), SizeIs(1));
@@ -207,10 +204,10 @@ TEST_P(StoreContract, TheObserverSeesTheRowsAfterTheEvents) {
   register_creation(store, "h");
 
   store.transact(
-      [](const projections::TableReader& rows, Timestamp now) {
-        return commands::decide(commands::IncrementUsage{"h"}, rows, now).events;
+      [](const rows::Present& present) {
+        return commands::decide(commands::IncrementUsage{"h"}, present).events;
       },
-      [&](const projections::TableReader& rows) { seen = rows.entry("h")->usage_count; });
+      [&](const rows::TableReader& rows) { seen = rows.entry("h")->usage_count; });
 
   EXPECT_EQ(seen, 2);
 }

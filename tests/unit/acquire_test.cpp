@@ -10,8 +10,8 @@ namespace dbcache::commands {
 namespace {
 
 using namespace events;
-using projections::EntryOrigin;
-using projections::Holder;
+using rows::EntryOrigin;
+using rows::Holder;
 using test::all_of;
 using test::at;
 using test::Leases;

@@ -52,7 +52,7 @@ TEST(CachingACluster, FillsEveryColumnFromTheInputAndThePresent) {
   given.is_shared = true;
   given.configuration = {{"node_type_id", "m5.large"}};
 
-  const Events events = decide(CacheCluster{given, 2h}, rows, now);
+  const Events events = decide(CacheCluster{given, 2h}, test::present(rows, now)).events;
 
   CachedCluster row;
   row.cluster_id = "c-1";
@@ -69,19 +69,25 @@ TEST(CachingACluster, FillsEveryColumnFromTheInputAndThePresent) {
 
 TEST(CachingACluster, WasCreatedNowWhereNoCreationTimeIsGiven) {
   const MemoryTables rows;
-  EXPECT_EQ(cached_row(decide(CacheCluster{input("c-1"), 1h}, rows, now)).created_at, now);
+  EXPECT_EQ(cached_row(decide(CacheCluster{input("c-1"), 1h}, test::present(rows, now)).events)
+                .created_at,
+            now);
 }
 
 TEST(CachingACluster, CountsExpiryFromThePresentAndNotFromItsCreation) {
   const MemoryTables rows;
   ClusterInput given = input("c-1");
   given.created_at = at("01:00");
-  EXPECT_EQ(cached_row(decide(CacheCluster{given, 1h}, rows, now)).expiry_time, at("11:30"));
+  EXPECT_EQ(
+      cached_row(decide(CacheCluster{given, 1h}, test::present(rows, now)).events).expiry_time,
+      at("11:30"));
 }
 
 TEST(CachingACluster, ExpiresAtOnceWithADefaultExpiryOfZero) {
   const MemoryTables rows;
-  EXPECT_EQ(cached_row(decide(CacheCluster{input("c-1"), 0h}, rows, now)).expiry_time, now);
+  EXPECT_EQ(cached_row(decide(CacheCluster{input("c-1"), 0h}, test::present(rows, now)).events)
+                .expiry_time,
+            now);
 }
 
 TEST(CachingACluster, DeactivatesEveryOtherActiveClusterFirst) {
@@ -89,7 +95,7 @@ TEST(CachingACluster, DeactivatesEveryOtherActiveClusterFirst) {
   rows.put(cluster_row(1, "old"));
   rows.put(cluster_row(2, "older"));
 
-  const Events events = decide(CacheCluster{input("new"), 1h}, rows, now);
+  const Events events = decide(CacheCluster{input("new"), 1h}, test::present(rows, now)).events;
 
   ASSERT_EQ(events.size(), 3u);
   EXPECT_EQ(told({events[0], events[1]}),
@@ -99,20 +105,20 @@ TEST(CachingACluster, DeactivatesEveryOtherActiveClusterFirst) {
 TEST(CachingACluster, DeactivatesAnExpiredActiveClusterToo) {
   MemoryTables rows;
   rows.put(expiring(cluster_row(1, "expired"), "10:00"));
-  const Events events = decide(CacheCluster{input("new"), 1h}, rows, now);
+  const Events events = decide(CacheCluster{input("new"), 1h}, test::present(rows, now)).events;
   EXPECT_EQ(told({events.front()}), told({ClusterDeactivated{"expired", "new"}}));
 }
 
 TEST(CachingACluster, LeavesInactiveClustersAlone) {
   MemoryTables rows;
   rows.put(inactive(cluster_row(1, "old")));
-  EXPECT_EQ(decide(CacheCluster{input("new"), 1h}, rows, now).size(), 1u);
+  EXPECT_EQ(decide(CacheCluster{input("new"), 1h}, test::present(rows, now)).size(), 1u);
 }
 
 TEST(CachingAClusterAgain, DoesNotDeactivateItself) {
   MemoryTables rows;
   rows.put(cluster_row(1, "c-1"));
-  EXPECT_EQ(decide(CacheCluster{input("c-1"), 1h}, rows, now).size(), 1u);
+  EXPECT_EQ(decide(CacheCluster{input("c-1"), 1h}, test::present(rows, now)).size(), 1u);
 }
 
 TEST(CachingAClusterAgain, CountsItsAccessesFromOne) {
@@ -120,13 +126,16 @@ TEST(CachingAClusterAgain, CountsItsAccessesFromOne) {
   CachedCluster before = cluster_row(1, "c-1");
   before.access_count = 7;
   rows.put(before);
-  EXPECT_EQ(cached_row(decide(CacheCluster{input("c-1"), 1h}, rows, now)).access_count, 1);
+  EXPECT_EQ(cached_row(decide(CacheCluster{input("c-1"), 1h}, test::present(rows, now)).events)
+                .access_count,
+            1);
 }
 
 TEST(CachingAClusterAgain, MakesItActiveAgain) {
   MemoryTables rows;
   rows.put(inactive(cluster_row(1, "c-1")));
-  EXPECT_TRUE(cached_row(decide(CacheCluster{input("c-1"), 1h}, rows, now)).is_active);
+  EXPECT_TRUE(cached_row(decide(CacheCluster{input("c-1"), 1h}, test::present(rows, now)).events)
+                  .is_active);
 }
 
 // ---- Saving a whole row
@@ -139,22 +148,27 @@ TEST(SavingACluster, KeepsTheColumnsAsGiven) {
   given.num_workers = 0;
   given.status = "TERMINATED";
   given.access_count = 42;
-  EXPECT_EQ(told(decide(SaveCluster{given, 1h}, rows, now)), told({ClusterCached{given, {}}}));
+  EXPECT_EQ(told(decide(SaveCluster{given, 1h}, test::present(rows, now)).events),
+            told({ClusterCached{given, {}}}));
   const boost::json::object more{{"node_type_id", "m5.large"}};
-  EXPECT_EQ(told(decide(SaveCluster{given, 1h, more}, rows, now)),
+  EXPECT_EQ(told(decide(SaveCluster{given, 1h, more}, test::present(rows, now)).events),
             told({ClusterCached{given, more}}));
 }
 
 TEST(SavingACluster, DoesNotTakeTheIdOfTheRowGiven) {
   const MemoryTables rows;
-  EXPECT_EQ(cached_row(decide(SaveCluster{cluster_row(99, "c-1"), 1h}, rows, now)).id, 0);
+  EXPECT_EQ(
+      cached_row(decide(SaveCluster{cluster_row(99, "c-1"), 1h}, test::present(rows, now)).events)
+          .id,
+      0);
 }
 
 TEST(SavingACluster, FillsTimesLeftAtZero) {
   const MemoryTables rows;
   CachedCluster given;
   given.cluster_id = "c-1";
-  const CachedCluster row = cached_row(decide(SaveCluster{given, 2h}, rows, now));
+  const CachedCluster row =
+      cached_row(decide(SaveCluster{given, 2h}, test::present(rows, now)).events);
   EXPECT_EQ(row.created_at, now);
   EXPECT_EQ(row.last_accessed, now);
   EXPECT_EQ(row.expiry_time, at("12:30"));
@@ -163,14 +177,17 @@ TEST(SavingACluster, FillsTimesLeftAtZero) {
 TEST(SavingAnActiveCluster, DeactivatesTheOthers) {
   MemoryTables rows;
   rows.put(cluster_row(1, "old"));
-  const Events events = decide(SaveCluster{cluster_row(0, "new"), 1h}, rows, now);
+  const Events events =
+      decide(SaveCluster{cluster_row(0, "new"), 1h}, test::present(rows, now)).events;
   EXPECT_EQ(told({events.front()}), told({ClusterDeactivated{"old", "new"}}));
 }
 
 TEST(SavingAnInactiveCluster, LeavesTheActiveOneActive) {
   MemoryTables rows;
   rows.put(cluster_row(1, "old"));
-  EXPECT_EQ(decide(SaveCluster{inactive(cluster_row(0, "new")), 1h}, rows, now).size(), 1u);
+  EXPECT_EQ(
+      decide(SaveCluster{inactive(cluster_row(0, "new")), 1h}, test::present(rows, now)).size(),
+      1u);
 }
 
 // ---- Access
@@ -180,7 +197,7 @@ TEST(AccessingACluster, CountsUpAndTakesTheMoment) {
   CachedCluster before = cluster_row(1, "c-1");
   before.access_count = 4;
   rows.put(before);
-  const auto decision = decide(AccessCluster{"c-1"}, rows, now);
+  const auto decision = decide(AccessCluster{"c-1"}, test::present(rows, now));
   EXPECT_TRUE(decision.result);
   EXPECT_EQ(told(decision.events), told({ClusterAccessed{"c-1", now, 5}}));
 }
@@ -188,7 +205,7 @@ TEST(AccessingACluster, CountsUpAndTakesTheMoment) {
 TEST(AccessingACluster, CountsAnActiveOneAlthoughItHasExpired) {
   MemoryTables rows;
   rows.put(expiring(cluster_row(1, "c-1"), "10:00"));
-  EXPECT_TRUE(decide(AccessCluster{"c-1"}, rows, now).result);
+  EXPECT_TRUE(decide(AccessCluster{"c-1"}, test::present(rows, now)).result);
 }
 
 TEST(AccessingACluster, StaysAtTheLargestCountThereIs) {
@@ -196,21 +213,21 @@ TEST(AccessingACluster, StaysAtTheLargestCountThereIs) {
   CachedCluster worn = cluster_row(1, "c-1");
   worn.access_count = std::numeric_limits<std::int64_t>::max();
   rows.put(worn);
-  EXPECT_EQ(told(decide(AccessCluster{"c-1"}, rows, now).events),
+  EXPECT_EQ(told(decide(AccessCluster{"c-1"}, test::present(rows, now)).events),
             told({ClusterAccessed{"c-1", now, worn.access_count}}));
 }
 
 TEST(AccessingACluster, IsFalseWithoutAnEventForAnInactiveOne) {
   MemoryTables rows;
   rows.put(inactive(cluster_row(1, "c-1")));
-  const auto decision = decide(AccessCluster{"c-1"}, rows, now);
+  const auto decision = decide(AccessCluster{"c-1"}, test::present(rows, now));
   EXPECT_FALSE(decision.result);
   EXPECT_THAT(decision.events, IsEmpty());
 }
 
 TEST(AccessingACluster, IsFalseWithoutAnEventForAnUnknownOne) {
   const MemoryTables rows;
-  const auto decision = decide(AccessCluster{"c-1"}, rows, now);
+  const auto decision = decide(AccessCluster{"c-1"}, test::present(rows, now));
   EXPECT_FALSE(decision.result);
   EXPECT_THAT(decision.events, IsEmpty());
 }
@@ -222,7 +239,7 @@ TEST(CleaningUp, TakesWhatIsPastItsExpiryOldestFirst) {
   rows.put(expiring(cluster_row(1, "first"), "10:10"));
   rows.put(cluster_row(2, "running"));
   rows.put(inactive(expiring(cluster_row(3, "second"), "10:05")));
-  const auto decision = decide(CleanUpExpired{}, rows, now);
+  const auto decision = decide(CleanUpExpired{}, test::present(rows, now));
   EXPECT_EQ(decision.result.removed, 2u);
   EXPECT_EQ(told(decision.events),
             told({ClusterExpired{"first", at("10:10")}, ClusterExpired{"second", at("10:05")}}));
@@ -231,31 +248,31 @@ TEST(CleaningUp, TakesWhatIsPastItsExpiryOldestFirst) {
 TEST(CleaningUp, TakesAClusterAtTheVeryMomentOfItsExpiry) {
   MemoryTables rows;
   rows.put(expiring(cluster_row(1, "c-1"), "10:30"));
-  EXPECT_EQ(decide(CleanUpExpired{}, rows, now).result.removed, 1u);
+  EXPECT_EQ(decide(CleanUpExpired{}, test::present(rows, now)).result.removed, 1u);
 }
 
 TEST(CleaningUp, LeavesAClusterAMicrosecondBeforeItsExpiry) {
   MemoryTables rows;
   rows.put(expiring(cluster_row(1, "c-1"), "10:30:00.000001"));
-  EXPECT_EQ(decide(CleanUpExpired{}, rows, now).result.removed, 0u);
+  EXPECT_EQ(decide(CleanUpExpired{}, test::present(rows, now)).result.removed, 0u);
 }
 
 TEST(CleaningUp, OfAnEmptyTableIsNothing) {
   const MemoryTables rows;
-  EXPECT_THAT(decide(CleanUpExpired{}, rows, now).events, IsEmpty());
+  EXPECT_THAT(decide(CleanUpExpired{}, test::present(rows, now)).events, IsEmpty());
 }
 
 TEST(RemovingATerminatedCluster, SaysThatItWasTerminated) {
   MemoryTables rows;
   rows.put(inactive(cluster_row(1, "c-1")));
-  const auto decision = decide(RemoveTerminated{"c-1"}, rows, now);
+  const auto decision = decide(RemoveTerminated{"c-1"}, test::present(rows, now));
   EXPECT_TRUE(decision.result);
   EXPECT_EQ(told(decision.events), told({ClusterRemoved{"c-1", ClusterRemovalReason::terminated}}));
 }
 
 TEST(RemovingATerminatedCluster, IsFalseWithoutAnEventForAnUnknownOne) {
   const MemoryTables rows;
-  const auto decision = decide(RemoveTerminated{"c-1"}, rows, now);
+  const auto decision = decide(RemoveTerminated{"c-1"}, test::present(rows, now));
   EXPECT_FALSE(decision.result);
   EXPECT_THAT(decision.events, IsEmpty());
 }
@@ -264,7 +281,7 @@ TEST(ClearingTheClusters, TakesEveryRowOldestFirst) {
   MemoryTables rows;
   rows.put(inactive(cluster_row(2, "a")));
   rows.put(expiring(cluster_row(1, "b"), "10:00"));
-  const auto decision = decide(ClearClusters{}, rows, now);
+  const auto decision = decide(ClearClusters{}, test::present(rows, now));
   EXPECT_EQ(decision.result.removed, 2u);
   EXPECT_EQ(told(decision.events), told({ClusterRemoved{"b", ClusterRemovalReason::cleared},
                                          ClusterRemoved{"a", ClusterRemovalReason::cleared}}));
@@ -273,7 +290,7 @@ TEST(ClearingTheClusters, TakesEveryRowOldestFirst) {
 TEST(ClearingTheClusters, LeavesTheRegistryAlone) {
   MemoryTables rows;
   rows.put(test::entry_row(1, "hash"));
-  EXPECT_THAT(decide(ClearClusters{}, rows, now).events, IsEmpty());
+  EXPECT_THAT(decide(ClearClusters{}, test::present(rows, now)).events, IsEmpty());
 }
 
 // ---- Which cluster is the cached one

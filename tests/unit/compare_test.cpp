@@ -163,7 +163,7 @@ TEST(Comparing, TellsEachOfTwoRowsWithOneKey) {
 TEST(Comparing, HasTimesInTheStoredFormAndFlagsAsNumbers) {
   MemoryTables tables;
   tables.put(cluster_row(1, "c-1"));
-  const json::object columns = tables.raw_rows(projections::clusters_table).at(0).columns;
+  const json::object columns = tables.raw_rows(rows::clusters_table).at(0).columns;
   EXPECT_EQ(columns.at("expiry_time"), "2026-01-15T11:00:00.000000");
   EXPECT_EQ(columns.at("is_active"), 1);
   EXPECT_EQ(columns.at("is_shared"), 0);

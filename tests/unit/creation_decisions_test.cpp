@@ -11,7 +11,7 @@ namespace {
 
 using namespace events;
 using events::LeaseLost;  // and not the error
-using projections::Debt;
+using rows::Debt;
 using test::all_of;
 using test::at;
 using test::Leases;

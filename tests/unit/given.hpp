@@ -7,6 +7,7 @@
 #include <dbcache/registry.hpp>
 
 #include "events/event.hpp"
+#include "rows/present.hpp"
 
 // What many unit tests begin with: moments of one day, rows, and events in words.
 namespace dbcache::test {
@@ -14,6 +15,16 @@ namespace dbcache::test {
 /// A moment of the day that the tests play on.
 inline Timestamp at(const std::string& time_of_day) {
   return parse_timestamp("2026-01-15T" + time_of_day);
+}
+
+/// Rows and a moment to decide on, where nobody holds anything.
+inline rows::Present present(const rows::TableReader& tables, Timestamp now) {
+  class NobodyIsKnown final : public rows::Liveness {
+   public:
+    [[nodiscard]] Verdict probe(const rows::Holder&) const override { return Verdict::unknown; }
+  };
+  static const NobodyIsKnown nobody;
+  return {tables, nobody, now};
 }
 
 namespace given {

@@ -1,6 +1,6 @@
 // What users give is checked and cleaned before a command is made of it.
 
-#include "commands/input.hpp"
+#include "input/input.hpp"
 
 #include <boost/json/array.hpp>
 #include <gmock/gmock.h>

@@ -11,7 +11,7 @@ namespace {
 
 using namespace events;
 using events::LeaseLost;  // and not the error
-using projections::Holder;
+using rows::Holder;
 using test::all_of;
 using test::at;
 using test::Leases;
@@ -298,7 +298,7 @@ class AClusterThatMayBeDead : public Leases {
     return first;
   }
   Events answer(std::int64_t check, CheckAnswer said, const std::string& cluster_id = "c-1") {
-    return commit(AnswerCheck{"hash", check, cluster_id, said, std::nullopt}).first;
+    return commit(AnswerCheck{"hash", check, cluster_id, said, std::nullopt}).first.events;
   }
 };
 
@@ -508,7 +508,7 @@ TEST_F(Runs, AreJoinedAndLeft) {
   EXPECT_EQ(tables.participants()[0].name, "gw0");
   const auto [events, first] = commit(LeaveRun{id});
   EXPECT_EQ(told(events), told({RunLeft{"nightly", id, RunLeftReason::left}}));
-  EXPECT_THAT(commit(LeaveRun{id}).first, IsEmpty());
+  EXPECT_THAT(commit(LeaveRun{id}).first.events, IsEmpty());
 }
 
 TEST_F(Runs, KeepAClusterThatTheyUsedWhileAnyoneTakesPart) {

@@ -20,12 +20,12 @@ namespace {
 using namespace events;
 using namespace std::chrono_literals;
 using events::LeaseLost;  // and not the error
-using projections::Debt;
-using projections::EntryOrigin;
-using projections::Holder;
-using projections::Lease;
 using projections::MemoryTables;
-using projections::Share;
+using rows::Debt;
+using rows::EntryOrigin;
+using rows::Holder;
+using rows::Lease;
+using rows::Share;
 using test::LeaseWorld;
 using Turn = AcquireStep::Turn;
 
@@ -414,7 +414,7 @@ class Game : public LeaseWorld {
       EXPECT_TRUE(entry.status != RegistryStatus::ready || entry.cluster_id) << entry.config_hash;
     }
     EXPECT_LE(tables.clusters({.is_active = true, .is_expired = false}, now, {}).size(), 1u);
-    for (const std::string_view table : projections::projected_tables) {
+    for (const std::string_view table : rows::projected_tables) {
       expect_same(tables.raw_rows(table), replayed_.raw_rows(table), table);
     }
   }
@@ -513,8 +513,8 @@ class Game : public LeaseWorld {
     return text;
   }
 
-  static void expect_same(const std::vector<projections::RawRow>& live,
-                          const std::vector<projections::RawRow>& made, std::string_view table) {
+  static void expect_same(const std::vector<rows::RawRow>& live,
+                          const std::vector<rows::RawRow>& made, std::string_view table) {
     ASSERT_EQ(live.size(), made.size()) << table;
     for (std::size_t row = 0; row < live.size(); ++row) {
       EXPECT_EQ(live[row].key, made[row].key) << table;

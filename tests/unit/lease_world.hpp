@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -13,6 +15,7 @@
 #include "commands/leases.hpp"
 #include "commands/registry.hpp"
 #include "commands/terminations.hpp"
+#include "coordination/transact.hpp"
 #include "given.hpp"
 #include "projections/memory_tables.hpp"
 #include "projections/project.hpp"
@@ -21,9 +24,9 @@
 // live until they are said to be dead.
 namespace dbcache::test {
 
-class FakeLiveness final : public commands::Liveness {
+class FakeLiveness final : public rows::Liveness {
  public:
-  [[nodiscard]] Verdict probe(const projections::Holder& holder) const override {
+  [[nodiscard]] Verdict probe(const rows::Holder& holder) const override {
     if (dead.contains(holder.lock)) return Verdict::dead;
     return holder.lock == 0 || unjudgeable.contains(holder.lock) ? Verdict::unknown
                                                                  : Verdict::alive;
@@ -35,7 +38,7 @@ class FakeLiveness final : public commands::Liveness {
 inline const std::string workspace = "https://workspace.example";
 
 template <class Payload>
-std::vector<Payload> all_of(const commands::Events& events) {
+std::vector<Payload> all_of(const events::Events& events) {
   std::vector<Payload> found;
   for (const events::Event& event : events) {
     if (const auto* payload = std::get_if<Payload>(&event)) found.push_back(*payload);
@@ -44,42 +47,27 @@ std::vector<Payload> all_of(const commands::Events& events) {
 }
 
 class LeaseWorld {
- private:
-  template <class Command>
-  auto decide_on(const Command& command) const {
-    if constexpr (requires { commands::decide(command, present()); }) {
-      return commands::decide(command, present());
-    } else {
-      return commands::decide(command, tables, now);
-    }
-  }
-  static const commands::Events& events_of(const commands::Events& events) { return events; }
-  template <class Result>
-  static const commands::Events& events_of(const commands::Decision<Result>& decision) {
-    return decision.events;
-  }
-
  public:
   Timestamp now = at("10:30");
   projections::MemoryTables tables;
   FakeLiveness liveness;
-  commands::Events log;
+  events::Events log;
 
-  [[nodiscard]] commands::Present present() const { return {tables, liveness, now}; }
+  [[nodiscard]] rows::Present present() const { return {tables, liveness, now}; }
 
   /// Someone who lives.
-  projections::Holder someone() {
-    projections::Holder holder;
+  rows::Holder someone() {
+    rows::Holder holder;
     holder.lock_file = "locks";
     holder.lock = ++last_holder_;
     holder.process = {1000 + last_holder_, 1, "boot", "pid:[1]"};
     holder.host = "ci-1";
     return holder;
   }
-  void kill(const projections::Holder& holder) { liveness.dead.insert(holder.lock); }
+  void kill(const rows::Holder& holder) { liveness.dead.insert(holder.lock); }
 
   /// The position of the first.
-  std::int64_t append(const commands::Events& events) {
+  std::int64_t append(const events::Events& events) {
     const auto first = static_cast<std::int64_t>(log.size()) + 1;
     for (const events::Event& event : events) {
       log.push_back(event);
@@ -88,25 +76,30 @@ class LeaseWorld {
     return first;
   }
 
-  void tidy() {
-    append(commands::reap(present()));
-    append(commands::hand_back(present()));
+  /// As a store's transaction, for coordination::run_in_order().
+  static std::optional<store::Closure> closure() { return std::nullopt; }
+  using Steps = std::function<void(LeaseWorld&)>;
+  void transact(const Steps& steps, const Steps& then = {}, const std::string& keep = "") {
+    coordination::run_in_order(*this, steps, then, keep);
   }
+
+  void tidy() { transact({}); }
 
   /// A command on leases, after reaping and before handing back; what it was decided to, and the
   /// position of its first event.
   template <class Command>
   auto commit(const Command& command) {
-    append(commands::reap(present()));
-    auto decided = decide_on(command);
-    const std::int64_t first = append(events_of(decided));
-    append(commands::hand_back(present()));
-    return std::pair(std::move(decided), first);
+    std::pair<decltype(commands::decide(command, present())), std::int64_t> committed;
+    transact([&](LeaseWorld&) {
+      committed.first = commands::decide(command, present());
+      committed.second = append(committed.first.events);
+    });
+    return committed;
   }
 
   struct Step : commands::AcquireStep {
     std::int64_t number = 0;  ///< Of the lease, the creation or the check.
-    commands::Events events;
+    events::Events events;
   };
 
   commands::Acquire acquirer(const std::string& hash = "hash") {
@@ -118,11 +111,14 @@ class LeaseWorld {
     return command;
   }
   Step acquire(const commands::Acquire& command) {
-    append(commands::reap(present(), command.config_hash));
-    append(commands::hand_back(present(), command.config_hash));
-    auto decision = commands::decide(command, present());
-    Step step{{std::move(decision.result)}, 0, std::move(decision.events)};
-    std::int64_t position = append(step.events);
+    Step step;
+    std::int64_t position = 0;
+    const auto decide = [&](LeaseWorld&) {
+      auto decision = commands::decide(command, present());
+      step = {{std::move(decision.result)}, 0, std::move(decision.events)};
+      position = append(step.events);
+    };
+    transact({}, decide, command.config_hash);
     for (const events::Event& event : step.events) {
       if (std::holds_alternative<events::LeaseGranted>(event) ||
           std::holds_alternative<events::CreationStarted>(event) ||
@@ -150,9 +146,9 @@ class LeaseWorld {
   }
 
   struct Held {
-    projections::Holder holder;
+    rows::Holder holder;
     std::int64_t lease = 0;
-    commands::Events events;
+    events::Events events;
   };
 
   /// A lease on a new cluster, by whoever created it.
@@ -182,7 +178,7 @@ class LeaseWorld {
   }
 
   /// A claim on what is due on the workspace, by someone who lives.
-  std::pair<std::optional<projections::Debt>, std::int64_t> claim() {
+  std::pair<std::optional<rows::Debt>, std::int64_t> claim() {
     commands::ClaimTermination command;
     command.holder = someone();
     command.host = workspace;
@@ -190,12 +186,12 @@ class LeaseWorld {
     last_terminator = command.holder;
     return {decision.result, first};
   }
-  projections::Holder last_terminator;
+  rows::Holder last_terminator;
 
   [[nodiscard]] RegistryEntry entry(const std::string& hash = "hash") const {
     return tables.entry(hash).value();
   }
-  [[nodiscard]] projections::Share share(const std::string& hash = "hash") const {
+  [[nodiscard]] rows::Share share(const std::string& hash = "hash") const {
     return tables.share(hash).value();
   }
   [[nodiscard]] std::vector<std::string> owed() const {

@@ -92,7 +92,7 @@ TEST_F(MemoryTablesWithFourClusters, CountAccessesUpToTheLargestNumberThereIs) {
 
 TEST_F(MemoryTablesWithFourClusters, GiveRawRowsInOrderOfTheirKeys) {
   std::vector<std::string> keys;
-  for (const RawRow& row : tables.raw_rows(projections::clusters_table)) keys.push_back(row.key);
+  for (const RawRow& row : tables.raw_rows(rows::clusters_table)) keys.push_back(row.key);
   EXPECT_THAT(keys, ElementsAre("active", "expired", "inactive", "shared"));
 }
 
@@ -146,8 +146,8 @@ TEST(MemoryTables, AreEmptyWhenCleared) {
   tables.put(cluster_row(1, "c-1"));
   tables.put(entry_row(2, "hash"));
   tables.clear();
-  EXPECT_THAT(tables.raw_rows(projections::clusters_table), IsEmpty());
-  EXPECT_THAT(tables.raw_rows(projections::registry_table), IsEmpty());
+  EXPECT_THAT(tables.raw_rows(rows::clusters_table), IsEmpty());
+  EXPECT_THAT(tables.raw_rows(rows::registry_table), IsEmpty());
 }
 
 }  // namespace

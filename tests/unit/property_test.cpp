@@ -15,7 +15,7 @@
 
 #include "documented_model.hpp"
 #include "support/manual_clock.hpp"
-#include "support/sanitized.hpp"
+#include "support/rounds.hpp"
 #include "support/scoped_variable.hpp"
 #include "support/test_database.hpp"
 
@@ -42,7 +42,9 @@ constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
 constexpr int replay_count = 10;
 constexpr std::uint64_t usual_seed = 20'260'115;
 
-int command_count() { return test::over_postgres() ? test::rounds(1'000) : 10'000; }
+int command_count() {
+  return test::over_postgres() ? test::rounds(300, 1'000) : test::rounds(3'000, 10'000);
+}
 
 std::uint64_t seed() {
   const char* const given = std::getenv("DBCACHE_TEST_SEED");

@@ -6,8 +6,8 @@
 
 #include <dbcache/errors.hpp>
 
-#include "commands/redact.hpp"
 #include "given.hpp"
+#include "input/redact.hpp"
 #include "text/json_text.hpp"
 
 namespace dbcache::commands {

@@ -40,7 +40,7 @@ RegistryEntry used(RegistryEntry row, std::int64_t usage_count) {
 
 TEST(RegisteringACreation, MakesTheEntryOfAnUnknownHash) {
   const MemoryTables rows;
-  const auto decision = decide(RegisterCreation{"hash", worker}, rows, now);
+  const auto decision = decide(RegisterCreation{"hash", worker}, test::present(rows, now));
   EXPECT_EQ(told(decision.events), told({CreationRegistered{"hash", now, worker}}));
   EXPECT_TRUE(decision.result.created);
   EXPECT_TRUE(decision.result.joinable);
@@ -57,7 +57,7 @@ class RegisteringWhereThereIsAnEntry : public testing::TestWithParam<Found> {};
 TEST_P(RegisteringWhereThereIsAnEntry, TellsWhetherItCanBeJoinedAndChangesNothing) {
   MemoryTables rows;
   rows.put(GetParam().entry);
-  const auto decision = decide(RegisterCreation{"hash", worker}, rows, now);
+  const auto decision = decide(RegisterCreation{"hash", worker}, test::present(rows, now));
   EXPECT_FALSE(decision.result.created);
   EXPECT_EQ(decision.result.joinable, GetParam().joinable);
   EXPECT_THAT(decision.events, IsEmpty());
@@ -79,13 +79,15 @@ INSTANTIATE_TEST_SUITE_P(Entries, RegisteringWhereThereIsAnEntry,
 
 TEST(ChangingTheStatus, OfAnUnknownHashIsNotFound) {
   const MemoryTables rows;
-  EXPECT_THROW(decide(ChangeStatus{"hash", RegistryStatus::failed, {}}, rows, now), NotFound);
+  EXPECT_THROW(
+      decide(ChangeStatus{"hash", RegistryStatus::failed, {}}, test::present(rows, now)).events,
+      NotFound);
 }
 
 TEST(ChangingTheStatus, NamesTheHashThatIsNotFound) {
   const MemoryTables rows;
   try {
-    decide(ChangeStatus{"hash", RegistryStatus::failed, {}}, rows, now);
+    decide(ChangeStatus{"hash", RegistryStatus::failed, {}}, test::present(rows, now)).events;
     FAIL() << "nothing was thrown";
   } catch (const NotFound& error) {
     EXPECT_THAT(error.what(), HasSubstr("'hash'"));
@@ -95,16 +97,19 @@ TEST(ChangingTheStatus, NamesTheHashThatIsNotFound) {
 TEST(ChangingTheStatus, ToReadyWithoutAClusterIsRefused) {
   MemoryTables rows;
   rows.put(entry_row(1, "hash"));
-  EXPECT_THROW(decide(ChangeStatus{"hash", RegistryStatus::ready, {}}, rows, now), InvalidArgument);
+  EXPECT_THROW(
+      decide(ChangeStatus{"hash", RegistryStatus::ready, {}}, test::present(rows, now)).events,
+      InvalidArgument);
 }
 
 TEST(ChangingTheStatus, ToReadyTakesTheClusterGiven) {
   MemoryTables rows;
   rows.put(entry_row(1, "hash"));
-  EXPECT_EQ(
-      told(decide(ChangeStatus{"hash", RegistryStatus::ready, {"c-1", std::nullopt}}, rows, now)),
-      told({RegistryStatusChanged{"hash", RegistryStatus::creating, RegistryStatus::ready, "c-1",
-                                  std::nullopt}}));
+  EXPECT_EQ(told(decide(ChangeStatus{"hash", RegistryStatus::ready, {"c-1", std::nullopt}},
+                        test::present(rows, now))
+                     .events),
+            told({RegistryStatusChanged{"hash", RegistryStatus::creating, RegistryStatus::ready,
+                                        "c-1", std::nullopt}}));
 }
 
 TEST(ChangingTheStatus, ToReadyKeepsTheClusterKnownWhereNoneIsGiven) {
@@ -112,16 +117,19 @@ TEST(ChangingTheStatus, ToReadyKeepsTheClusterKnownWhereNoneIsGiven) {
   RegistryEntry entry = entry_row(1, "hash");
   entry.cluster_id = "known";
   rows.put(entry);
-  EXPECT_EQ(told(decide(ChangeStatus{"hash", RegistryStatus::ready, {}}, rows, now)),
-            told({RegistryStatusChanged{"hash", RegistryStatus::creating, RegistryStatus::ready,
-                                        "known", std::nullopt}}));
+  EXPECT_EQ(
+      told(
+          decide(ChangeStatus{"hash", RegistryStatus::ready, {}}, test::present(rows, now)).events),
+      told({RegistryStatusChanged{"hash", RegistryStatus::creating, RegistryStatus::ready, "known",
+                                  std::nullopt}}));
 }
 
 TEST(ChangingTheStatus, ReplacesAClusterKnownByTheOneGiven) {
   MemoryTables rows;
   rows.put(ready(entry_row(1, "hash"), "known"));
-  const Events events =
-      decide(ChangeStatus{"hash", RegistryStatus::ready, {"given", std::nullopt}}, rows, now);
+  const Events events = decide(ChangeStatus{"hash", RegistryStatus::ready, {"given", std::nullopt}},
+                               test::present(rows, now))
+                            .events;
   EXPECT_EQ(std::get<RegistryStatusChanged>(events.at(0)).cluster_id, "given");
 }
 
@@ -137,7 +145,8 @@ TEST(ChangingTheStatus, ToFailedTakesTheErrorAndKeepsTheCluster) {
 TEST(ChangingTheStatus, ClearsTheErrorWhereNoneIsGiven) {
   MemoryTables rows;
   rows.put(failed(entry_row(1, "hash"), "quota"));
-  const Events events = decide(ChangeStatus{"hash", RegistryStatus::creating, {}}, rows, now);
+  const Events events =
+      decide(ChangeStatus{"hash", RegistryStatus::creating, {}}, test::present(rows, now)).events;
   EXPECT_EQ(std::get<RegistryStatusChanged>(events.at(0)).error_message, std::nullopt);
 }
 
@@ -149,7 +158,7 @@ TEST_P(AnyStatus, MayFollowAnyOther) {
   RegistryEntry entry = ready(entry_row(1, "hash"), "c-1");
   entry.status = from;
   rows.put(entry);
-  EXPECT_EQ(told(decide(ChangeStatus{"hash", to, {}}, rows, now)),
+  EXPECT_EQ(told(decide(ChangeStatus{"hash", to, {}}, test::present(rows, now)).events),
             told({RegistryStatusChanged{"hash", from, to, "c-1", std::nullopt}}));
 }
 
@@ -169,7 +178,7 @@ INSTANTIATE_TEST_SUITE_P(Pairs, AnyStatus,
 TEST(IncrementingUsage, TellsTheNewCount) {
   MemoryTables rows;
   rows.put(used(entry_row(1, "hash"), 3));
-  const auto decision = decide(IncrementUsage{"hash"}, rows, now);
+  const auto decision = decide(IncrementUsage{"hash"}, test::present(rows, now));
   EXPECT_EQ(decision.result, 4);
   EXPECT_EQ(told(decision.events), told({UsageIncremented{"hash", 4}}));
 }
@@ -177,19 +186,19 @@ TEST(IncrementingUsage, TellsTheNewCount) {
 TEST(IncrementingUsage, CountsOnAnEntryThatFailedToo) {
   MemoryTables rows;
   rows.put(used(failed(entry_row(1, "hash"), "quota"), 0));
-  EXPECT_EQ(decide(IncrementUsage{"hash"}, rows, now).result, 1);
+  EXPECT_EQ(decide(IncrementUsage{"hash"}, test::present(rows, now)).result, 1);
 }
 
 TEST(IncrementingUsage, StaysAtTheLargestCountThereIs) {
   MemoryTables rows;
   rows.put(used(entry_row(1, "hash"), std::numeric_limits<std::int64_t>::max()));
-  EXPECT_EQ(decide(IncrementUsage{"hash"}, rows, now).result,
+  EXPECT_EQ(decide(IncrementUsage{"hash"}, test::present(rows, now)).result,
             std::numeric_limits<std::int64_t>::max());
 }
 
 TEST(IncrementingUsage, OfAnUnknownHashIsZeroWithoutAnEvent) {
   const MemoryTables rows;
-  const auto decision = decide(IncrementUsage{"hash"}, rows, now);
+  const auto decision = decide(IncrementUsage{"hash"}, test::present(rows, now));
   EXPECT_EQ(decision.result, 0);
   EXPECT_THAT(decision.events, IsEmpty());
 }
@@ -197,7 +206,7 @@ TEST(IncrementingUsage, OfAnUnknownHashIsZeroWithoutAnEvent) {
 TEST(DecrementingUsage, TellsTheNewCount) {
   MemoryTables rows;
   rows.put(used(entry_row(1, "hash"), 3));
-  const auto decision = decide(DecrementUsage{"hash"}, rows, now);
+  const auto decision = decide(DecrementUsage{"hash"}, test::present(rows, now));
   EXPECT_EQ(decision.result, 2);
   EXPECT_EQ(told(decision.events), told({UsageDecremented{"hash", 2}}));
 }
@@ -205,21 +214,21 @@ TEST(DecrementingUsage, TellsTheNewCount) {
 TEST(DecrementingUsage, ReachesZeroWithAnEvent) {
   MemoryTables rows;
   rows.put(entry_row(1, "hash"));
-  EXPECT_EQ(told(decide(DecrementUsage{"hash"}, rows, now).events),
+  EXPECT_EQ(told(decide(DecrementUsage{"hash"}, test::present(rows, now)).events),
             told({UsageDecremented{"hash", 0}}));
 }
 
 TEST(DecrementingUsage, NeverGoesBelowZeroAndHasNoEventThere) {
   MemoryTables rows;
   rows.put(used(entry_row(1, "hash"), 0));
-  const auto decision = decide(DecrementUsage{"hash"}, rows, now);
+  const auto decision = decide(DecrementUsage{"hash"}, test::present(rows, now));
   EXPECT_EQ(decision.result, 0);
   EXPECT_THAT(decision.events, IsEmpty());
 }
 
 TEST(DecrementingUsage, OfAnUnknownHashIsZeroWithoutAnEvent) {
   const MemoryTables rows;
-  const auto decision = decide(DecrementUsage{"hash"}, rows, now);
+  const auto decision = decide(DecrementUsage{"hash"}, test::present(rows, now));
   EXPECT_EQ(decision.result, 0);
   EXPECT_THAT(decision.events, IsEmpty());
 }
@@ -229,20 +238,20 @@ TEST(DecrementingUsage, OfAnUnknownHashIsZeroWithoutAnEvent) {
 TEST(CleaningUpAnEntry, RemovesItWhateverItsStatusAndUsage) {
   MemoryTables rows;
   rows.put(used(ready(entry_row(1, "hash"), "c-1"), 5));
-  EXPECT_EQ(told(decide(CleanUpEntry{"hash"}, rows, now).events),
+  EXPECT_EQ(told(decide(CleanUpEntry{"hash"}, test::present(rows, now)).events),
             told({RegistryEntryRemoved{"hash", EntryRemovalReason::cleaned_up}}));
 }
 
 TEST(CleaningUpAnEntry, OfAnUnknownHashHasNoEvent) {
   const MemoryTables rows;
-  EXPECT_THAT(decide(CleanUpEntry{"hash"}, rows, now).events, IsEmpty());
+  EXPECT_THAT(decide(CleanUpEntry{"hash"}, test::present(rows, now)).events, IsEmpty());
 }
 
 TEST(ClearingTheRegistry, RemovesEveryEntryOldestFirst) {
   MemoryTables rows;
   rows.put(entry_row(2, "a"));
   rows.put(entry_row(1, "b"));
-  const auto decision = decide(ClearRegistry{}, rows, now);
+  const auto decision = decide(ClearRegistry{}, test::present(rows, now));
   EXPECT_EQ(decision.result.removed, 2u);
   EXPECT_EQ(told(decision.events),
             told({RegistryEntryRemoved{"b", EntryRemovalReason::cleaned_up},
@@ -252,7 +261,7 @@ TEST(ClearingTheRegistry, RemovesEveryEntryOldestFirst) {
 TEST(ClearingTheRegistry, LeavesTheClustersAlone) {
   MemoryTables rows;
   rows.put(test::cluster_row(1, "c-1"));
-  EXPECT_THAT(decide(ClearRegistry{}, rows, now).events, IsEmpty());
+  EXPECT_THAT(decide(ClearRegistry{}, test::present(rows, now)).events, IsEmpty());
 }
 
 }  // namespace

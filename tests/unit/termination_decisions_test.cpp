@@ -10,7 +10,7 @@ namespace dbcache::commands {
 namespace {
 
 using namespace events;
-using projections::Debt;
+using rows::Debt;
 using test::at;
 using test::Leases;
 using test::told;
@@ -106,10 +106,10 @@ TEST_F(OwedClusters, AreSettledByTheAttemptUnderWayAlone) {
   const std::int64_t first = claim().second;
   kill(last_terminator);
   const std::int64_t second = claim().second;
-  EXPECT_THAT(commit(FinishTermination{"a", first, std::nullopt}).first, IsEmpty());
-  EXPECT_THAT(commit(FinishTermination{"a", first, "late"}).first, IsEmpty());
+  EXPECT_THAT(commit(FinishTermination{"a", first, std::nullopt}).first.events, IsEmpty());
+  EXPECT_THAT(commit(FinishTermination{"a", first, "late"}).first.events, IsEmpty());
   EXPECT_THAT(owed(), ElementsAre("a"));
-  EXPECT_EQ(told(commit(FinishTermination{"a", second, std::nullopt}).first),
+  EXPECT_EQ(told(commit(FinishTermination{"a", second, std::nullopt}).first.events),
             told({TerminationDone{"a", second}}));
   EXPECT_THAT(owed(), IsEmpty());
 }

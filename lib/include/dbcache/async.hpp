@@ -28,22 +28,24 @@
 #include <dbcache/history.hpp>
 #include <dbcache/shared_clusters.hpp>
 
-/// Shared clusters for programs on Boost.Asio. Not a part of dbcache.hpp, since Asio takes its time
-/// to compile.
+/// Shared clusters for programs on Boost.Asio. <dbcache/dbcache.hpp> does not include this header,
+/// since Asio is slow to compile.
 namespace dbcache {
 
-/// Where the blocking parts of asynchronous operations run: each on a thread of its own, since the
-/// functions of a lifecycle may take minutes, and one may wait for another of the same process.
-/// Thread-safe.
+/// Runs the blocking parts of asynchronous operations, each on a thread of its own. The functions
+/// of a lifecycle may take minutes, and one operation may wait for another of the same process, so
+/// a pool of threads would not do. Thread-safe.
 class DBCACHE_EXPORT AsyncWorkers {
  public:
+  /// Starts no thread yet.
   AsyncWorkers();
-  /// Stops the operations that still run, and waits for them: as long as a `create` takes.
+  /// Stops the operations that still run, and waits for them. That may take as long as a `create`.
   ~AsyncWorkers();
   AsyncWorkers(const AsyncWorkers&) = delete;
   AsyncWorkers& operator=(const AsyncWorkers&) = delete;
 
-  /// Runs `work` on a thread. The token is stopped by the destructor. `work` must not throw.
+  /// Runs `work` on a new thread. The destructor requests a stop of the token. `work` must not
+  /// throw. Throws std::system_error if no thread can be started.
   void run(std::function<void(std::stop_token)> work);
 
  private:
@@ -53,7 +55,7 @@ class DBCACHE_EXPORT AsyncWorkers {
 
 namespace detail {
 
-/// One operation under way: what stops it, and its deadline on the executor.
+/// One operation under way: its stop source, and its deadline on the executor.
 struct AsyncOperation {
   explicit AsyncOperation(const boost::asio::any_io_executor& executor) : timer(executor) {}
 
@@ -62,9 +64,10 @@ struct AsyncOperation {
   boost::asio::steady_timer timer;
 };
 
-/// Starts `block` on a worker and completes `handler`, on its executor, with what it returns or
-/// throws. `block` gets a token that is stopped by cancellation, by the deadline, and with the
-/// workers.
+/// Runs `block` on a worker, and completes `handler` on its executor with the result or exception
+/// of `block`. The token that `block` gets is stopped by cancellation, by the deadline, by the
+/// caller's token and by the end of the workers. `timeout` is the time until the deadline; empty
+/// means none.
 template <class Result, class Handler, class Block>
 void run_async(const boost::asio::any_io_executor& executor,
                const std::shared_ptr<AsyncWorkers>& workers, Handler handler,
@@ -79,7 +82,7 @@ void run_async(const boost::asio::any_io_executor& executor,
     });
   }
   if (timeout) {
-    // A longer one than the timer can tell is for ever.
+    // A longer one would overflow the timer.
     constexpr std::chrono::milliseconds longest = std::chrono::years{100};
     operation->timer.expires_after(std::min(*timeout, longest));
     operation->timer.async_wait([operation](const boost::system::error_code& error) {
@@ -89,7 +92,7 @@ void run_async(const boost::asio::any_io_executor& executor,
     });
   }
   auto handler_executor = asio::get_associated_executor(handler, executor);
-  // Kept on the heap: a std::function wants what it holds to be copyable, and handlers need not be.
+  // On the heap: std::function needs a copyable target, and a handler need not be copyable.
   auto completion = std::make_shared<Handler>(std::move(handler));
   const auto complete = [handler_executor, completion](std::exception_ptr error,
                                                        std::shared_ptr<Result> result) {
@@ -122,7 +125,7 @@ void run_async(const boost::asio::any_io_executor& executor,
   };
   try {
     workers->run(std::move(work));
-  } catch (...) {  // no thread can be had
+  } catch (...) {  // no thread can be started
     operation->timer.cancel();
     complete(std::current_exception(), std::make_shared<Result>());
   }
@@ -131,12 +134,18 @@ void run_async(const boost::asio::any_io_executor& executor,
 }  // namespace detail
 
 /// The operations of SharedClusters and of the log, asynchronously, for any completion token: a
-/// callback, boost::asio::use_future, boost::asio::use_awaitable in a C++20 coroutine. Completion
-/// is on the handler's associated executor, else the one given here; no operation blocks there.
-/// Each but async_release can be cancelled through its cancellation slot, and then throws
-/// Cancelled. A coroutine that was cancelled itself begins no operation any more, async_release
-/// neither (boost::asio::this_coro::reset_cancellation_state); the lease's destructor releases
-/// then.
+/// callback, boost::asio::use_future, or boost::asio::use_awaitable in a C++20 coroutine.
+///
+/// An operation completes on the handler's associated executor, else on the executor given here. It
+/// never blocks that executor. Its functions of the lifecycle run on a thread that this object
+/// makes. It completes with the exception of the blocking call, if that threw; an exception_ptr of
+/// null means success. If no thread can be started, it completes with std::system_error.
+///
+/// Cancellation: async_acquire and async_watch can be cancelled through their cancellation slots,
+/// and then throw Cancelled. A coroutine that was cancelled itself begins no further operation, not
+/// even async_release, unless it resets its state
+/// (boost::asio::this_coro::reset_cancellation_state). The destructor of the lease releases the
+/// lease then.
 ///
 ///     dbcache::AsyncClusters shared(io.get_executor());
 ///     dbcache::ClusterLease lease =
@@ -144,25 +153,31 @@ void run_async(const boost::asio::any_io_executor& executor,
 ///     ...
 ///     co_await shared.async_release(std::move(lease), boost::asio::use_awaitable);
 ///
-/// Within an operation the functions of the lifecycle run on a thread that the object makes. A
-/// lease that is destroyed instead of released blocks where that happens, for a `terminate` too.
-/// To be destroyed before the executor's context, and so not to be kept in a coroutine's frame or
-/// a handler that the context would outlive. Thread-safe.
+/// Destroying a lease releases it on that thread, and blocks it, for a `terminate` too. Prefer
+/// async_release.
+///
+/// Lifetime: destroy this object before the executor's context. So do not keep it in a coroutine's
+/// frame or a handler that the context destroys. Copies share the database and the threads.
+/// Destroying the last copy stops the operations that still run and waits for them.
+///
+/// Thread-safe: several threads may start operations at once.
 class AsyncClusters {
  public:
+  /// Opens nothing yet. Throws as the constructor of CacheManager does.
   explicit AsyncClusters(boost::asio::any_io_executor executor, Options options = {})
       : executor_(std::move(executor)),
         manager_(std::make_shared<CacheManager>(std::move(options))),
         clusters_(std::make_shared<SharedClusters>(*manager_)) {}
 
+  /// The executor that was given here.
   [[nodiscard]] boost::asio::any_io_executor get_executor() const { return executor_; }
 
-  /// The same database, for calls that block.
+  /// The same database, for calls that block. Valid as long as this object.
   [[nodiscard]] CacheManager& manager() noexcept { return *manager_; }
   [[nodiscard]] SharedClusters& clusters() noexcept { return *clusters_; }
 
-  /// SharedClusters::acquire. Completes with (std::exception_ptr, ClusterLease). The timeout is a
-  /// timer of the executor.
+  /// SharedClusters::acquire. Completes with (std::exception_ptr, ClusterLease). The executor runs
+  /// the timer of AcquireOptions::timeout.
   template <class CompletionToken>
   auto async_acquire(ClusterConfig config, ClusterLifecycle lifecycle, AcquireOptions options,
                      CompletionToken&& token) {
@@ -190,13 +205,14 @@ class AsyncClusters {
         token, std::move(config), std::move(lifecycle), std::move(options));
   }
 
-  /// ClusterLease::release. Completes with (std::exception_ptr, ReleaseReport). Cancelled, it still
-  /// ends the lease and terminates its cluster where that is due, and leaves what else is owed.
+  /// ClusterLease::release. Completes with (std::exception_ptr, ReleaseReport). If it is cancelled,
+  /// it still ends the lease and terminates the cluster of the lease if that is pending. It begins
+  /// no other pending termination.
   template <class CompletionToken>
   auto async_release(ClusterLease lease, CompletionToken&& token) {
     return boost::asio::async_initiate<CompletionToken, void(std::exception_ptr, ReleaseReport)>(
         [executor = executor_, workers = workers_](auto handler, ClusterLease released) {
-          // On the heap, since a std::function wants what it holds to be copyable.
+          // On the heap: std::function needs a copyable target.
           auto held = std::make_shared<ClusterLease>(std::move(released));
           detail::run_async<ReleaseReport>(
               executor, workers, std::move(handler), std::nullopt, {},
@@ -207,9 +223,9 @@ class AsyncClusters {
         token, std::move(lease));
   }
 
-  /// CacheManager::wait_for_events: completes with (std::exception_ptr, std::vector<RecordedEvent>)
-  /// once there are events at `from_position` or after it. Ask for the last one's position + 1
-  /// next.
+  /// CacheManager::wait_for_events, without a timeout. Completes with (std::exception_ptr,
+  /// std::vector<RecordedEvent>) once there are events at `from_position` or after it: at most
+  /// 1000. Ask for the last one's position + 1 next.
   template <class CompletionToken>
   auto async_watch(std::int64_t from_position, CompletionToken&& token) {
     return boost::asio::async_initiate<CompletionToken,

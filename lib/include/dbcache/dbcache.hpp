@@ -1,6 +1,6 @@
 #pragma once
 
-/// The whole public face but async.hpp, which brings Boost.Asio.
+/// Includes every public header except <dbcache/async.hpp>, which needs Boost.Asio.
 #include <dbcache/cache_manager.hpp>
 #include <dbcache/cluster.hpp>
 #include <dbcache/errors.hpp>

@@ -5,11 +5,14 @@
 
 #include <dbcache/export.hpp>
 
-/// The one hierarchy of errors. Every message names the thing it is about and the remedy. Unless an
-/// error says otherwise, the call that threw it changed nothing.
+/// The errors that the library throws. All of them derive from Error. A message names the thing it
+/// is about and the remedy. A call that throws has changed nothing, unless the error or the call
+/// says otherwise.
+///
+/// Error objects are values: a thread may read one that no other thread changes.
 namespace dbcache {
 
-/// What every error of the library derives from.
+/// The base of every error of the library.
 class DBCACHE_EXPORT Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
@@ -21,75 +24,79 @@ class DBCACHE_EXPORT InvalidArgument : public Error {
   using Error::Error;
 };
 
-/// The call names an entry that does not exist, where one is needed.
+/// The call needs something that does not exist: an entry, a lease, a creation or a database.
 class DBCACHE_EXPORT NotFound : public Error {
  public:
   using Error::Error;
 };
 
-/// The database stayed locked by others for the whole of `Options::busy_timeout`; or what the call
-/// names is held by others: a live lease or creator, or a termination under way.
+/// Another process or thread is in the way. Either the database stayed locked for the whole of
+/// Options::busy_timeout. Or the entry or cluster is in use: a live lease or creator holds it, or
+/// its termination has begun. The call may succeed later.
 class DBCACHE_EXPORT Busy : public Error {
  public:
   using Error::Error;
 };
 
-/// Waiting took longer than the caller allowed.
+/// The wait took longer than the caller's timeout.
 class DBCACHE_EXPORT Timeout : public Error {
  public:
   using Error::Error;
 };
 
-/// The caller asked for the call to end.
+/// The caller stopped the call through its stop token or cancellation slot.
 class DBCACHE_EXPORT Cancelled : public Error {
  public:
   using Error::Error;
 };
 
-/// The lease, or the creation, has ended: the cluster was found dead, or another took over.
+/// The lease or the creation has ended: the cluster was found dead, another process took over, or
+/// somebody ended it by force.
 class DBCACHE_EXPORT LeaseLost : public Error {
  public:
   using Error::Error;
 };
 
-/// The worker that created the cluster failed; the message is its own.
+/// The worker that created the cluster failed. The message is that worker's own.
 class DBCACHE_EXPORT CreationFailed : public Error {
  public:
   using Error::Error;
 };
 
-/// The database, or one of its rows, is not what dbcache wrote: damaged, or not a database at all.
+/// The database or one of its rows is not as dbcache wrote it. It is damaged, or it is not a
+/// database.
 class DBCACHE_EXPORT CorruptDatabase : public Error {
  public:
   using Error::Error;
 };
 
-/// The database takes no changes: its log was moved to another, or is being moved
-/// (<dbcache/move.hpp>). The message says where it is, and what to do. Reading still works.
+/// The database takes no changes, because its log was moved to another database or is being moved
+/// (<dbcache/move.hpp>). The message says where the log is and what to do. Reading still works.
 class DBCACHE_EXPORT DatabaseMoved : public Error {
  public:
   using Error::Error;
 };
 
-/// The database was written by a newer dbcache than this one.
+/// A newer dbcache wrote the database. Upgrade this one.
 class DBCACHE_EXPORT NewerSchema : public Error {
  public:
   using Error::Error;
 };
 
-/// Reading or writing failed: disk full, I/O error, no permission.
+/// Reading or writing failed: a full disk, an I/O error, a missing permission, a server out of
+/// reach.
 class DBCACHE_EXPORT StorageFailure : public Error {
  public:
-  /// What is known of the change that the failed call was to make.
+  /// Whether the change of the failed call was committed.
   enum class Outcome {
     not_committed,  ///< Nothing was changed.
-    unknown,        ///< The change may or may not be there: look before trying again.
+    unknown,        ///< The change may have been committed. Look before trying again.
   };
 
   explicit StorageFailure(const std::string& message, Outcome outcome = Outcome::not_committed)
       : Error(message), outcome_(outcome) {}
 
-  /// Whether the change is known not to have happened. Never throws.
+  /// Whether the change was committed, as far as the library knows. Never throws.
   [[nodiscard]] Outcome outcome() const noexcept { return outcome_; }
 
  private:

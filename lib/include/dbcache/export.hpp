@@ -1,4 +1,4 @@
 #pragma once
 
-/// Marks what the shared library exports; everything else stays inside it.
+/// Marks the symbols that the shared library exports. All others stay inside it.
 #define DBCACHE_EXPORT __attribute__((visibility("default")))

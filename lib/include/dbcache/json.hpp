@@ -13,12 +13,18 @@
 #include <dbcache/registry.hpp>
 #include <dbcache/replay.hpp>
 
-/// The structs as JSON, as `dbcache --json` prints them: the keys are the fields' names, which are
-/// the documented columns'; times are in the stored form, durations in seconds. What is no UTF-8 is
-/// replaced by U+FFFD in events, problems and paths. Those of rows throw InvalidArgument for times
-/// outside the years 1 to 9999, which no row of a database has; all are thread-safe.
+/// The public structs as JSON, in the form that `dbcache --json` prints.
 namespace dbcache {
 
+/// Each returns a JSON object whose keys are the names of the fields. For rows, these are the names
+/// of the documented columns. Times are in the form of format_timestamp; durations are numbers of
+/// seconds. In events, problems and paths, U+FFFD replaces bytes that are not UTF-8.
+///
+/// Those with times throw InvalidArgument for a time outside the years 1 to 9999, which no row of a
+/// database has. An event with such a time has the microseconds since 1970 instead.
+///
+/// CachedClusterInfo has the keys of its cluster beside its own. DatabaseInfo leaves out `name`,
+/// which may hold a password. All are thread-safe.
 [[nodiscard]] DBCACHE_EXPORT boost::json::object to_json(const CachedCluster& cluster);
 [[nodiscard]] DBCACHE_EXPORT boost::json::object to_json(const CachedClusterInfo& info);
 [[nodiscard]] DBCACHE_EXPORT boost::json::object to_json(const CacheStatistics& statistics);
@@ -27,7 +33,7 @@ namespace dbcache {
 [[nodiscard]] DBCACHE_EXPORT boost::json::object to_json(const RowDifference& difference);
 [[nodiscard]] DBCACHE_EXPORT boost::json::object to_json(const ReplayReport& report);
 [[nodiscard]] DBCACHE_EXPORT boost::json::object to_json(const LogHead& head);
-/// The heads of these two are one text, `N:HASH`, as `dbcache verify --head` takes it.
+/// In these two, `head` is one text: `N:HASH`, as `dbcache verify --head` takes it.
 [[nodiscard]] DBCACHE_EXPORT boost::json::object to_json(const VerifyReport& report);
 [[nodiscard]] DBCACHE_EXPORT boost::json::object to_json(const MoveReport& report);
 [[nodiscard]] DBCACHE_EXPORT boost::json::object to_json(const DatabaseInfo& info);
@@ -40,15 +46,16 @@ namespace dbcache {
 [[nodiscard]] DBCACHE_EXPORT boost::json::object to_json(const OwedTermination& owed);
 [[nodiscard]] DBCACHE_EXPORT boost::json::object to_json(const SettleReport& report);
 
-/// The row that an object has under the columns' names: as `to_json` writes it, or as a user gives
-/// it. Flags may be 0 and 1, times as `parse_timestamp` takes them; `id` is not read. What is
-/// missing or null is as in a new CachedCluster. Throws InvalidArgument for a column of the wrong
-/// kind. Thread-safe.
+/// Reads a row from an object whose keys are the names of the columns, as `to_json` writes it.
+/// Flags may be true, false, 1 or 0. Times are in any form that `parse_timestamp` takes. `id` is
+/// ignored. A column that is missing or null has the value of a new CachedCluster. Throws
+/// InvalidArgument for a column of the wrong kind. Thread-safe.
 [[nodiscard]] DBCACHE_EXPORT CachedCluster read_cached_cluster(const boost::json::object& columns);
 
-/// JSON text with keys in their order and numbers as ECMAScript writes them, on one line. Throws
-/// InvalidArgument for numbers that are not finite, for text that is not UTF-8, and for nesting
-/// past 64 levels. Thread-safe.
+/// The value as JSON text on one line, with the keys in their order. Doubles have the form of
+/// ECMAScript's Number::toString (ECMA-262, section 6.1.6.1.20). Integers are written in full.
+/// Throws InvalidArgument for a number that is not finite, text that is not UTF-8, and more than 64
+/// levels. Thread-safe.
 [[nodiscard]] DBCACHE_EXPORT std::string write_json(const boost::json::value& value);
 
 }  // namespace dbcache

@@ -14,90 +14,118 @@
 
 namespace dbcache {
 
-/// What becomes of a cluster that `acquire` created when nobody holds it any more. The policy of
-/// the lease that ends last decides, however it ends.
+/// The fate of a cluster that `acquire` created, once its last lease has ended. The policy of the
+/// lease that ends last decides, however it ends.
 enum class HandBackPolicy {
-  keep,       ///< It stays cached until its expiry, for the next run to use.
-  hand_back,  ///< It is owed to be terminated at once.
+  keep,       ///< The cluster stays cached until it expires, for the next run to use.
+  hand_back,  ///< Its termination becomes pending at once.
 };
 
-/// The stored word: "keep" or "hand_back".
+/// The stored word: "keep" or "hand_back". Never throws. Thread-safe.
 [[nodiscard]] DBCACHE_EXPORT std::string_view to_string(HandBackPolicy policy) noexcept;
 
-/// What the end of a lease came to.
+/// The result of ending a lease.
 struct ReleaseReport {
-  /// It is that of the `dbcache run` around this process (DBCACHE_RUN_LEASE), and ends with it.
+  /// The lease is that of the `dbcache run` around this process (DBCACHE_RUN_LEASE). It ends with
+  /// that run, not by this call.
   bool of_surrounding_run = false;
   bool was_held = false;         ///< This call ended it. False: it had ended, or was lost, before.
-  bool was_last = false;         ///< Nobody holds the configuration's cluster any more.
-  std::int64_t usage_count = 0;  ///< Of the entry, after it.
-  /// The termination that this end made due: a cluster id. Settled by now, if a `terminate` was at
-  /// hand and succeeded; `error` says why not.
+  bool was_last = false;         ///< The configuration has no lease any more.
+  std::int64_t usage_count = 0;  ///< Of the registry entry, after the lease has ended.
+  /// The cluster whose termination became pending with this lease, by its id.
   std::optional<std::string> owed{};
-  bool settled = false;
-  std::optional<std::string> error{};
+  bool settled = false;                ///< `terminate` has terminated that cluster.
+  std::optional<std::string> error{};  ///< Why it has not, if it was tried.
 };
 
-/// The right to use a configuration's cluster, held by this process until it is released.
-/// Move-only; its destructor releases it. If the process dies, the others notice at once: the lease
-/// is a lock of the kernel's. A lease that was moved from, or that is used in a forked child, holds
-/// nothing: its calls but the accessors do nothing there, and hold_for throws LeaseLost. The
-/// accessors, `lost` and `note_use` may be called while another thread calls anything but a move or
-/// the destructor; the rest one at a time.
+/// The right to use the cluster of a configuration. This process holds it until it is released.
+///
+/// If the process dies, the lease ends. It is a lock of the kernel (a file lock on SQLite, a server
+/// session on PostgreSQL), so others notice at once. On PostgreSQL, other machines give it
+/// 15 seconds to show up again.
+///
+/// Move-only. The destructor and a move assignment release the lease that the object held. They
+/// never throw: they log a failure, and the lease then ends like that of a dead process. They may
+/// block for as long as the lifecycle's `terminate`.
+///
+/// An object that was made empty or moved from holds nothing; nor does the copy of an object in a
+/// forked child. There release, report_dead and lost do nothing and return false or an empty
+/// report, and hold_for and note_use throw LeaseLost.
+///
+/// Threads: the accessors, `lost` and `note_use` may run while another thread calls any member,
+/// except a move or the destructor. The other members run one at a time.
 class DBCACHE_EXPORT ClusterLease {
  public:
+  /// Holds nothing.
   ClusterLease() noexcept;
   ~ClusterLease();
   ClusterLease(ClusterLease&&) noexcept;
   ClusterLease& operator=(ClusterLease&&) noexcept;
 
+  /// The cluster's id. Stays after the release; empty if the object was made empty or moved from.
   [[nodiscard]] const std::string& cluster_id() const noexcept;
+
+  /// The hash of the registry entry: the configuration's, or `cluster-id-<cluster_id>` for a
+  /// cluster that DATABRICKS_CLUSTER_ID names. Stays after the release, like the id.
   [[nodiscard]] const std::string& config_hash() const noexcept;
 
-  /// Whether this acquire called `create`.
+  /// Returns whether the acquire that made this lease created the cluster.
   [[nodiscard]] bool created_here() const noexcept;
 
-  /// The lease's number, which is its fencing token: it only grows for a configuration, so a
-  /// service that remembers the highest it has seen can refuse a holder that was given up for dead.
-  /// It is the position of the grant in the log.
+  /// The lease's number, which is its fencing token: the position of its grant in the log. It only
+  /// grows for a configuration. So a service that remembers the highest token can refuse a holder
+  /// that was given up for dead. 0 if the object was made empty or moved from.
   [[nodiscard]] std::int64_t fencing_token() const noexcept;
 
-  /// Whether the lease has ended without being released: the cluster was found dead, the lease was
-  /// taken away by force, or this process could not prove to the server for 8 seconds that it
-  /// lives, so that others will take it for dead soon. Looks into the database, and throws as
-  /// CacheManager's calls do; but where a server is out of reach it answers before anybody takes
-  /// the lease.
+  /// Returns whether the lease has ended without being released. Either the cluster was found dead,
+  /// or somebody ended the lease by force. Or, on PostgreSQL, this process could not prove to the
+  /// server for 8 seconds that it lives; others may take the lease soon after.
+  ///
+  /// It reads the database, and throws as the calls of CacheManager do. If a server is out of
+  /// reach, it answers from what the process knows, before another process takes the lease.
   [[nodiscard]] bool lost() const;
 
-  /// Writes into the log that something uses the cluster under this lease: a test's name, so that
-  /// the cluster's history names the tests. A secret in it is not kept, nor what is beyond 1 KiB.
-  /// Throws LeaseLost when the lease has ended.
+  /// Records in the log that `by` uses the cluster under this lease. Give the name of a test, so
+  /// that the cluster's history names its tests. The text is cut at 1 KiB; secrets in it become
+  /// `[redacted]`. Throws LeaseLost if the lease has ended.
   void note_use(std::string_view by);
 
-  /// Says that the cluster does not answer. Where the lifecycle has a `check`, that is asked first,
-  /// and if it says yes nothing happens and false is returned; without one it is believed. Then
-  /// every lease on the cluster is lost, and the next acquire creates another; a cluster that was
-  /// only believed dead is owed. What `check` throws is thrown on.
+  /// Reports that the cluster does not answer. If the lifecycle has a `check`, it is asked first.
+  /// If `check` says that the cluster runs, the call changes nothing and returns false. Otherwise
+  /// every lease on the cluster is lost and the next acquire creates another cluster; the call
+  /// returns true.
+  ///
+  /// Without a `check` the call believes the report, and a termination of the cluster becomes
+  /// pending. If another holder checks already, the call waits for its answer. An exception from
+  /// `check` ends the call.
   bool report_dead();
 
-  /// Ends the lease. Safe to call twice. Where the lease was the last and its policy is to hand
-  /// back, and the lifecycle has a `terminate`, that is called before this returns; and then for
-  /// what else is owed on the same host. Nothing of that is begun once stopped, but for the cluster
-  /// of this lease.
+  /// Ends the lease. Safe to call twice.
+  ///
+  /// If this was the last lease, its policy is to hand back and the lifecycle has a `terminate`,
+  /// the call terminates the cluster before it returns. Then it settles the other pending
+  /// terminations on the same host. Once `stop` is requested it begins no more of them, except for
+  /// the cluster of this lease. A failure to terminate is in the report, not thrown.
+  ///
+  /// Throws what any call of CacheManager may throw. The lease then ends like that of a dead
+  /// process.
   ReleaseReport release(const std::stop_token& stop = {});
 
-  /// Makes the lease outlive this object and this process: it ends by `release_lease`, or `ttl`
-  /// from now. The object holds nothing any more. Throws InvalidArgument for a `ttl` of 0 or less,
-  /// or more than a year; LeaseLost when the lease has ended.
-  /// A lease that was joined inside `dbcache run` stays that run's, and ends with it.
+  /// Makes the lease outlive this object and this process. It ends by
+  /// SharedClusters::release_lease, or `ttl` from now. The object holds nothing afterwards.
+  ///
+  /// `ttl` must be more than 0 and at most 1 year, else InvalidArgument. Throws LeaseLost if the
+  /// lease has ended. A lease that was joined inside `dbcache run` stays that run's, and ends with
+  /// it.
   void hold_for(std::chrono::microseconds ttl);
 
-  /// The descriptor of the lease's lock, or -1. A program that inherits it (dup2(2) without
-  /// FD_CLOEXEC) holds the lease too, for as long as any process has it open: so a program that
-  /// outlives this one does not use a cluster that nobody holds.
+  /// The file descriptor of the lease's lock, or -1 if there is none here. A program that inherits
+  /// it (dup2(2), or FD_CLOEXEC cleared) holds the lease too, as long as any process has it open.
+  /// Use it for a program that uses the cluster and may outlive this process.
   [[nodiscard]] int lock_descriptor() const noexcept;
 
-  /// Whether there is a lease in here.
+  /// Returns whether the object was given a lease. Stays true after release and hold_for, and in a
+  /// forked child; false if the object was made empty or moved from.
   explicit operator bool() const noexcept { return impl_ != nullptr; }
 
  private:
@@ -107,23 +135,35 @@ class DBCACHE_EXPORT ClusterLease {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Part in a run: while any participant of a run lives, no cluster that the run used is handed
-/// back. Move-only; its destructor leaves. What was said of leases in forked children holds here
-/// too.
+/// A place in a run. While any participant of a run lives, no cluster that the run used is handed
+/// back.
+///
+/// If the process dies, its place ends, as a ClusterLease does. Move-only. The destructor and a
+/// move assignment leave the run; they never throw. In a forked child the copy of an object does
+/// nothing.
+///
+/// Threads: `id` and `run` may be called while another thread calls `leave`. The other members run
+/// one at a time.
 class DBCACHE_EXPORT RunMembership {
  public:
+  /// Has no place in any run.
   RunMembership() noexcept;
   ~RunMembership();
   RunMembership(RunMembership&&) noexcept;
   RunMembership& operator=(RunMembership&&) noexcept;
 
-  /// Of the participant: the position of its joining in the log.
+  /// The participant's number: the position of its joining in the log. 0 if there is none.
   [[nodiscard]] std::int64_t id() const noexcept;
+
+  /// The name of the run. Empty if there is none.
   [[nodiscard]] const std::string& run() const noexcept;
 
-  /// Ends it. Safe to call twice. Returns the clusters that became owed by it.
+  /// Leaves the run. Safe to call twice. Returns the subjects of the terminations that became
+  /// pending with it (OwedTermination::subject). Throws what any call of CacheManager may throw;
+  /// the place then ends like that of a dead process.
   std::vector<std::string> leave();
 
+  /// Returns whether the object was given a place. Stays true after leave.
   explicit operator bool() const noexcept { return impl_ != nullptr; }
 
  private:
@@ -133,13 +173,13 @@ class DBCACHE_EXPORT RunMembership {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Who holds something, as the log has it.
+/// The holder of something, as the log has it.
 struct HolderInfo {
-  std::string host;
-  std::int64_t pid = 0;
-  std::optional<std::string> label{};
-  std::optional<Timestamp> until{};  ///< It holds by a deadline, not by being alive.
-  bool alive = false;                ///< By the kernel's word, or the deadline's, just now.
+  std::string host;                    ///< The machine of the process.
+  std::int64_t pid = 0;                ///< The process, in its own PID namespace.
+  std::optional<std::string> label{};  ///< Options::label of the process.
+  std::optional<Timestamp> until{};    ///< The deadline, if it holds by one and not by being alive.
+  bool alive = false;                  ///< It lived, or its deadline lay ahead, during the call.
 };
 
 /// A lease, or a creation or a check under way.
@@ -150,58 +190,61 @@ struct LeaseInfo {
   std::string config_hash;
   std::optional<std::string> cluster_id{};
   HolderInfo holder;
-  Timestamp since{};
-  HandBackPolicy policy = HandBackPolicy::keep;
-  std::optional<std::string> run{};
+  Timestamp since{};  ///< When it was granted; of a creation or check, the entry's creation_time.
+  HandBackPolicy policy = HandBackPolicy::keep;  ///< Of a lease.
+  std::optional<std::string> run{};              ///< The run that a lease was acquired for.
 };
 
-/// Documented uses (increment_shared_cluster_usage) of an entry: nobody knows whose they are.
+/// The documented uses of an entry (increment_shared_cluster_usage). The log does not say whose
+/// they are.
 struct DocumentedUses {
   std::string config_hash;
   std::optional<std::string> cluster_id{};
   std::int64_t count = 0;
 };
 
+/// A participant of a run.
 struct ParticipantInfo {
-  std::int64_t id = 0;
+  std::int64_t id = 0;  ///< The position of its joining in the log.
   std::string run;
-  std::string kind;
+  std::string kind;  ///< Such as "worker".
   std::optional<std::string> name{};
   HolderInfo holder;
-  Timestamp since{};
+  Timestamp since{};  ///< When it joined.
 };
 
-/// Who holds what.
+/// The holders of everything in a database.
 struct LeaseReport {
   std::vector<LeaseInfo> leases;  ///< Oldest first.
   std::vector<DocumentedUses> documented_uses;
   std::vector<ParticipantInfo> participants;
 };
 
-/// A termination that is due: of a cluster, or of whatever a creation that came to no good may have
-/// left, known by its idempotency token alone.
+/// A pending termination. It is of a cluster, or of the cluster that a failed creation may have
+/// left, which only its idempotency token names.
 struct OwedTermination {
-  std::string subject;  ///< The cluster id, else the token: what names it in the log.
+  std::string subject;  ///< The cluster id, else the token. It names the termination in the log.
   std::optional<std::string> cluster_id{};
   std::optional<std::string> idempotency_token{};
   std::optional<std::string> config_hash{};
-  std::optional<std::string> host{};  ///< Of the workspace, normalised as for `config_hash`.
-  std::string reason;
-  Timestamp owed_at{};
-  std::int64_t attempts = 0;
+  std::optional<std::string> host{};       ///< Of the workspace, normalised as for `config_hash`.
+  std::string reason;                      ///< A word of docs/log-format.md, such as `expired`.
+  Timestamp owed_at{};                     ///< When it became pending.
+  std::int64_t attempts = 0;               ///< How many attempts have begun.
   std::optional<std::string> error{};      ///< Of the last attempt.
-  std::optional<HolderInfo> terminator{};  ///< Who is at it now.
+  std::optional<HolderInfo> terminator{};  ///< The process that terminates it now.
 };
 
-/// What settling came to.
+/// The result of settling pending terminations. All strings but `error` are subjects.
 struct SettleReport {
-  std::vector<std::string> settled;  ///< Subjects.
+  std::vector<std::string> settled;  ///< Terminated by this call.
   struct Failure {
     std::string subject;
-    std::string error;
+    std::string error;  ///< The message of the exception from `terminate`.
   };
   std::vector<Failure> failed;
-  std::vector<std::string> left;  ///< Subjects that others settle now, or that are held.
+  /// Still pending: others terminate them now, a lease holds the cluster, or the call was stopped.
+  std::vector<std::string> left;
 };
 
 }  // namespace dbcache

@@ -10,77 +10,86 @@
 
 namespace dbcache {
 
-/// What a call that has returned promises about a power loss.
+/// How much of what calls have acknowledged a power loss may take.
 enum class Durability {
-  full,  ///< Everything acknowledged is on disk.
-  /// No corruption, but the last moments may be lost: cached clusters, accesses and use counts,
-  /// removals, who uses a cluster or takes part in a run. Registrations, status changes, leases and
-  /// terminations are on disk even so.
+  full,  ///< Nothing. A change is on disk when its call returns.
+  /// The last moments. The database stays consistent. Cached clusters, accesses, use counts,
+  /// removals, noted uses and places in runs may be lost. Registrations, status changes, leases and
+  /// terminations are on disk when their calls return.
   relaxed,
 };
 
+/// Where a database is and how the library uses it.
 struct Options {
-  /// Path of a SQLite database, or URL of a PostgreSQL one (`postgresql://...`, as libpq takes it,
-  /// with the PG* variables and .pgpass). Empty: $DBCACHE_DATABASE, else
-  /// `Environment/Databricks/cluster_cache.db` under the current directory.
+  /// The path of a SQLite database, or the URL of a PostgreSQL one. libpq defines the URL
+  /// (`postgresql://...`); its PG* variables and .pgpass apply. Empty: $DBCACHE_DATABASE, else
+  /// `Environment/Databricks/cluster_cache.db` in the current directory.
   std::string database{};
-  /// Schema of a PostgreSQL database, so that several teams share one. Empty: $DBCACHE_SCHEMA, else
-  /// `dbcache`. Not used with SQLite.
+  /// The schema in a PostgreSQL database. Several teams can share a database, each with a schema.
+  /// Empty: $DBCACHE_SCHEMA, else `dbcache`. At most 63 bytes, since PostgreSQL cuts longer names
+  /// (its NAMEDATALEN is 64). SQLite ignores it.
   std::string schema{};
-  std::chrono::microseconds default_expiry = std::chrono::hours{1};  ///< 0 to 100 years.
+  /// How long after caching a cluster expires: 0 to 100 years.
+  std::chrono::microseconds default_expiry = std::chrono::hours{1};
   Durability durability = Durability::full;
+  /// How long a call waits for a locked database before it throws Busy; 0 or more. A call waits as
+  /// long for a server that is out of reach, and then throws StorageFailure.
   std::chrono::milliseconds busy_timeout = std::chrono::seconds{30};
-  /// Who calls, for the log: a test's name, a CI job. Empty: $DBCACHE_LABEL, else
+  /// The caller's name in the log: a test, a CI job. Cut at 1 KiB. Empty: $DBCACHE_LABEL, else
   /// $PYTEST_CURRENT_TEST.
   std::string label{};
-  Clock clock{};  ///< Empty: the engine's (this machine's on SQLite, else the server's).
-  /// The zone of times with a `T` and no offset in a database that the Python system made: a name
-  /// of the tz database, or an offset such as `+02:00`. Empty: this machine's.
+  /// Empty: the engine's clock, which is this machine's on SQLite and the server's on PostgreSQL.
+  Clock clock{};
+  /// The zone of times with a `T` and no offset in a database that the Python system made. It is a
+  /// name of the tz database, or an offset such as `+02:00`. Empty: this machine's zone.
   std::string adoption_timezone{};
 };
 
 /// Where a database is, or would be.
 struct DatabaseLocation {
-  std::string path;  ///< Absolute; of a PostgreSQL database its URL, without passwords.
-  /// What Options::database takes to lead here from any directory. May hold a password: not for
-  /// eyes.
+  std::string path;  ///< An absolute path; on PostgreSQL the URL, without passwords.
+  /// A value for Options::database that works in any directory. It may hold a password, so do not
+  /// show it.
   std::string name;
-  std::string schema;  ///< Of a PostgreSQL database; empty on SQLite.
+  std::string schema;  ///< On PostgreSQL; empty on SQLite.
 };
 
 /// Where the database is and how large.
 struct DatabaseInfo {
-  std::string path;  ///< Absolute; of a PostgreSQL database its URL, without passwords.
-  /// What Options::database takes to lead here from any directory. May hold a password: not for
-  /// eyes.
+  std::string path;  ///< An absolute path; on PostgreSQL the URL, without passwords.
+  /// A value for Options::database that works in any directory. It may hold a password, so do not
+  /// show it.
   std::string name;
-  std::string schema;  ///< Of a PostgreSQL database; empty on SQLite.
-  bool exists = false;
-  std::uintmax_t database_size = 0;  ///< Bytes, as are the others.
-  bool wal_exists = false;
-  std::uintmax_t wal_size = 0;
-  bool shm_exists = false;
-  std::uintmax_t shm_size = 0;
-  std::int64_t schema_version = 0;
-  std::int64_t events = 0;         ///< The log's size: how many events.
-  std::int64_t last_position = 0;  ///< Of its last event.
-  /// Why it takes no changes, and what to do: its log is being moved, or was
-  /// (<dbcache/move.hpp>). Empty where it takes them.
+  std::string schema;                ///< On PostgreSQL; empty on SQLite.
+  bool exists = false;               ///< If not, the fields below keep their defaults.
+  std::uintmax_t database_size = 0;  ///< In bytes. On PostgreSQL: of the tables and indexes.
+  bool wal_exists = false;           ///< SQLite's write-ahead log, the file `-wal`.
+  std::uintmax_t wal_size = 0;       ///< In bytes.
+  bool shm_exists = false;           ///< SQLite's index of it, the file `-shm`.
+  std::uintmax_t shm_size = 0;       ///< In bytes.
+  std::int64_t schema_version = 0;   ///< The number of the newest migration.
+  std::int64_t events = 0;           ///< How many events the log has.
+  std::int64_t last_position = 0;    ///< The position of the last event.
+  /// Why the database takes no changes, and what to do: its log was moved, or is being moved
+  /// (<dbcache/move.hpp>). Empty if it takes changes.
   std::optional<std::string> closed{};
 };
 
-/// Whether `optimize_database` rewrites the file too.
+/// Whether `optimize_database` reclaims space too.
 enum class Vacuum {
   no,
-  yes,  ///< Gives free pages back to the file system; stops writers meanwhile.
+  /// SQLite: rewrites the file and gives free pages back to the file system. Writers wait.
+  /// PostgreSQL: VACUUM, which makes space free for reuse and stops no writers.
+  yes,
 };
 
-/// What opening a database of the documented Python system took over into the log.
+/// How the library adopted a database of the documented Python system: it took the rows over into
+/// the log when it first opened the database.
 struct AdoptionReport {
-  std::int64_t clusters = 0;
-  std::int64_t registry_entries = 0;
-  std::string timezone;            ///< What times with a `T` and no offset were read in.
-  std::vector<std::string> notes;  ///< What could not be taken as it was, row by row.
+  std::int64_t clusters = 0;          ///< Rows of `clusters`.
+  std::int64_t registry_entries = 0;  ///< Rows of `shared_cluster_registry`.
+  std::string timezone;               ///< The zone of times with a `T` and no offset.
+  std::vector<std::string> notes;     ///< The values that could not be kept as they were.
 };
 
 }  // namespace dbcache

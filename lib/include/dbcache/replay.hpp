@@ -12,75 +12,83 @@ namespace dbcache {
 
 /// How far a pass over the log has come.
 struct LogProgress {
-  std::int64_t events_done = 0;
-  std::int64_t events_total = 0;  ///< As counted at the start; more may come meanwhile.
+  std::int64_t events_done = 0;  ///< Events read so far. May pass `events_total`: writers go on.
+  /// The last position when the pass began. The log has fewer events if positions are missing, as
+  /// on PostgreSQL.
+  std::int64_t events_total = 0;
 };
 
-/// Called now and then on the caller's thread, while no connection is held. An exception from it
-/// ends the pass, with nothing changed.
+/// Reports progress. The pass calls it after each page of events, on the caller's thread. No
+/// connection is held meanwhile, so it may use the library. An exception from it ends the pass with
+/// nothing changed; MoveOptions::on_progress says how a move differs.
 using ProgressCallback = std::function<void(const LogProgress&)>;
 
-/// What `replay` is to do with what it finds.
+/// Whether `replay` writes.
 enum class ReplayMode {
-  rebuild,  ///< Write the tables anew from the log.
-  check,    ///< Compare, and change nothing.
+  rebuild,  ///< Writes the projected tables anew from the log.
+  check,    ///< Compares them with the log and changes nothing.
 };
 
+/// How `replay` runs.
 struct ReplayOptions {
   ReplayMode mode = ReplayMode::rebuild;
   ProgressCallback on_progress{};
 };
 
-/// One place where a live table differs from what the log says it holds.
+/// One place where a projected table differs from the log.
 struct RowDifference {
   enum class Kind {
     missing,     ///< The log has the row, the table does not.
     unexpected,  ///< The table has the row, the log does not.
-    changed,     ///< A column holds something else.
+    changed,     ///< A column has another value.
   };
   std::string table;
-  std::string key;  ///< cluster_id or config_hash.
+  std::string key;  ///< The row's key in that table, such as a cluster_id or a config_hash.
   Kind kind = Kind::changed;
   std::string column;           ///< For `changed`; empty otherwise.
-  boost::json::value expected;  ///< From the log: the column, or the missing row.
-  boost::json::value found;     ///< In the table: the column, or the unexpected row.
+  boost::json::value expected;  ///< From the log: the column's value, or the missing row.
+  boost::json::value found;     ///< In the table: the column's value, or the unexpected row.
 };
 
+/// The result of `replay`. All zeros if there is no database.
 struct ReplayReport {
-  std::int64_t events = 0;                 ///< Read from the log.
-  std::int64_t clusters = 0;               ///< Rows that the log makes in `clusters`.
-  std::int64_t registry_entries = 0;       ///< Rows that it makes in `shared_cluster_registry`.
-  std::vector<RowDifference> differences;  ///< Found before anything was written.
+  std::int64_t events = 0;                 ///< Events read from the log.
+  std::int64_t clusters = 0;               ///< Rows of `clusters` that the log makes.
+  std::int64_t registry_entries = 0;       ///< Rows of `shared_cluster_registry` that it makes.
+  std::vector<RowDifference> differences;  ///< As they were before anything was written.
   bool rebuilt = false;                    ///< The tables were written anew.
 };
 
-/// The log's head, to keep elsewhere: the number of events N, and SHA-256, in hex, over the hashes
-/// of events 1 to N in order of position. Only against a kept head does a cut tail show.
+/// The head of a log. Keep it outside the database: only a kept head shows that the tail of the log
+/// was cut off. docs/log-format.md describes it, with test vectors.
 struct LogHead {
-  std::int64_t events = 0;
-  std::string hash;
+  std::int64_t events = 0;  ///< The number of events, N.
+  std::string hash;  ///< SHA-256 over the hashes of events 1 to N by position, in 64 hex digits.
 
   bool operator==(const LogHead&) const = default;
 };
 
+/// How `verify` runs.
 struct VerifyOptions {
-  std::optional<LogHead> kept_head{};  ///< The log must still begin with this.
+  std::optional<LogHead> kept_head{};  ///< The log must begin with these events.
   ProgressCallback on_progress{};
 };
 
-/// Something that is wrong with the log.
+/// One fault of the log.
 struct LogProblem {
-  std::int64_t position = 0;  ///< Of the event at fault; 0 where it is about the log as a whole.
-  std::string stream;         ///< Empty where it is about the log as a whole.
-  std::int64_t version = 0;
-  std::string what;
+  std::int64_t position = 0;  ///< Of the event at fault; 0 if the fault is the whole log's.
+  std::string stream;         ///< Of that event; empty if the fault is the whole log's.
+  std::int64_t version = 0;   ///< Of that event in its stream; 0 if the fault is the whole log's.
+  std::string what;           ///< The fault, in words.
 };
 
+/// The result of `verify`.
 struct VerifyReport {
-  LogHead head;  ///< Of the log as it is.
-  std::int64_t streams = 0;
-  std::vector<LogProblem> problems;  ///< At most one a stream: its first; and those of the log.
+  LogHead head;                      ///< The present head of the log.
+  std::int64_t streams = 0;          ///< How many streams the log has.
+  std::vector<LogProblem> problems;  ///< The first of each stream, and those of the whole log.
 
+  /// Whether the log is sound. Never throws.
   [[nodiscard]] bool ok() const noexcept { return problems.empty(); }
 };
 

@@ -18,155 +18,185 @@
 
 namespace dbcache {
 
-/// A creation under way, for the `create` that carries it out. Lives as long as that call.
+/// A creation under way, as its `create` function sees it. Lives as long as that call.
+///
+/// Thread-safe: `create` may use it from several threads.
 class DBCACHE_EXPORT Creation {
  public:
   class Impl;
+  /// Only the library makes one.
   explicit Creation(Impl& impl) noexcept : impl_(impl) {}
   Creation(const Creation&) = delete;
   Creation& operator=(const Creation&) = delete;
 
+  /// The hash of the configuration.
   [[nodiscard]] const std::string& config_hash() const noexcept;
 
-  /// At most 64 characters, recorded before `create` is called, and the same over retries and
-  /// takeovers until a cluster is ready or the debt is settled. Give it to Databricks as
-  /// `idempotency_token`: asked again with the same one, it answers with the same cluster
-  /// (https://docs.databricks.com/api/workspace/clusters/create). Tag the cluster with it too.
+  /// The token that makes creating twice harmless. The log has it before `create` is called. It
+  /// stays the same over retries and takeovers, until a cluster is ready or its termination has
+  /// begun.
+  ///
+  /// Give it to Databricks as `idempotency_token`. While a cluster with this token is active,
+  /// another request returns that cluster's id and creates none. Databricks takes at most 64
+  /// characters; the token has 40. Both rules are in the documentation of clusters/create in the
+  /// Clusters API 2.0, and of `idempotency_token` in the Terraform resource databricks_cluster. The
+  /// SDKs of API 2.1 lack the field. So tag the cluster with the token too, for `terminate` to
+  /// find.
   [[nodiscard]] const std::string& idempotency_token() const noexcept;
 
-  /// The position of this creation in the log; grows with each takeover.
+  /// The position of this creation in the log. It grows with each takeover.
   [[nodiscard]] std::int64_t fencing_token() const noexcept;
 
-  /// The cluster that an earlier creator had started when it died: wait for that very one. If
-  /// another is returned, this one is owed.
+  /// The cluster that an earlier creator had started when it died or failed. Wait for that cluster.
+  /// If `create` returns another, a termination of this one becomes pending.
   [[nodiscard]] const std::optional<std::string>& started_cluster_id() const noexcept;
 
-  /// Records the cluster while it still starts, so that it is found whatever happens to this
-  /// process. Throws LeaseLost when another creator took over: stop then, the cluster will be
-  /// handed back.
+  /// Records the cluster in the log while it still starts. It is then found if this process dies.
+  /// Throws LeaseLost if another creator took over; then end `create`, since a termination of the
+  /// cluster is pending. Throws Busy if a termination of the cluster has begun, and what any call
+  /// of CacheManager may throw.
   void started(std::string_view cluster_id);
 
-  /// When the acquire times out. A `create` that can should end by then, by throwing Timeout.
+  /// The moment at which the acquire times out. If it can, `create` throws Timeout by then.
   [[nodiscard]] std::chrono::steady_clock::time_point deadline() const noexcept;
 
-  /// Whether the acquire was cancelled. A `create` that can should end then, by throwing Cancelled.
+  /// Says whether the acquire was cancelled. If it can, `create` then throws Cancelled.
   [[nodiscard]] std::stop_token stop_token() const noexcept;
 
-  /// As ClusterLease::lock_descriptor: a program that inherits it keeps this creation alive.
+  /// Like ClusterLease::lock_descriptor: a program that inherits it keeps this creation alive.
   [[nodiscard]] int lock_descriptor() const noexcept;
 
  private:
   Impl& impl_;
 };
 
-/// A termination to be carried out.
+/// A termination that the library asks the caller to carry out.
 struct Termination {
   OwedTermination owed;
-  /// As ClusterLease::lock_descriptor: a program that inherits it keeps others from terminating the
-  /// same cluster beside it.
+  /// Like ClusterLease::lock_descriptor: while a program that inherited it lives, no other process
+  /// terminates the same cluster.
   int lock_descriptor = -1;
 };
 
-/// What the caller knows how to do with clusters. The functions are called on the thread that calls
-/// acquire or release, with no connection held, so they may use the library themselves; they may
-/// take minutes, and tell of failure by throwing. Copies are kept for as long as a lease lives.
+/// The caller's functions for clusters. The library calls them on the thread that called it, such
+/// as with acquire or release; <dbcache/async.hpp> has threads of its own. No connection is held
+/// meanwhile, so they may use the library and take minutes. They report failure by throwing.
+///
+/// A lease keeps copies of `check` and `terminate` for as long as it lives.
 struct ClusterLifecycle {
-  /// Starts a cluster and returns its id once it can be used. Called by one process at a time for a
-  /// configuration, at most once by an acquire.
+  /// Creates a cluster and returns its id once it can be used. Required. For a configuration, one
+  /// process at a time calls it. One acquire calls it at most once.
   std::function<std::string(const ClusterConfig&, Creation&)> create;
 
-  /// Whether a cluster that nobody holds now still runs. Called before it is joined, by one
-  /// process, while the others wait. What it throws fails that acquire alone.
+  /// Returns whether a cluster still runs. One process calls it before it joins a cluster that
+  /// nobody holds, while the others wait; report_dead calls it too. An exception fails that call
+  /// alone.
   std::function<bool(const std::string& cluster_id)> check{};
 
-  /// Terminates a cluster, or whatever a creation with this token left. Must do no harm where there
-  /// is nothing left to terminate: it is called at least once, once if nobody dies meanwhile.
+  /// Terminates a cluster, or the cluster that a creation with this token left. It must do no harm
+  /// if nothing is left to terminate, since it is called at least once. If it succeeds and its
+  /// process does not die meanwhile, it is called only once.
   std::function<void(const Termination&)> terminate{};
 };
 
-/// What those do who wait for a creator whose `create` throws.
+/// The fate of callers that wait for a creator whose `create` throws.
 enum class OnCreateFailure {
   try_again,  ///< Each becomes the creator in turn, until one succeeds.
   fail,       ///< They throw CreationFailed with the creator's message.
 };
 
-/// For whom an acquire waits.
+/// The process that an acquire waits for.
 struct WaitProgress {
   enum class For { creator, checker };
   For waits_for = For::creator;
   HolderInfo holder;
-  Timestamp since{};                   ///< When that one began.
-  std::chrono::milliseconds waited{};  ///< By this call so far.
+  Timestamp since{};  ///< When the creation began; of a check, when the caller last looked.
+  std::chrono::milliseconds waited{};  ///< How long this call has waited.
 };
 
+/// How an acquire runs.
 struct AcquireOptions {
-  /// Until a lease is granted, `create` included as far as it can be (Creation::deadline).
+  /// The time until a lease is granted; 0 or more. It includes `create`, as far as `create`
+  /// observes Creation::deadline.
   std::chrono::milliseconds timeout = std::chrono::minutes{30};
   HandBackPolicy policy = HandBackPolicy::keep;
   OnCreateFailure on_create_failure = OnCreateFailure::try_again;
-  /// The run that uses the cluster: it is not handed back while a participant of the run lives.
+  /// The run that uses the cluster. The cluster is not handed back while a participant of it lives.
   std::optional<std::string> run{};
-  HashOptions hash{};
-  /// Cancels: the call throws Cancelled, and nothing is left behind.
+  HashOptions hash{};  ///< The keys that the configuration's hash leaves out.
+  /// Cancels the call. It then throws Cancelled and leaves nothing behind.
   std::stop_token stop{};
-  /// Told while waiting, on the caller's thread, about once a second and when it changes: for whom.
+  /// Called while waiting, on the caller's thread: about once a second, and when the process that
+  /// the call waits for changes.
   std::function<void(const WaitProgress&)> on_wait{};
 };
 
-/// Shared clusters by lease: one worker creates, the rest wait and are woken, whoever dies is
-/// noticed at once, and a cluster nobody needs is handed back even if everyone who knew of it was
-/// killed. docs/leases.md tells the rules.
+/// Shared clusters by lease. One worker creates the cluster of a configuration; the others wait,
+/// and are woken when it is ready. If a holder dies, the others notice. If nobody needs a cluster,
+/// it is handed back, even after every process that knew of it was killed. docs/leases.md has the
+/// rules.
 ///
-/// Thread-safe, and safe over fork(), as CacheManager is; throws what its calls throw, too.
+/// Thread-safe and safe over fork(), as CacheManager is. Every call may also throw what any call of
+/// CacheManager may throw. An object that was moved from may only be assigned to or destroyed.
 class DBCACHE_EXPORT SharedClusters {
  public:
+  /// Opens nothing yet. Throws as the constructor of CacheManager does.
   explicit SharedClusters(Options options = {});
-  /// Over a manager's database, sharing its connections.
+  /// Uses the database and the connections of a manager, which may be destroyed before this object.
   explicit SharedClusters(const CacheManager& manager);
   ~SharedClusters();
   SharedClusters(SharedClusters&&) noexcept;
   SharedClusters& operator=(SharedClusters&&) noexcept;
 
-  /// Leases the configuration's cluster: joins one that is ready, waits for one that is being
-  /// created, or creates it. Terminations that are due on the same host are settled on the way, if
-  /// the lifecycle has a `terminate`; their failure fails nothing.
+  /// Leases the cluster of a configuration. It joins a cluster that is ready, waits for one that is
+  /// being created, or creates one. If the lifecycle has a `terminate`, it then settles the pending
+  /// terminations on the same host. A failure of these does not fail the call.
   ///
-  /// Where DATABRICKS_CLUSTER_ID is set, that cluster is leased, and never created, checked or
-  /// handed back. Inside `dbcache run` (DBCACHE_LEASE is set) an acquire of the same configuration
-  /// joins the run's lease, and its release ends nothing.
+  /// If DATABRICKS_CLUSTER_ID is set, it leases that cluster, and never creates, checks or hands it
+  /// back. Inside `dbcache run` (DBCACHE_LEASE is set), an acquire of the same configuration joins
+  /// the run's lease, unless that lease holds by a deadline. The release of a joined lease ends
+  /// nothing.
   ///
-  /// Throws Timeout, Cancelled, CreationFailed (a creator's message), what `create` and `check`
-  /// throw in this process, and InvalidArgument. Nothing is left behind then, but the debt of a
-  /// creation that may have come to something.
+  /// Throws Timeout, Cancelled, CreationFailed (with a creator's message), LeaseLost (another took
+  /// over the creation), InvalidArgument, and what `create` and `check` throw in this process. It
+  /// leaves nothing behind then, except a pending termination, if `create` may have started a
+  /// cluster.
   ClusterLease acquire(const ClusterConfig& config, const ClusterLifecycle& lifecycle,
                        const AcquireOptions& options = {});
 
-  /// Takes part in a run, as something (`kind`: "worker", say) with a name.
+  /// Takes a place in the run of this name. `kind` says what the participant is ("worker", say);
+  /// `name` may name it. The rules of ids hold for `run` and `kind`; `name` is cut at 1 KiB.
   RunMembership join_run(std::string_view run, std::string_view kind = "process",
                          const std::optional<std::string>& name = std::nullopt);
 
-  /// Who holds what, the dead whom nobody has noticed yet too.
+  /// Returns all holders. It includes dead ones that no call has noted yet (HolderInfo::alive).
   [[nodiscard]] LeaseReport leases() const;
 
-  /// What is owed, oldest first. Notes the dead on the way.
+  /// Returns the pending terminations, oldest first. It first ends what dead processes held, and
+  /// writes that to the log.
   std::vector<OwedTermination> owed();
 
-  /// Carries out what is owed, on every host or one; an empty host stands for the debts that name
-  /// none. Each is tried once; none is begun once stopped.
+  /// Settles the pending terminations of every host, or of one. An empty `host` means those that
+  /// name no host. It tries each once, and begins none once `stop` is requested. `terminate` is
+  /// called as that of a lifecycle; what it throws is in the report. Throws InvalidArgument if it
+  /// is empty.
   SettleReport settle(const std::function<void(const Termination&)>& terminate,
                       const std::optional<std::string>& host = std::nullopt,
                       const std::stop_token& stop = {});
 
-  /// Prolongs a lease that holds by a deadline: it ends `ttl` from now. Throws NotFound for a lease
-  /// that has ended, InvalidArgument for one that is held by a process.
+  /// Renews a lease that holds by a deadline: it ends `ttl` from now. `lease` is its fencing token.
+  /// `ttl` must be more than 0 and at most 1 year, else InvalidArgument. Throws InvalidArgument too
+  /// for a lease that a process holds, and NotFound for one that has ended.
   void renew_lease(std::int64_t lease, std::chrono::microseconds ttl);
 
-  /// Ends a lease by its number, whoever holds it; else as ClusterLease::release does. The
-  /// lifecycle is for the `terminate` alone. That of the `dbcache run` around this process stays.
+  /// Ends a lease by its number, any process's, as ClusterLease::release does. Of the lifecycle it
+  /// uses only `terminate`. It does not end the lease of the `dbcache run` around this process
+  /// (ReleaseReport::of_surrounding_run).
   ReleaseReport release_lease(std::int64_t lease, const ClusterLifecycle& lifecycle = {},
                               const std::stop_token& stop = {});
 
-  /// Creation::started, for a creation known by its configuration and fencing token.
+  /// Creation::started for a creation that its configuration and fencing token name. Throws
+  /// NotFound for a creation that is not in this database, and as that call does.
   void creation_started(std::string_view config_hash, std::int64_t fencing_token,
                         std::string_view cluster_id);
 

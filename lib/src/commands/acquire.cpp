@@ -9,8 +9,8 @@
 namespace dbcache::commands {
 namespace {
 
-using projections::EntryOrigin;
-using projections::Share;
+using rows::EntryOrigin;
+using rows::Share;
 using Turn = AcquireStep::Turn;
 
 /// Becomes the creator: of a new entry, or in the place of one who failed or died.
@@ -70,16 +70,15 @@ void grant(const Acquire& command, const std::string& cluster_id, std::int64_t u
 }
 
 /// The host of a configuration whose entry was taken away, as what is owed of it tells.
-std::optional<std::string> host_of(const std::string& config_hash,
-                                   const projections::TableReader& rows) {
-  for (const projections::Debt& debt : rows.debts()) {
+std::optional<std::string> host_of(const std::string& config_hash, const rows::TableReader& rows) {
+  for (const rows::Debt& debt : rows.debts()) {
     if (debt.config_hash == config_hash && debt.host) return debt.host;
   }
   return std::nullopt;
 }
 
 /// A token that no creation has any more: else it may stand for another cluster by now.
-std::optional<std::string> unused(const std::string& token, const projections::TableReader& rows) {
+std::optional<std::string> unused(const std::string& token, const rows::TableReader& rows) {
   const auto shares = rows.shares();
   const bool used = std::any_of(shares.begin(), shares.end(), [&](const Share& share) {
     return share.idempotency_token == token;
@@ -179,7 +178,7 @@ Decision<AcquireStep> decide(const Acquire& command, const Present& present) {
   if (command.fails_with) {
     const auto debts = present.rows.debts();
     // One that died told nobody why; what he began is gone on with.
-    const bool died = std::any_of(debts.begin(), debts.end(), [&](const projections::Debt& debt) {
+    const bool died = std::any_of(debts.begin(), debts.end(), [&](const rows::Debt& debt) {
       return debt.config_hash == command.config_hash && debt.reason == "creator_died" &&
              debt.owed_at >= entry->creation_time;
     });
@@ -231,7 +230,7 @@ Decision<CreatorOutcome> decide(const FinishCreation& command, const Present& pr
   const bool active = !cached || cached->cluster_id == cluster_id;
   CacheCluster caching{command.input, command.default_expiry, active};
   caching.input.is_shared = true;
-  const Events caches = decide(caching, present.rows, present.now);
+  const Events caches = decide(caching, present).events;
   events.insert(events.end(), caches.begin(), caches.end());
   events.emplace_back(events::RegistryStatusChanged{
       command.config_hash, entry->status, RegistryStatus::ready, cluster_id, std::nullopt});
@@ -242,7 +241,7 @@ Decision<CreatorOutcome> decide(const FinishCreation& command, const Present& pr
   return decision;
 }
 
-Events decide(const FailCreation& command, const Present& present) {
+Decision<> decide(const FailCreation& command, const Present& present) {
   const auto entry = present.rows.entry(command.config_hash);
   const auto share = present.rows.share(command.config_hash);
   Events events;
@@ -251,7 +250,7 @@ Events decide(const FailCreation& command, const Present& present) {
       owe_as_superseded(*command.cluster_id, command.idempotency_token, command.config_hash, share,
                         present, events);
     }
-    return events;
+    return {std::move(events)};
   }
   if (command.cluster_id) owe_earlier_cluster(*entry, *command.cluster_id, *share, present, events);
   const auto cluster_id = command.cluster_id ? command.cluster_id : entry->cluster_id;
@@ -263,7 +262,7 @@ Events decide(const FailCreation& command, const Present& present) {
   owe_unless_others_name({cluster_id, share->idempotency_token, command.config_hash, share->host,
                           events::OwedReason::creation_failed},
                          present.rows, present.now, events);
-  return events;
+  return {std::move(events)};
 }
 
 }  // namespace dbcache::commands

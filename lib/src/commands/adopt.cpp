@@ -6,8 +6,8 @@
 
 #include <dbcache/errors.hpp>
 
-#include "commands/input.hpp"
-#include "projections/rows.hpp"
+#include "input/input.hpp"
+#include "rows/rows.hpp"
 #include "text/civil_time.hpp"
 #include "text/hex.hpp"
 #include "text/json_text.hpp"
@@ -38,7 +38,7 @@ cctz::time_zone find_zone(const std::string& name) {
 }
 
 /// A token in bytes that stand in hex is a token all the same.
-json::object without_hidden_secrets(json::object row, const Redactor& redactor) {
+json::object without_hidden_secrets(json::object row, const input::Redactor& redactor) {
   for (auto& column : row) {
     auto* bytes = column.value().if_object();
     if (bytes == nullptr || bytes->contains("real")) continue;
@@ -52,7 +52,7 @@ json::object without_hidden_secrets(json::object row, const Redactor& redactor) 
 class RowReader {
  public:
   RowReader(const json::object& row, std::string_view table, const Zone& zone,
-            const Redactor& redactor, Timestamp now)
+            const input::Redactor& redactor, Timestamp now)
       : row_(without_hidden_secrets(row, redactor)),
         table_(table),
         zone_(zone),
@@ -63,7 +63,7 @@ class RowReader {
     const json::value& value = at(column);
     try {
       if (!value.is_string()) throw InvalidArgument("it is not a text");
-      return require_id(value.get_string(), column);
+      return input::require_id(value.get_string(), column);
     } catch (const InvalidArgument& error) {
       throw CorruptDatabase(
           fmt::format("the row {} of {} cannot be adopted: {}; mend or delete that row by hand",
@@ -76,7 +76,7 @@ class RowReader {
     const json::value& value = at(column);
     if (value.is_null()) return std::nullopt;
     try {
-      if (value.is_string()) return require_id(value.get_string(), column);
+      if (value.is_string()) return input::require_id(value.get_string(), column);
     } catch (const InvalidArgument&) {
     }
     note(column, "taken as none");
@@ -168,7 +168,7 @@ class RowReader {
   json::object row_;
   std::string_view table_;
   const Zone& zone_;
-  const Redactor& redactor_;
+  const input::Redactor& redactor_;
   Timestamp now_;
   std::vector<std::string> notes_;
 };
@@ -213,8 +213,8 @@ events::EntryImported import_entry(RowReader& row) {
 
 template <class Import>
 std::int64_t import_each(const std::vector<json::object>& rows, std::string_view table,
-                         const Zone& zone, const Redactor& redactor, Timestamp now,
-                         Adoption& adoption, Import import) {
+                         const Zone& zone, const input::Redactor& redactor, Timestamp now,
+                         events::Adoption& adoption, Import import) {
   for (const json::object& row : rows) {
     RowReader reader(row, table, zone, redactor, now);
     auto event = import(reader);
@@ -246,14 +246,14 @@ Timestamp Zone::to_utc(std::chrono::local_time<std::chrono::microseconds> local)
          (local - second);
 }
 
-Adoption adopt(const DocumentedRows& rows, const Zone& zone, const Redactor& redactor,
-               Timestamp now) {
-  Adoption adoption;
+events::Adoption adopt(const rows::DocumentedRows& rows, const Zone& zone,
+                       const input::Redactor& redactor, Timestamp now) {
+  events::Adoption adoption;
   adoption.report.timezone = zone.name();
-  adoption.report.clusters = import_each(rows.clusters, projections::clusters_table, zone, redactor,
-                                         now, adoption, import_cluster);
-  adoption.report.registry_entries = import_each(rows.entries, projections::registry_table, zone,
-                                                 redactor, now, adoption, import_entry);
+  adoption.report.clusters = import_each(rows.clusters, rows::clusters_table, zone, redactor, now,
+                                         adoption, import_cluster);
+  adoption.report.registry_entries =
+      import_each(rows.entries, rows::registry_table, zone, redactor, now, adoption, import_entry);
   return adoption;
 }
 

@@ -2,14 +2,12 @@
 
 #include <memory>
 #include <string>
-#include <vector>
-
-#include <boost/json/object.hpp>
 
 #include <dbcache/options.hpp>
 
-#include "commands/decision.hpp"
-#include "commands/redact.hpp"
+#include "events/adoption.hpp"
+#include "input/redact.hpp"
+#include "rows/documented_rows.hpp"
 
 // How the rows of a database that the documented Python system made become events.
 namespace dbcache::commands {
@@ -29,22 +27,10 @@ class Zone {
   std::shared_ptr<const Rules> rules_;
 };
 
-/// The rows as they were, each with all its columns, in order of id. A text that is no UTF-8 is
-/// `{"text": HEX}`, a blob `{"blob": HEX}`, an infinite number `{"real": "inf"}` or `"-inf"`.
-struct DocumentedRows {
-  std::vector<boost::json::object> clusters;
-  std::vector<boost::json::object> entries;
-};
-
-struct Adoption {
-  Events events;
-  AdoptionReport report;
-};
-
 /// An import event for each row. What a column cannot hold is replaced by what is safe (an
 /// unreadable expiry by the present, an unknown status of an entry by `failed`), and noted. Throws
 /// CorruptDatabase for a row whose id cannot name a stream.
-Adoption adopt(const DocumentedRows& rows, const Zone& zone, const Redactor& redactor,
-               Timestamp now);
+events::Adoption adopt(const rows::DocumentedRows& rows, const Zone& zone,
+                       const input::Redactor& redactor, Timestamp now);
 
 }  // namespace dbcache::commands

@@ -8,7 +8,7 @@
 namespace dbcache::commands {
 namespace {
 
-using projections::TableReader;
+using rows::TableReader;
 
 /// One cluster is active at a time: caching an active one deactivates the others.
 void deactivate_others(const std::string& cluster_id, const TableReader& rows, Timestamp now,
@@ -26,8 +26,7 @@ std::vector<RegistryEntry> acquired_entries(const std::string& cluster_id,
   std::vector<RegistryEntry> found;
   for (const RegistryEntry& entry : rows.entries()) {
     const auto share = rows.share(entry.config_hash);
-    if (entry.cluster_id == cluster_id && share &&
-        share->origin == projections::EntryOrigin::acquired &&
+    if (entry.cluster_id == cluster_id && share && share->origin == rows::EntryOrigin::acquired &&
         (share->created || entry.status == RegistryStatus::ready)) {
       found.push_back(entry);
     }
@@ -59,67 +58,68 @@ Decision<Removal> remove_each(const std::vector<CachedCluster>& clusters, HeldCl
 
 }  // namespace
 
-Events decide(const CacheCluster& command, const TableReader& rows, Timestamp now) {
-  const ClusterInput& input = command.input;
+Decision<> decide(const CacheCluster& command, const Present& present) {
+  const input::ClusterInput& input = command.input;
   CachedCluster row;
   row.cluster_id = input.cluster_id;
   row.cluster_name = input.cluster_name;
   row.host = input.host;
   row.num_workers = input.num_workers;
   row.status = input.status;
-  row.created_at = input.created_at.value_or(now);
-  row.expiry_time = now + command.default_expiry;
-  row.last_accessed = now;
+  row.created_at = input.created_at.value_or(present.now);
+  row.expiry_time = present.now + command.default_expiry;
+  row.last_accessed = present.now;
   row.is_shared = input.is_shared;
   row.is_active = command.is_active;
 
   Events events;
-  reclaim(row.cluster_id, rows, events);
-  if (row.is_active) deactivate_others(row.cluster_id, rows, now, events);
+  reclaim(row.cluster_id, present.rows, events);
+  if (row.is_active) deactivate_others(row.cluster_id, present.rows, present.now, events);
   events.emplace_back(events::ClusterCached{row, input.configuration});
-  return events;
+  return {std::move(events)};
 }
 
-Events decide(const SaveCluster& command, const TableReader& rows, Timestamp now) {
+Decision<> decide(const SaveCluster& command, const Present& present) {
   CachedCluster row = command.cluster;
   row.id = 0;
-  if (row.created_at == Timestamp{}) row.created_at = now;
-  if (row.last_accessed == Timestamp{}) row.last_accessed = now;
-  if (row.expiry_time == Timestamp{}) row.expiry_time = now + command.default_expiry;
+  if (row.created_at == Timestamp{}) row.created_at = present.now;
+  if (row.last_accessed == Timestamp{}) row.last_accessed = present.now;
+  if (row.expiry_time == Timestamp{}) row.expiry_time = present.now + command.default_expiry;
 
   Events events;
-  reclaim(row.cluster_id, rows, events);
-  if (row.is_active) deactivate_others(row.cluster_id, rows, now, events);
+  reclaim(row.cluster_id, present.rows, events);
+  if (row.is_active) deactivate_others(row.cluster_id, present.rows, present.now, events);
   events.emplace_back(events::ClusterCached{row, command.more});
-  return events;
+  return {std::move(events)};
 }
 
-Decision<bool> decide(const AccessCluster& command, const TableReader& rows, Timestamp now) {
-  const auto row = rows.cluster(command.cluster_id);
+Decision<bool> decide(const AccessCluster& command, const Present& present) {
+  const auto row = present.rows.cluster(command.cluster_id);
   if (!row || !row->is_active) return {};
-  return {{events::ClusterAccessed{row->cluster_id, now, one_more(row->access_count)}}, true};
+  return {{events::ClusterAccessed{row->cluster_id, present.now, one_more(row->access_count)}},
+          true};
 }
 
-Decision<Removal> decide(const CleanUpExpired& command, const TableReader& rows, Timestamp now) {
-  return remove_each(rows.clusters({.is_expired = true}, now), command.held,
-                     events::EntryRemovalReason::expired, events::OwedReason::expired, rows, now,
-                     [](const CachedCluster& row) {
+Decision<Removal> decide(const CleanUpExpired& command, const Present& present) {
+  return remove_each(present.rows.clusters({.is_expired = true}, present.now), command.held,
+                     events::EntryRemovalReason::expired, events::OwedReason::expired, present.rows,
+                     present.now, [](const CachedCluster& row) {
                        return events::ClusterExpired{row.cluster_id, row.expiry_time};
                      });
 }
 
-Decision<bool> decide(const RemoveTerminated& command, const TableReader& rows, Timestamp) {
+Decision<bool> decide(const RemoveTerminated& command, const Present& present) {
   Decision<bool> decision;
-  for (const RegistryEntry& entry : acquired_entries(command.cluster_id, rows)) {
-    lose_leases(entry, events::LeaseLossReason::cluster_lost, rows, decision.events);
+  for (const RegistryEntry& entry : acquired_entries(command.cluster_id, present.rows)) {
+    lose_leases(entry, events::LeaseLossReason::cluster_lost, present.rows, decision.events);
     decision.events.emplace_back(
         events::RegistryEntryRemoved{entry.config_hash, events::EntryRemovalReason::terminated});
   }
-  if (rows.debt(command.cluster_id)) {
+  if (present.rows.debt(command.cluster_id)) {
     decision.events.emplace_back(
         events::TerminationCancelled{command.cluster_id, events::CancelReason::terminated});
   }
-  if (rows.cluster(command.cluster_id)) {
+  if (present.rows.cluster(command.cluster_id)) {
     decision.events.emplace_back(
         events::ClusterRemoved{command.cluster_id, events::ClusterRemovalReason::terminated});
   }
@@ -127,10 +127,10 @@ Decision<bool> decide(const RemoveTerminated& command, const TableReader& rows, 
   return decision;
 }
 
-Decision<Removal> decide(const ClearClusters& command, const TableReader& rows, Timestamp now) {
+Decision<Removal> decide(const ClearClusters& command, const Present& present) {
   return remove_each(
-      rows.clusters({}, now), command.held, events::EntryRemovalReason::cleared,
-      events::OwedReason::cleared, rows, now, [](const CachedCluster& row) {
+      present.rows.clusters({}, present.now), command.held, events::EntryRemovalReason::cleared,
+      events::OwedReason::cleared, present.rows, present.now, [](const CachedCluster& row) {
         return events::ClusterRemoved{row.cluster_id, events::ClusterRemovalReason::cleared};
       });
 }

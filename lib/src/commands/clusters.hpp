@@ -7,19 +7,19 @@
 #include <vector>
 
 #include "commands/decision.hpp"
-#include "commands/input.hpp"
-#include "projections/tables.hpp"
+#include "commands/liveness.hpp"
+#include "input/input.hpp"
 
-// The rules of the table `clusters`: (command, rows, present) -> events. Pure.
+// The rules of the table `clusters`: decide(command, present) -> Decision. Pure.
 namespace dbcache::commands {
 
 /// Caches a cluster, as the active one unless told otherwise, with the default expiry.
 struct CacheCluster {
-  ClusterInput input;
+  input::ClusterInput input;
   std::chrono::microseconds default_expiry{};
   bool is_active = true;
 };
-Events decide(const CacheCluster& command, const projections::TableReader& rows, Timestamp now);
+Decision<> decide(const CacheCluster& command, const Present& present);
 
 /// Caches a cluster with its columns as given; times left at zero are filled in.
 struct SaveCluster {
@@ -27,38 +27,33 @@ struct SaveCluster {
   std::chrono::microseconds default_expiry{};
   boost::json::object more{};  ///< What was given beside the columns.
 };
-Events decide(const SaveCluster& command, const projections::TableReader& rows, Timestamp now);
+Decision<> decide(const SaveCluster& command, const Present& present);
 
 struct AccessCluster {
   std::string cluster_id;
 };
-Decision<bool> decide(const AccessCluster& command, const projections::TableReader& rows,
-                      Timestamp now);
+Decision<bool> decide(const AccessCluster& command, const Present& present);
 
 struct CleanUpExpired {
   HeldClusters held = HeldClusters::leave;
 };
-Decision<Removal> decide(const CleanUpExpired& command, const projections::TableReader& rows,
-                         Timestamp now);
+Decision<Removal> decide(const CleanUpExpired& command, const Present& present);
 
 struct RemoveTerminated {
   std::string cluster_id;
 };
-Decision<bool> decide(const RemoveTerminated& command, const projections::TableReader& rows,
-                      Timestamp now);
+Decision<bool> decide(const RemoveTerminated& command, const Present& present);
 
 struct ClearClusters {
   HeldClusters held = HeldClusters::leave;
 };
-Decision<Removal> decide(const ClearClusters& command, const projections::TableReader& rows,
-                         Timestamp now);
+Decision<Removal> decide(const ClearClusters& command, const Present& present);
 
 /// The newest active row that has not expired.
-std::optional<CachedCluster> active_cluster(const projections::TableReader& rows, Timestamp now);
+std::optional<CachedCluster> active_cluster(const rows::TableReader& rows, Timestamp now);
 
 /// The newest active row although it may have expired.
-std::optional<CachedCluster> latest_active_cluster(const projections::TableReader& rows,
-                                                   Timestamp now);
+std::optional<CachedCluster> latest_active_cluster(const rows::TableReader& rows, Timestamp now);
 
 /// Named, active, and not yet expired.
 bool is_valid(const CachedCluster& cluster, Timestamp now);

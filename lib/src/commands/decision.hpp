@@ -2,17 +2,17 @@
 
 #include <cstdint>
 #include <limits>
-#include <vector>
+#include <variant>
 
 #include "events/event.hpp"
 
 namespace dbcache::commands {
 
-/// What a command comes to; empty where it changes nothing.
-using Events = std::vector<events::Event>;
+using events::Events;
 
-/// What a command comes to, and what its caller is told.
-template <class Result>
+/// What a command comes to, and what its caller is told: every command is
+/// `decide(command, present) -> Decision<Result>`.
+template <class Result = std::monostate>
 struct Decision {
   Events events;
   Result result{};

@@ -12,11 +12,11 @@
 namespace dbcache::commands {
 namespace {
 
-using projections::EntryOrigin;
+using rows::EntryOrigin;
 
 /// The ready entries of a cluster, whoever made them.
 std::vector<RegistryEntry> entries_of(const std::string& cluster_id,
-                                      const projections::TableReader& rows) {
+                                      const rows::TableReader& rows) {
   auto entries = rows.entries();
   std::erase_if(entries, [&](const RegistryEntry& entry) {
     return entry.cluster_id != cluster_id || entry.status != RegistryStatus::ready;
@@ -57,7 +57,7 @@ Decision<LeaseEnded> decide(const EndLease& command, const Present& present) {
   return decision;
 }
 
-Events decide(const RenewLease& command, const Present& present) {
+Decision<> decide(const RenewLease& command, const Present& present) {
   const auto lease = present.rows.lease(command.lease);
   if (!lease) {
     if (command.convert) throw LeaseLost(fmt::format("the lease {} has ended", command.lease));
@@ -70,16 +70,16 @@ Events decide(const RenewLease& command, const Present& present) {
                     "has no deadline to renew",
                     command.lease, lease->holder.process.pid, lease->holder.host));
   }
-  return {events::LeaseRenewed{lease->config_hash, lease->id, command.until}};
+  return {{events::LeaseRenewed{lease->config_hash, lease->id, command.until}}};
 }
 
-Events decide(const NoteUse& command, const Present& present) {
+Decision<> decide(const NoteUse& command, const Present& present) {
   const auto lease = present.rows.lease(command.lease);
   if (!lease) {
     throw LeaseLost(
         fmt::format("the lease {} has ended: what uses its cluster needs another", command.lease));
   }
-  return {events::ClusterUsed{lease->cluster_id, lease->id, command.by}};
+  return {{events::ClusterUsed{lease->cluster_id, lease->id, command.by}}};
 }
 
 Decision<CheckBegun> decide(const BeginCheck& command, const Present& present) {
@@ -100,7 +100,7 @@ Decision<CheckBegun> decide(const BeginCheck& command, const Present& present) {
   return decision;
 }
 
-Events decide(const AnswerCheck& command, const Present& present) {
+Decision<> decide(const AnswerCheck& command, const Present& present) {
   const auto share = present.rows.share(command.config_hash);
   const auto entry = present.rows.entry(command.config_hash);
   if (!share || share->check != command.check || !entry) return {};
@@ -110,7 +110,7 @@ Events decide(const AnswerCheck& command, const Present& present) {
       entry->cluster_id == command.cluster_id) {
     lose_cluster(command.cluster_id, present, events);
   }
-  return events;
+  return {std::move(events)};
 }
 
 Decision<bool> decide(const BelieveDead& command, const Present& present) {
@@ -131,17 +131,18 @@ Decision<bool> decide(const BelieveDead& command, const Present& present) {
   return decision;
 }
 
-Events decide(const JoinRun& command, const Present& present) {
-  return {events::RunJoined{command.run, command.kind, command.name, command.holder, present.now}};
+Decision<> decide(const JoinRun& command, const Present& present) {
+  return {
+      {events::RunJoined{command.run, command.kind, command.name, command.holder, present.now}}};
 }
 
-Events decide(const LeaveRun& command, const Present& present) {
+Decision<> decide(const LeaveRun& command, const Present& present) {
   const auto participants = present.rows.participants();
   const auto found =
       std::find_if(participants.begin(), participants.end(),
                    [&](const auto& participant) { return participant.id == command.participant; });
   if (found == participants.end()) return {};
-  return {events::RunLeft{found->run, found->id, events::RunLeftReason::left}};
+  return {{events::RunLeft{found->run, found->id, events::RunLeftReason::left}}};
 }
 
 }  // namespace dbcache::commands

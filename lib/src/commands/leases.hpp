@@ -7,14 +7,14 @@
 #include <vector>
 
 #include "commands/decision.hpp"
-#include "commands/input.hpp"
 #include "commands/liveness.hpp"
+#include "input/input.hpp"
 
 // The rules of leases: (command, rows, who lives, present) -> events. Pure. Every command on leases
 // is decided after `reap` and followed by `hand_back`, in one transaction.
 namespace dbcache::commands {
 
-using projections::Holder;
+using rows::Holder;
 
 /// The dead lose what they held: leases, creations, checks, terminations, places in runs. A
 /// creation of `taken_over` is only ended: the caller goes on with it in the same transaction. Of
@@ -80,7 +80,7 @@ Decision<CreatorOutcome> decide(const RecordStarted& command, const Present& pre
 struct FinishCreation {
   std::string config_hash;
   std::int64_t creation = 0;
-  ClusterInput input;
+  input::ClusterInput input;
   std::chrono::microseconds default_expiry{};
   Holder holder;
   HandBackPolicy policy = HandBackPolicy::keep;
@@ -98,7 +98,7 @@ struct FailCreation {
   std::optional<std::string> cluster_id{};  ///< What was made, where that is known.
   std::string idempotency_token{};          ///< Of that creation.
 };
-Events decide(const FailCreation& command, const Present& present);
+Decision<> decide(const FailCreation& command, const Present& present);
 
 /// Ends a lease by its holder's will.
 struct EndLease {
@@ -120,14 +120,14 @@ struct RenewLease {
   Timestamp until{};
   bool convert = false;
 };
-Events decide(const RenewLease& command, const Present& present);
+Decision<> decide(const RenewLease& command, const Present& present);
 
 /// Tells who uses a cluster under a lease. Throws LeaseLost where that has ended.
 struct NoteUse {
   std::int64_t lease = 0;
   std::string by;
 };
-Events decide(const NoteUse& command, const Present& present);
+Decision<> decide(const NoteUse& command, const Present& present);
 
 /// A holder wants to know whether its cluster still runs. Nothing where its lease has ended, or
 /// where another asks already.
@@ -151,7 +151,7 @@ struct AnswerCheck {
   events::CheckAnswer answer = events::CheckAnswer::alive;
   std::optional<std::string> error;
 };
-Events decide(const AnswerCheck& command, const Present& present);
+Decision<> decide(const AnswerCheck& command, const Present& present);
 
 /// A holder says that its cluster is dead, and nobody can check: the cluster is owed.
 struct BelieveDead {
@@ -165,12 +165,12 @@ struct JoinRun {
   std::optional<std::string> name;
   Holder holder;
 };
-Events decide(const JoinRun& command, const Present& present);
+Decision<> decide(const JoinRun& command, const Present& present);
 
 struct LeaveRun {
   std::int64_t participant = 0;
 };
-Events decide(const LeaveRun& command, const Present& present);
+Decision<> decide(const LeaveRun& command, const Present& present);
 
 /// How an entry's usage count is made up.
 struct Usage {
@@ -178,28 +178,28 @@ struct Usage {
   std::int64_t creations = 0;  ///< 0 or 1.
   std::int64_t documented = 0;
 };
-Usage usage_of(const RegistryEntry& entry, const projections::TableReader& rows);
+Usage usage_of(const RegistryEntry& entry, const rows::TableReader& rows);
 
 /// Whether a lease, or a creation by lease, holds the entry. The dead have been reaped.
-bool is_held(const std::string& config_hash, const projections::TableReader& rows);
+bool is_held(const std::string& config_hash, const rows::TableReader& rows);
 
 /// Whether a lease on the cluster is held.
-bool is_cluster_held(const std::string& cluster_id, const projections::TableReader& rows);
+bool is_cluster_held(const std::string& cluster_id, const rows::TableReader& rows);
 
 /// The leases and the creation of an entry are lost.
 void lose_leases(const RegistryEntry& entry, events::LeaseLossReason reason,
-                 const projections::TableReader& rows, Events& events);
+                 const rows::TableReader& rows, Events& events);
 
 /// Who creates the cluster of an entry in the documented way (`register`), if anybody who lives
 /// does.
 std::optional<Holder> documented_creator(const RegistryEntry& entry,
-                                         const std::optional<projections::Share>& share,
+                                         const std::optional<rows::Share>& share,
                                          const Present& present);
 
 /// Takes an entry out whose cluster, if `acquire` created it, is owed with this reason; its leases,
 /// if there are any, are lost.
 void drop_entry(const RegistryEntry& entry, events::EntryRemovalReason removal,
-                events::OwedReason owed, const projections::TableReader& rows, Timestamp now,
+                events::OwedReason owed, const rows::TableReader& rows, Timestamp now,
                 Events& events);
 
 }  // namespace dbcache::commands

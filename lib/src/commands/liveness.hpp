@@ -4,36 +4,18 @@
 
 #include <dbcache/time.hpp>
 
-#include "projections/lease_rows.hpp"
-#include "projections/tables.hpp"
+#include "rows/present.hpp"
 
 namespace dbcache::commands {
 
-/// Tells whether who holds something still lives. An engine answers; tests have their own.
-class Liveness {
- public:
-  enum class Verdict { alive, dead, unknown };
+using rows::Liveness;
+using rows::Present;
 
-  Liveness() = default;
-  Liveness(const Liveness&) = delete;
-  Liveness& operator=(const Liveness&) = delete;
-  virtual ~Liveness() = default;
-
-  [[nodiscard]] virtual Verdict probe(const projections::Holder& holder) const = 0;
-};
-
-/// What a decision on leases looks at: the rows, who lives, and the time.
-struct Present {
-  const projections::TableReader& rows;
-  const Liveness& liveness;
-  Timestamp now;
-};
-
-/// Who cannot be judged is taken for dead after so long.
+/// A holder that cannot be judged counts as dead after this time.
 inline constexpr std::chrono::minutes staleness{30};
 
 /// Whether a holder still holds what it has had since then.
-inline bool is_alive(const projections::Holder& holder, Timestamp since, const Present& present) {
+inline bool is_alive(const rows::Holder& holder, Timestamp since, const Present& present) {
   if (holder.until) return present.now < *holder.until;
   switch (present.liveness.probe(holder)) {
     case Liveness::Verdict::alive:

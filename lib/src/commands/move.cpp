@@ -16,7 +16,7 @@ std::string by(const Holder& holder) {
 
 std::vector<std::string> held_by_the_living(const Present& present) {
   std::vector<std::string> held;
-  for (const projections::Lease& lease : present.rows.leases()) {
+  for (const rows::Lease& lease : present.rows.leases()) {
     held.push_back(
         fmt::format("the lease {} on {} ({})", lease.id, lease.cluster_id, by(lease.holder)));
   }
@@ -31,11 +31,11 @@ std::vector<std::string> held_by_the_living(const Present& present) {
       held.push_back(fmt::format("the check {} ({})", *share->check, by(*share->checker)));
     }
   }
-  for (const projections::Debt& debt : present.rows.debts()) {
+  for (const rows::Debt& debt : present.rows.debts()) {
     if (!debt.termination || !debt.terminator) continue;
     held.push_back(fmt::format("the termination of {} ({})", debt.subject, by(*debt.terminator)));
   }
-  for (const projections::Participant& participant : present.rows.participants()) {
+  for (const rows::Participant& participant : present.rows.participants()) {
     held.push_back(
         fmt::format("a place in the run {} ({})", participant.run, by(participant.holder)));
   }

@@ -11,12 +11,12 @@
 namespace dbcache::commands {
 namespace {
 
-using projections::Debt;
-using projections::EntryOrigin;
-using projections::Lease;
-using projections::Participant;
-using projections::Share;
-using projections::TableReader;
+using rows::Debt;
+using rows::EntryOrigin;
+using rows::Lease;
+using rows::Participant;
+using rows::Share;
+using rows::TableReader;
 
 /// Entries' usage counts while one decision lets go of several uses.
 class Counts {

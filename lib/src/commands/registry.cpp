@@ -12,7 +12,7 @@
 
 namespace dbcache::commands {
 
-using projections::TableReader;
+using rows::TableReader;
 
 namespace {
 
@@ -34,17 +34,16 @@ Decision<Removal> remove_entries(const std::vector<RegistryEntry>& entries, Held
 
 }  // namespace
 
-Decision<Registered> decide(const RegisterCreation& command, const TableReader& rows,
-                            Timestamp now) {
-  if (const auto entry = rows.entry(command.config_hash)) {
+Decision<Registered> decide(const RegisterCreation& command, const Present& present) {
+  if (const auto entry = present.rows.entry(command.config_hash)) {
     return {{}, {.created = false, .joinable = is_joinable(*entry)}};
   }
-  return {{events::CreationRegistered{command.config_hash, now, command.worker}},
+  return {{events::CreationRegistered{command.config_hash, present.now, command.worker}},
           {.created = true, .joinable = true}};
 }
 
-Events decide(const ChangeStatus& command, const TableReader& rows, Timestamp now) {
-  const auto entry = rows.entry(command.config_hash);
+Decision<> decide(const ChangeStatus& command, const Present& present) {
+  const auto entry = present.rows.entry(command.config_hash);
   if (!entry) {
     throw NotFound(fmt::format("there is no entry '{}'; register it first", command.config_hash));
   }
@@ -55,22 +54,22 @@ Events decide(const ChangeStatus& command, const TableReader& rows, Timestamp no
         fmt::format("the entry '{}' cannot be ready without a cluster; give its cluster id",
                     command.config_hash));
   }
-  if (is_held(command.config_hash, rows)) {
+  if (is_held(command.config_hash, present.rows)) {
     throw Busy(
         fmt::format("the entry '{}' is held by a live lease or creator, which sets its status "
                     "itself; `dbcache leases` tells whose",
                     command.config_hash));
   }
   Events events;
-  if (command.status == RegistryStatus::ready) reclaim(*cluster_id, rows, events);
-  const auto share = rows.share(command.config_hash);
-  if (share && share->origin == projections::EntryOrigin::acquired && share->created &&
+  if (command.status == RegistryStatus::ready) reclaim(*cluster_id, present.rows, events);
+  const auto share = present.rows.share(command.config_hash);
+  if (share && share->origin == rows::EntryOrigin::acquired && share->created &&
       entry->cluster_id != cluster_id) {
     // It becomes an entry of another cluster, which `acquire` did not create.
     owe_unless_others_name({entry->cluster_id, share->idempotency_token, entry->config_hash,
                             share->host, events::OwedReason::superseded},
-                           rows, now, events);
-    if (entry->cluster_id && rows.cluster(*entry->cluster_id)) {
+                           present.rows, present.now, events);
+    if (entry->cluster_id && present.rows.cluster(*entry->cluster_id)) {
       events.emplace_back(
           events::ClusterRemoved{*entry->cluster_id, events::ClusterRemovalReason::handed_back});
     }
@@ -78,33 +77,33 @@ Events decide(const ChangeStatus& command, const TableReader& rows, Timestamp no
   events.emplace_back(events::RegistryStatusChanged{command.config_hash, entry->status,
                                                     command.status, cluster_id,
                                                     command.details.error_message});
-  return events;
+  return {std::move(events)};
 }
 
-Decision<std::int64_t> decide(const IncrementUsage& command, const TableReader& rows, Timestamp) {
-  const auto entry = rows.entry(command.config_hash);
+Decision<std::int64_t> decide(const IncrementUsage& command, const Present& present) {
+  const auto entry = present.rows.entry(command.config_hash);
   if (!entry) return {};
   const std::int64_t count = one_more(entry->usage_count);
   return {{events::UsageIncremented{command.config_hash, count}}, count};
 }
 
-Decision<std::int64_t> decide(const DecrementUsage& command, const TableReader& rows, Timestamp) {
-  const auto entry = rows.entry(command.config_hash);
+Decision<std::int64_t> decide(const DecrementUsage& command, const Present& present) {
+  const auto entry = present.rows.entry(command.config_hash);
   if (!entry) return {};
-  if (usage_of(*entry, rows).documented == 0)
+  if (usage_of(*entry, present.rows).documented == 0)
     return {{}, std::max<std::int64_t>(entry->usage_count, 0)};
   const std::int64_t count = entry->usage_count - 1;
   return {{events::UsageDecremented{command.config_hash, count}}, count};
 }
 
-Decision<Removal> decide(const CleanUpEntry& command, const TableReader& rows, Timestamp now) {
-  const auto entry = rows.entry(command.config_hash);
+Decision<Removal> decide(const CleanUpEntry& command, const Present& present) {
+  const auto entry = present.rows.entry(command.config_hash);
   if (!entry) return {};
-  return remove_entries({*entry}, command.held, rows, now);
+  return remove_entries({*entry}, command.held, present.rows, present.now);
 }
 
-Decision<Removal> decide(const ClearRegistry& command, const TableReader& rows, Timestamp now) {
-  return remove_entries(rows.entries(), command.held, rows, now);
+Decision<Removal> decide(const ClearRegistry& command, const Present& present) {
+  return remove_entries(present.rows.entries(), command.held, present.rows, present.now);
 }
 
 bool is_joinable(const RegistryEntry& entry) { return entry.status != RegistryStatus::failed; }

@@ -8,11 +8,11 @@
 
 namespace dbcache::commands {
 
-using projections::Debt;
-using projections::Lease;
-using projections::TableReader;
+using rows::Debt;
+using rows::Lease;
+using rows::TableReader;
 
-void owe(Owed owed, const projections::TableReader& rows, Timestamp now, Events& events) {
+void owe(Owed owed, const rows::TableReader& rows, Timestamp now, Events& events) {
   std::string subject =
       owed.cluster_id ? *owed.cluster_id : owed.idempotency_token.value_or(std::string());
   const bool decided = std::any_of(events.begin(), events.end(), [&](const events::Event& event) {
@@ -25,13 +25,12 @@ void owe(Owed owed, const projections::TableReader& rows, Timestamp now, Events&
       std::move(owed.config_hash), std::move(owed.host), owed.reason, now});
 }
 
-void owe_unless_named(Owed owed, const projections::TableReader& rows, Timestamp now,
-                      Events& events) {
+void owe_unless_named(Owed owed, const rows::TableReader& rows, Timestamp now, Events& events) {
   if (owed.cluster_id && is_named(*owed.cluster_id, "", rows)) return;
   owe(std::move(owed), rows, now, events);
 }
 
-void owe_unless_others_name(Owed owed, const projections::TableReader& rows, Timestamp now,
+void owe_unless_others_name(Owed owed, const rows::TableReader& rows, Timestamp now,
                             Events& events) {
   if (owed.cluster_id && others_keep(*owed.cluster_id, owed.config_hash, rows, events)) return;
   owe(std::move(owed), rows, now, events);
@@ -49,7 +48,7 @@ bool others_keep(const std::string& cluster_id, const std::string& but, const Ta
   return std::any_of(entries.begin(), entries.end(), [&](const RegistryEntry& entry) {
     if (entry.cluster_id != cluster_id || entry.config_hash == but) return false;
     const auto share = rows.share(entry.config_hash);
-    return share && share->origin == projections::EntryOrigin::acquired &&
+    return share && share->origin == rows::EntryOrigin::acquired &&
            (share->created || entry.status != RegistryStatus::failed) && !goes(entry.config_hash);
   });
 }
@@ -105,13 +104,13 @@ Decision<std::optional<Debt>> decide(const ClaimTermination& command, const Pres
   return {};
 }
 
-Events decide(const FinishTermination& command, const Present& present) {
+Decision<> decide(const FinishTermination& command, const Present& present) {
   const auto debt = present.rows.debt(command.subject);
   if (!debt || debt->termination != command.termination) return {};
   if (command.error) {
-    return {events::TerminationFailed{command.subject, command.termination, *command.error}};
+    return {{events::TerminationFailed{command.subject, command.termination, *command.error}}};
   }
-  return {events::TerminationDone{command.subject, command.termination}};
+  return {{events::TerminationDone{command.subject, command.termination}}};
 }
 
 }  // namespace dbcache::commands

@@ -8,10 +8,10 @@
 
 #include <dbcache/errors.hpp>
 
-#include "commands/input.hpp"
 #include "coordination/creation.hpp"
-#include "log.hpp"
+#include "input/input.hpp"
 #include "system/environment.hpp"
+#include "system/logger.hpp"
 #include "system/process.hpp"
 #include "text/hex.hpp"
 
@@ -69,15 +69,15 @@ Acquisition::Acquisition(const Coordinator& coordinator, const ClusterConfig& co
   }
   const auto environment = system::Environment::read();
   // Before anything is created: a configuration that cannot be cached is refused.
-  input_ = commands::read_cluster_input("not yet known", config, environment);
+  input_ = input::read_cluster_input("not yet known", config, environment);
   command_.config_hash = config_hash(config, options.hash);
-  command_.host = commands::workspace_host(input_.configuration, environment);
+  command_.host = input::workspace_host(input_.configuration, environment);
   command_.policy = options.policy;
-  if (options.run) command_.run = commands::require_id(*options.run, "run");
+  if (options.run) command_.run = input::require_id(*options.run, "run");
   command_.checks = static_cast<bool>(lifecycle.check);
   if (!environment.databricks_cluster_id.empty()) {
     command_.fixed_cluster =
-        commands::require_id(environment.databricks_cluster_id, "DATABRICKS_CLUSTER_ID");
+        input::require_id(environment.databricks_cluster_id, "DATABRICKS_CLUSTER_ID");
   }
 }
 
@@ -85,7 +85,7 @@ Granted Acquisition::run() {
   if (auto joined = join_surrounding_run()) return std::move(*joined);
   if (command_.fixed_cluster) {
     command_.config_hash = fmt::format("{}{}", fixed_prefix, *command_.fixed_cluster);
-    commands::require_id(command_.config_hash, "DATABRICKS_CLUSTER_ID");
+    input::require_id(command_.config_hash, "DATABRICKS_CLUSTER_ID");
     command_.policy = HandBackPolicy::keep;
   }
   command_.new_token = new_idempotency_token();
@@ -134,10 +134,10 @@ void Acquisition::take_lock() {
 std::optional<Granted> Acquisition::join_surrounding_run() {
   const auto number = surrounding_lease();
   if (!number) return std::nullopt;
-  std::optional<projections::Lease> lease;
+  std::optional<rows::Lease> lease;
   coordinator_.store().read([&](const store::ReadSession& session) {
     lease = session.tables.lease(*number);
-    const commands::Present present = store::present(session);
+    const rows::Present present = store::present(session);
     if (lease && !commands::is_alive(lease->holder, lease->granted_at, present)) lease.reset();
   });
   // A deadline may pass while this one still needs the cluster.
@@ -159,11 +159,8 @@ std::optional<Granted> Acquisition::join_surrounding_run() {
 std::optional<Acquisition::Step> Acquisition::look() const {
   std::optional<Step> seen;
   coordinator_.store().read([&](const store::ReadSession& session) {
-    const commands::Present present = store::present(session);
-    if (!commands::reap(present, command_.config_hash).empty() ||
-        !commands::hand_back(present, command_.config_hash).empty()) {
-      return;
-    }
+    const rows::Present present = store::present(session);
+    if (!is_tidy(present, command_.config_hash)) return;
     auto decision = commands::decide(command_, present);
     if (decision.events.empty() && is_waiting(decision.result.turn)) {
       seen = Step{std::move(decision.result), 0};
@@ -181,20 +178,23 @@ Acquisition::Step Acquisition::step(const Answer& answer) {
   if (answer && answer->answer == events::CheckAnswer::alive) {
     command_.checked = answer->cluster_id;
   }
-  coordinator_.store().transact_in_steps([&](store::Store::Transaction& transaction) {
-    if (lock_->lost()) throw LockGivenUp{};  // while it waited
-    transaction.append(commands::reap(transaction.present(), command_.config_hash));
-    if (answer) transaction.append(commands::decide(*answer, transaction.present()));
-    transaction.append(commands::hand_back(transaction.present(), command_.config_hash));
-    auto decision = commands::decide(command_, transaction.present());
-    const std::int64_t first = transaction.append(decision.events);
-    step.come_to = std::move(decision.result);
-    step.number = step.come_to.turn == Turn::granted
-                      ? position_of<events::LeaseGranted>(decision.events, first)
-                  : step.come_to.turn == Turn::create
-                      ? position_of<events::CreationStarted>(decision.events, first)
-                      : position_of<events::CheckStarted>(decision.events, first);
-  });
+  transact(
+      coordinator_.store(),
+      [&](store::Store::Transaction& transaction) {
+        if (lock_->lost()) throw LockGivenUp{};  // while it waited
+        if (answer) transaction.append(commands::decide(*answer, transaction.present()).events);
+      },
+      [&](store::Store::Transaction& transaction) {
+        auto decision = commands::decide(command_, transaction.present());
+        const std::int64_t first = transaction.append(decision.events);
+        step.come_to = std::move(decision.result);
+        step.number = step.come_to.turn == Turn::granted
+                          ? position_of<events::LeaseGranted>(decision.events, first)
+                      : step.come_to.turn == Turn::create
+                          ? position_of<events::CreationStarted>(decision.events, first)
+                          : position_of<events::CheckStarted>(decision.events, first);
+      },
+      command_.config_hash);
   command_.checked.reset();
   return step;
 }
@@ -215,7 +215,7 @@ Granted Acquisition::create(const Step& step) {
   Hold lease;
   try {
     Creation creation(under_way);
-    made = commands::require_id(lifecycle_.create(config_, creation), "cluster id");
+    made = input::require_id(lifecycle_.create(config_, creation), "cluster id");
     input_.cluster_id = *made;
     // A lock of its own: what `create` left behind may have inherited the creation's.
     lease = coordinator_.hold();
@@ -254,10 +254,10 @@ void Acquisition::fail_creation(const commands::FailCreation& failed) {
   try {
     coordinator_.commit(failed);
   } catch (const std::exception& error) {
-    logger()->error("that the creation {} of '{}' failed ({}) could not be noted{}: {}",
-                    failed.creation, failed.config_hash, failed.error,
-                    failed.cluster_id ? "; it made the cluster " + *failed.cluster_id : "",
-                    error.what());
+    system::logger()->error("that the creation {} of '{}' failed ({}) could not be noted{}: {}",
+                            failed.creation, failed.config_hash, failed.error,
+                            failed.cluster_id ? "; it made the cluster " + *failed.cluster_id : "",
+                            error.what());
   }
   lock_.reset();
 }

@@ -56,7 +56,7 @@ class Acquisition {
   const AcquireOptions& options_;
   const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
   std::chrono::steady_clock::time_point deadline_;
-  commands::ClusterInput input_;
+  input::ClusterInput input_;
   commands::Acquire command_;
   std::unique_ptr<store::LifeLock> lock_;
   std::optional<Waiter> waiter_;

@@ -7,14 +7,14 @@
 
 #include <dbcache/errors.hpp>
 
-#include "commands/input.hpp"
 #include "events/event.hpp"
-#include "log.hpp"
+#include "input/input.hpp"
 #include "system/environment.hpp"
+#include "system/logger.hpp"
 
 namespace dbcache::coordination {
 
-using projections::Debt;
+using rows::Debt;
 
 Hold Coordinator::hold() const {
   Hold hold{store_->engine().hold(), {}};
@@ -26,16 +26,9 @@ Hold Coordinator::hold() const {
 void Coordinator::tidy() const {
   bool untidy = false;
   store_->read([&](const store::ReadSession& session) {
-    const commands::Present present = store::present(session);
-    // A log that was moved is tidied where it now is.
-    untidy = !session.log.closure() &&
-             (!commands::reap(present).empty() || !commands::hand_back(present).empty());
+    untidy = !session.log.closure() && !is_tidy(store::present(session));
   });
-  if (!untidy) return;
-  store_->transact_in_steps([](store::Store::Transaction& transaction) {
-    transaction.append(commands::reap(transaction.present()));
-    transaction.append(commands::hand_back(transaction.present()));
-  });
+  if (untidy) transact(*store_, {});
 }
 
 SettleReport Coordinator::settle(const std::function<void(const Termination&)>& terminate,
@@ -118,19 +111,22 @@ ReleaseReport Coordinator::release(std::int64_t lease,
   store_->read(
       [&](const store::ReadSession& session) { known = session.tables.lease(lease).has_value(); });
   if (known) {
-    std::string cluster_id;
-    store_->transact_in_steps([&](store::Store::Transaction& transaction) {
-      transaction.append(commands::reap(transaction.present()));
-      const auto decision = commands::decide(commands::EndLease{lease}, transaction.present());
-      const auto share = transaction.rows().share(decision.result.config_hash);
-      host = share ? share->host : std::nullopt;
-      transaction.append(decision.events);
-      transaction.append(commands::hand_back(transaction.present()));
-      report.was_held = decision.result.was_held;
-      report.was_last = decision.result.was_last;
-      report.usage_count = decision.result.usage_count;
-      debt = report.was_last ? transaction.rows().debt(decision.result.cluster_id) : std::nullopt;
-    });
+    commands::LeaseEnded ended;
+    transact(
+        *store_,
+        [&](store::Store::Transaction& transaction) {
+          auto decision = commands::decide(commands::EndLease{lease}, transaction.present());
+          ended = std::move(decision.result);
+          const auto share = transaction.rows().share(ended.config_hash);
+          host = share ? share->host : std::nullopt;
+          transaction.append(decision.events);
+        },
+        [&](store::Store::Transaction& transaction) {
+          debt = ended.was_last ? transaction.rows().debt(ended.cluster_id) : std::nullopt;
+        });
+    report.was_held = ended.was_held;
+    report.was_last = ended.was_last;
+    report.usage_count = ended.usage_count;
   }
   if (let_go) let_go();
   if (debt) report.owed = debt->subject;
@@ -144,7 +140,7 @@ ReleaseReport Coordinator::release(std::int64_t lease,
     }
   } catch (const Error& error) {
     // What was released is released; the debt stands, and others will settle it.
-    logger()->warn("what is owed could not be settled: {}", error.what());
+    system::logger()->warn("what is owed could not be settled: {}", error.what());
     report.error = error.what();
   }
   return report;
@@ -152,9 +148,9 @@ ReleaseReport Coordinator::release(std::int64_t lease,
 
 void Coordinator::record_started(const std::string& config_hash, std::int64_t creation,
                                  std::string_view cluster_id) const {
-  commands::RecordStarted command{commands::require_id(config_hash, "config hash"),
+  commands::RecordStarted command{input::require_id(config_hash, "config hash"),
                                   creation,
-                                  commands::require_id(cluster_id, "cluster id"),
+                                  input::require_id(cluster_id, "cluster id"),
                                   {}};
   // A creation that there never was would make a cluster owed that is none of ours.
   const auto begun = creation > 0 ? store::events_from(*store_, creation, 1, store::Extent::visible)
@@ -178,11 +174,11 @@ void Coordinator::record_started(const std::string& config_hash, std::int64_t cr
 }
 
 std::string message_of(std::exception_ptr error) {
-  const commands::Redactor redactor(system::Environment::read().databricks_token);
+  const input::Redactor redactor(system::Environment::read().databricks_token);
   try {
     std::rethrow_exception(std::move(error));
   } catch (const std::exception& exception) {
-    return commands::clean_any_message(exception.what(), redactor);
+    return input::clean_any_message(exception.what(), redactor);
   } catch (...) {
     return "an exception that is no std::exception";
   }

@@ -13,11 +13,12 @@
 
 #include "commands/leases.hpp"
 #include "commands/terminations.hpp"
+#include "coordination/transact.hpp"
 #include "store/store.hpp"
 
 namespace dbcache::coordination {
 
-using projections::Holder;
+using rows::Holder;
 
 /// A lock that is held, and its holder as the log tells it.
 struct Hold {
@@ -46,16 +47,26 @@ class Coordinator {
 
   [[nodiscard]] Hold hold() const;
 
-  /// Reaps the dead, decides and appends, and hands back what nobody needs any more; in one
-  /// transaction. `observe` sees the rows after that.
+  /// Decides on a command, as coordination::commit() does.
   template <class Command>
-  auto commit(const Command& command,
-              const std::function<void(const projections::TableReader&)>& observe = {}) const;
+  auto commit(const Command& command) const {
+    return coordination::commit(*store_, command);
+  }
 
   /// The same for a command by which a holder holds something: `make` makes it. Where the lock was
   /// given up before, another is taken.
   template <class Make>
-  auto commit_with(Hold& hold, const Make& make) const;
+  auto commit_with(Hold& hold, const Make& make) const {
+    for (;;) {
+      try {
+        return coordination::commit(*store_, make(std::as_const(hold.holder)), [&hold] {
+          if (hold.lock->lost()) throw LockGivenUp{};
+        });
+      } catch (const LockGivenUp&) {
+        hold = this->hold();
+      }
+    }
+  }
 
   /// Reaps and hands back where there is anything to. Nothing is written where there is not.
   void tidy() const;
@@ -81,17 +92,13 @@ class Coordinator {
                   const std::function<void(const Termination&)>& terminate,
                   SettleReport& report) const;
 
-  template <class Command>
-  auto commit_holding(const store::LifeLock* lock, const Command& command,
-                      const std::function<void(const projections::TableReader&)>& observe) const;
-
   std::shared_ptr<store::Store> store_;
   std::chrono::microseconds default_expiry_;
 };
 
 /// The position of the event of this type among those appended from `first` on.
 template <class Payload>
-std::int64_t position_of(const commands::Events& events, std::int64_t first) {
+std::int64_t position_of(const events::Events& events, std::int64_t first) {
   for (std::size_t at = 0; at < events.size(); ++at) {
     if (std::holds_alternative<Payload>(events[at])) return first + static_cast<std::int64_t>(at);
   }
@@ -102,54 +109,5 @@ std::int64_t position_of(const commands::Events& events, std::int64_t first) {
 std::string message_of(std::exception_ptr error);
 
 HolderInfo describe(const Holder& holder, bool alive);
-
-template <class Command>
-auto Coordinator::commit(
-    const Command& command,
-    const std::function<void(const projections::TableReader&)>& observe) const {
-  return commit_holding(nullptr, command, observe);
-}
-
-template <class Make>
-auto Coordinator::commit_with(Hold& hold, const Make& make) const {
-  for (;;) {
-    try {
-      return commit_holding(hold.lock.get(), make(std::as_const(hold.holder)), {});
-    } catch (const LockGivenUp&) {
-      hold = this->hold();
-    }
-  }
-}
-
-template <class Command>
-auto Coordinator::commit_holding(
-    const store::LifeLock* lock, const Command& command,
-    const std::function<void(const projections::TableReader&)>& observe) const {
-  using Outcome = decltype(commands::decide(command, std::declval<const commands::Present&>()));
-  const auto run = [&](auto take) {
-    store_->transact_in_steps([&](store::Store::Transaction& transaction) {
-      if (lock != nullptr && lock->lost()) throw LockGivenUp{};
-      transaction.append(commands::reap(transaction.present()));
-      take(transaction);
-      transaction.append(commands::hand_back(transaction.present()));
-      if (observe) observe(transaction.rows());
-    });
-  };
-  if constexpr (std::is_same_v<Outcome, commands::Events>) {
-    std::pair<commands::Events, std::int64_t> appended;
-    run([&](store::Store::Transaction& transaction) {
-      appended.first = commands::decide(command, transaction.present());
-      appended.second = transaction.append(appended.first);
-    });
-    return appended;
-  } else {
-    std::pair<Outcome, std::int64_t> decided;
-    run([&](store::Store::Transaction& transaction) {
-      decided.first = commands::decide(command, transaction.present());
-      decided.second = transaction.append(decided.first.events);
-    });
-    return decided;
-  }
-}
 
 }  // namespace dbcache::coordination

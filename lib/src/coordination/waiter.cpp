@@ -70,7 +70,7 @@ Waiter::Waiter(store::Engine& engine, std::stop_token stop) : engine_(engine) {
 
 Waiter::~Waiter() = default;
 
-void Waiter::await(const projections::Holder& holder) {
+void Waiter::await(const rows::Holder& holder) {
   if (holder_ == holder) return;
   holder_ = holder;
   look_for_holder_ = look_for_a_process;

@@ -26,7 +26,7 @@ class Waiter {
   Waiter& operator=(const Waiter&) = delete;
 
   /// For whom the next sleep is.
-  void await(const projections::Holder& holder);
+  void await(const rows::Holder& holder);
 
   /// Returns when it is time to look again, at the latest at `until`.
   void sleep(Moment until);
@@ -37,7 +37,7 @@ class Waiter {
   std::unique_ptr<Stop> stop_;
   std::unique_ptr<store::Wakeup> commits_;
   Moment looks_paid_until_{};  ///< By commits, at one in so long.
-  std::optional<projections::Holder> holder_;
+  std::optional<rows::Holder> holder_;
   std::unique_ptr<store::Wakeup> freed_;
   std::chrono::milliseconds look_for_holder_{};  ///< How long the next sleep without `freed_` is.
 };

@@ -10,7 +10,7 @@
 
 #include <dbcache/errors.hpp>
 
-#include "events/fields.hpp"
+#include "rows/fields.hpp"
 #include "text/json_text.hpp"
 
 namespace json = boost::json;
@@ -139,7 +139,7 @@ std::string payload_of(const Event& event) {
         json::monotonic_resource memory(buffer.data(), buffer.size());
         json::object object(&memory);
         object["schema"] = std::remove_cvref_t<decltype(payload)>::schema;
-        write_fields(payload, object);
+        rows::write_fields(payload, object);
         return text::json_text(object);
       },
       event);
@@ -161,7 +161,7 @@ Event parse_event(std::string_view type, std::string_view payload) {
                         .as_object());
       const int schema = object.at("schema").to_number<int>();
       object = upcast(type, schema, Payload::schema, std::move(object));
-      read_fields(object, event.emplace<Payload>());
+      rows::read_fields(object, event.emplace<Payload>());
     });
     if (!known) throw CorruptDatabase("this dbcache knows no such event type");
   } catch (const NewerSchema&) {

@@ -14,7 +14,7 @@
 #include <dbcache/registry.hpp>
 #include <dbcache/time.hpp>
 
-#include "projections/lease_rows.hpp"
+#include "rows/lease_rows.hpp"
 #include "system/process.hpp"
 
 // The events. Each payload holds everything its projection needs, times included. To add one: a
@@ -25,7 +25,7 @@
 // (event.cpp) to read the older forms.
 namespace dbcache::events {
 
-using projections::Holder;
+using rows::Holder;
 
 /// A cluster was cached; its row begins, or begins anew.
 struct ClusterCached {
@@ -346,6 +346,9 @@ using Event =
                  CreationStarted, LeaseGranted, LeaseReleased, LeaseLost, LeaseRenewed, ClusterUsed,
                  CheckStarted, CheckAnswered, TerminationOwed, TerminationStarted, TerminationDone,
                  TerminationFailed, TerminationCancelled, RunJoined, RunLeft>;
+
+/// Of one command, in order; empty where it changes nothing.
+using Events = std::vector<Event>;
 
 inline constexpr std::string_view cluster_stream_prefix = "cluster-";
 inline constexpr std::string_view registry_stream_prefix = "registry-";

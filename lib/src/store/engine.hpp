@@ -13,9 +13,9 @@
 #include <dbcache/options.hpp>
 #include <dbcache/time.hpp>
 
-#include "commands/adopt.hpp"
-#include "commands/liveness.hpp"
-#include "projections/tables.hpp"
+#include "rows/documented_rows.hpp"
+#include "rows/present.hpp"
+#include "rows/tables.hpp"
 #include "store/closure.hpp"
 #include "store/event_record.hpp"
 
@@ -109,16 +109,16 @@ class EventLog : public EventLogReader {
 };
 
 struct ReadSession {
-  const projections::TableReader& tables;
+  const rows::TableReader& tables;
   const EventLogReader& log;
-  const commands::Liveness& liveness;  ///< Who lives, without waiting.
+  const rows::Liveness& liveness;  ///< Who lives, without waiting.
   Timestamp now;
 };
 
 struct WriteSession {
-  projections::Tables& tables;
+  rows::Tables& tables;
   EventLog& log;
-  const commands::Liveness& liveness;
+  const rows::Liveness& liveness;
   Timestamp now;
 };
 
@@ -142,7 +142,7 @@ class LifeLock {
   virtual ~LifeLock() = default;
 
   /// As the log tells it.
-  [[nodiscard]] virtual const projections::Holder& holder() const = 0;
+  [[nodiscard]] virtual const rows::Holder& holder() const = 0;
 
   /// Ends the part of the lock that those wait for who wait for what is being done (a creation, a
   /// check): the lock itself stays.
@@ -186,7 +186,7 @@ using ReadWork = std::function<void(const ReadSession&)>;
 using WriteWork = std::function<Sync(WriteSession&)>;
 
 /// Called inside the transaction that gives an older database its log.
-using AdoptRows = std::function<AdoptionReport(WriteSession&, const commands::DocumentedRows&)>;
+using AdoptRows = std::function<AdoptionReport(WriteSession&, const rows::DocumentedRows&)>;
 
 /// Thread-safe. `now` overrides the engine's clock.
 class Engine {
@@ -234,7 +234,7 @@ class Engine {
   [[nodiscard]] virtual std::unique_ptr<LifeLock> hold() = 0;
 
   /// Wakes when what this holder is doing is done, or the holder dead.
-  [[nodiscard]] virtual std::unique_ptr<Wakeup> watch_holder(const projections::Holder& holder) = 0;
+  [[nodiscard]] virtual std::unique_ptr<Wakeup> watch_holder(const rows::Holder& holder) = 0;
 
   /// Wakes after commits, whoever's; one may wake several times, or several once. What was
   /// committed before this returned may go unnoticed: look after arming it.

@@ -6,8 +6,8 @@
 
 #include <dbcache/errors.hpp>
 
-#include "commands/input.hpp"
 #include "events/event.hpp"
+#include "input/input.hpp"
 #include "projections/compare.hpp"
 #include "projections/memory_tables.hpp"
 #include "store/store.hpp"
@@ -168,7 +168,7 @@ std::vector<RecordedEvent> events_from(const Store& store, std::int64_t position
 }
 
 std::vector<RecordedEvent> history(const Store& store, const HistoryQuery& query) {
-  if (!query.subject.empty()) commands::require_id(query.subject, "cluster id or config hash");
+  if (!query.subject.empty()) input::require_id(query.subject, "cluster id or config hash");
   for (const std::string& type : query.types) {
     if (!events::is_known_type(type)) {
       throw InvalidArgument(

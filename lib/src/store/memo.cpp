@@ -8,8 +8,8 @@ constexpr std::size_t most_entries = 64;
 
 }  // namespace
 
-Memo::Memo() { ForkGate::instance().enroll(*this); }
-Memo::~Memo() { ForkGate::instance().withdraw(*this); }
+Memo::Memo() { system::ForkGate::instance().enroll(*this); }
+Memo::~Memo() { system::ForkGate::instance().withdraw(*this); }
 
 std::optional<std::optional<RegistryEntry>> Memo::entry(const StateId& state,
                                                         std::string_view config_hash) const {

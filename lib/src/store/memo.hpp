@@ -12,13 +12,13 @@
 #include <dbcache/time.hpp>
 
 #include "store/engine.hpp"
-#include "store/fork_gate.hpp"
+#include "system/fork_gate.hpp"
 
 namespace dbcache::store {
 
 /// The answers to what fixtures ask again and again, each good until something is committed.
 /// Thread-safe.
-class Memo final : private ForkAware {
+class Memo final : private system::ForkAware {
  public:
   Memo();
   virtual ~Memo();

@@ -4,8 +4,8 @@
 
 namespace dbcache::store {
 
-commands::Liveness::Verdict judge_process(const system::ProcessIdentity& process, OtherBoot other) {
-  using Verdict = commands::Liveness::Verdict;
+rows::Liveness::Verdict judge_process(const system::ProcessIdentity& process, OtherBoot other) {
+  using Verdict = rows::Liveness::Verdict;
   if (process.pid < 1 || process.boot_id.empty()) return Verdict::unknown;
   const system::ProcessIdentity now = system::identify_process(process.pid);
   if (now.boot_id != process.boot_id) {

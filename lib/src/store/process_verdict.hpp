@@ -1,6 +1,6 @@
 #pragma once
 
-#include "commands/liveness.hpp"
+#include "rows/present.hpp"
 
 namespace dbcache::store {
 
@@ -11,6 +11,6 @@ enum class OtherBoot {
 };
 
 /// Judges a holder by its process alone.
-commands::Liveness::Verdict judge_process(const system::ProcessIdentity& process, OtherBoot other);
+rows::Liveness::Verdict judge_process(const system::ProcessIdentity& process, OtherBoot other);
 
 }  // namespace dbcache::store

@@ -25,7 +25,7 @@ void Rebuild::take(const EventRecord& record) {
   projections::project(events::parse_event(record.type, record.payload), record.position, tables_);
 }
 
-ReplayReport Rebuild::report(const projections::TableReader& live) const {
+ReplayReport Rebuild::report(const rows::TableReader& live) const {
   ReplayReport report;
   report.events = checker_.events();
   report.clusters = static_cast<std::int64_t>(tables_.cluster_count());

@@ -17,7 +17,7 @@ class Rebuild {
   void take(const std::vector<EventRecord>& page);
 
   /// What a live database's tables come to beside these.
-  [[nodiscard]] ReplayReport report(const projections::TableReader& live) const;
+  [[nodiscard]] ReplayReport report(const rows::TableReader& live) const;
 
   [[nodiscard]] const projections::MemoryTables& tables() const { return tables_; }
   [[nodiscard]] LogHead head() const { return checker_.head(); }

@@ -13,7 +13,7 @@
 #include <dbcache/registry.hpp>
 #include <dbcache/time.hpp>
 
-#include "events/fields.hpp"
+#include "rows/fields.hpp"
 #include "text/json_text.hpp"
 
 namespace dbcache::store {
@@ -29,7 +29,7 @@ class RowReader {
   template <class Row>
   Row read() {
     Row row;
-    events::for_each_member<Row>([&](auto member) {
+    rows::for_each_member<Row>([&](auto member) {
       ++at_;
       name_ = member.name;
       read_into(row.*member.pointer);
@@ -66,9 +66,9 @@ class RowReader {
     const std::string_view text = this->text();
     try {
       if constexpr (std::is_enum_v<T>) {
-        events::read_field(boost::json::string(text), field);
+        rows::read_field(boost::json::string(text), field);
       } else {
-        events::read_field(text::parse_json(text, name_, text::max_stored_json_depth), field);
+        rows::read_field(text::parse_json(text, name_, text::max_stored_json_depth), field);
       }
     } catch (const std::exception&) {
       refuse();

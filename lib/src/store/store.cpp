@@ -7,17 +7,18 @@
 #include <utility>
 
 #include <boost/mp11/algorithm.hpp>
+#include <fmt/format.h>
 
 #include <dbcache/errors.hpp>
 
-#include "commands/input.hpp"
-#include "log.hpp"
+#include "input/input.hpp"
 #include "projections/memory_tables.hpp"
 #include "projections/project.hpp"
 #include "store/chain.hpp"
-#include "store/fork_gate.hpp"
 #include "store/migration.hpp"
 #include "system/environment.hpp"
+#include "system/fork_gate.hpp"
+#include "system/logger.hpp"
 #include "system/process.hpp"
 #include "text/hex.hpp"
 #include "text/json_text.hpp"
@@ -32,11 +33,17 @@ namespace {
 /// What the library makes once is made when it is loaded, before any object of the program, and so
 /// destroyed after them: fixtures are often static, and let go of their cluster in destructors.
 [[maybe_unused]] const bool made_before_the_program = [] {
-  static_cast<void>(logger());
+  static_cast<void>(system::logger());
   static_cast<void>(text::Sha256());
   static_cast<void>(sqlite_migrations());
   return true;
 }();
+
+/// Where there is no database there are no holders either.
+class NobodyIsKnown final : public rows::Liveness {
+ public:
+  [[nodiscard]] Verdict probe(const rows::Holder&) const override { return Verdict::unknown; }
+};
 
 std::string new_command_id() {
   const auto bits = system::random_128_bits();
@@ -62,28 +69,27 @@ bool must_be_synced(const events::Event& event) {
 
 }  // namespace
 
-Store::Store(Options options)
-    : Store(std::move(options),
-            [this](WriteSession& session, const commands::DocumentedRows& rows) {
-              return adopt(session, rows);
-            }) {}
-
-Store::Store(Options options, AdoptRows adopt_rows)
+Store::Store(Options options, Adopt adopt)
     : origin_{text::to_valid_utf8(system::host_name()), text::to_valid_utf8(system::user_name()),
               text::to_valid_utf8(system::program_name()), std::move(options.label)},
-      clock_(std::move(options.clock)) {
-  if (!options.adoption_timezone.empty()) adoption_zone_.emplace(options.adoption_timezone);
-  engine_ = open_engine(options, std::move(adopt_rows));
+      clock_(std::move(options.clock)),
+      adopt_(std::move(adopt)) {
+  engine_ =
+      open_engine(options, [this](WriteSession& session, const rows::DocumentedRows& documented) {
+        return adopt_rows(session, documented);
+      });
 }
 
 void Store::transact(const Decide& decide, const Observe& observe) {
   // What changes nothing where there is nothing must not leave a database behind: a mistyped path
   // would go unnoticed.
-  if (!engine_->exists() && decide(projections::MemoryTables(), now()).empty()) return;
+  if (!engine_->exists() && decide({projections::MemoryTables(), NobodyIsKnown(), now()}).empty()) {
+    return;
+  }
 
   transact_in_steps(
       [&](Transaction& transaction) {
-        transaction.append(decide(transaction.rows(), transaction.present().now));
+        transaction.append(decide(transaction.present()));
         if (observe) observe(transaction.rows());
       },
       Engine::Reach::streams);
@@ -104,12 +110,13 @@ void Store::transact_in_steps(const std::function<void(Transaction&)>& steps, En
         return transaction.sync_;
       },
       Engine::Company::others, reach);
-  if (logger()->should_log(spdlog::level::debug)) {
-    logger()->debug("committed {} events of command {}", appended, text::to_hex(command_id));
+  if (system::logger()->should_log(spdlog::level::debug)) {
+    system::logger()->debug("committed {} events of command {}", appended,
+                            text::to_hex(command_id));
   }
 }
 
-std::int64_t Store::Transaction::append(const commands::Events& events) {
+std::int64_t Store::Transaction::append(const events::Events& events) {
   appended_ += events.size();
   if (std::any_of(events.begin(), events.end(), must_be_synced)) sync_ = Sync::always;
   return store_.append(session_, events, metadata_, command_id_);
@@ -140,9 +147,9 @@ std::optional<Timestamp> Store::given_now() const {
 
 std::optional<std::string> Store::label() const {
   const auto environment = system::Environment::read();
-  const commands::Redactor redactor(environment.databricks_token);
+  const input::Redactor redactor(environment.databricks_token);
   std::string label =
-      commands::clean_label(origin_.label.empty() ? environment.label : origin_.label, redactor);
+      input::clean_label(origin_.label.empty() ? environment.label : origin_.label, redactor);
   return label.empty() ? std::nullopt : std::optional(std::move(label));
 }
 
@@ -150,7 +157,7 @@ std::string Store::metadata() const {
   const auto environment = system::Environment::read();
   const pid_t pid = ::getpid();
   // No fork comes in between, of which a child would find the mutex locked.
-  const ForkGate::Pass pass;
+  const system::ForkGate::Pass pass;
   const std::lock_guard lock(metadata_mutex_);
   if (metadata_.text.empty() || metadata_.pid != pid ||
       metadata_.token != environment.databricks_token || metadata_.label != environment.label) {
@@ -160,7 +167,7 @@ std::string Store::metadata() const {
 }
 
 std::string Store::new_metadata() const {
-  const commands::Redactor redactor(system::Environment::read().databricks_token);
+  const input::Redactor redactor(system::Environment::read().databricks_token);
   const auto label = this->label();
   json::object metadata;
   metadata["host"] = origin_.host;
@@ -171,7 +178,7 @@ std::string Store::new_metadata() const {
   return text::json_text(metadata);
 }
 
-std::int64_t Store::append(WriteSession& session, const commands::Events& events,
+std::int64_t Store::append(WriteSession& session, const events::Events& events,
                            const std::string& metadata, const std::string& command_id) const {
   if (events.empty()) return 0;
   std::vector<std::string> streams;  // of a few events
@@ -208,10 +215,14 @@ std::int64_t Store::append(WriteSession& session, const commands::Events& events
   return point.position;
 }
 
-AdoptionReport Store::adopt(WriteSession& session, const commands::DocumentedRows& rows) const {
-  const commands::Redactor redactor(system::Environment::read().databricks_token);
-  const commands::Zone zone = adoption_zone_ ? *adoption_zone_ : commands::Zone("");
-  commands::Adoption adoption = commands::adopt(rows, zone, redactor, session.now);
+AdoptionReport Store::adopt_rows(WriteSession& session,
+                                 const rows::DocumentedRows& documented) const {
+  if (!adopt_) {
+    throw InvalidArgument(fmt::format(
+        "the database {} holds rows of the Python system and no log; give an empty database",
+        engine_->name()));
+  }
+  events::Adoption adoption = adopt_(documented, session.now);
   session.tables.clear();
   append(session, adoption.events, new_metadata(), new_command_id());
   return std::move(adoption.report);

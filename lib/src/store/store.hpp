@@ -13,9 +13,10 @@
 #include <dbcache/options.hpp>
 #include <dbcache/replay.hpp>
 
-#include "commands/decision.hpp"
-#include "commands/liveness.hpp"
-#include "projections/tables.hpp"
+#include "events/adoption.hpp"
+#include "events/event.hpp"
+#include "rows/present.hpp"
+#include "rows/tables.hpp"
 #include "store/engine.hpp"
 
 namespace dbcache::store {
@@ -24,7 +25,7 @@ namespace dbcache::store {
 inline constexpr std::size_t page_size = 1000;
 
 /// What a decision on leases looks at, in a reading session.
-inline commands::Present present(const ReadSession& session) {
+inline rows::Present present(const ReadSession& session) {
   return {session.tables, session.liveness, session.now};
 }
 
@@ -35,13 +36,13 @@ class Store {
   /// A write transaction of several decisions, each on what the ones before it left.
   class Transaction {
    public:
-    [[nodiscard]] const projections::TableReader& rows() const { return session_.tables; }
-    [[nodiscard]] commands::Present present() const {
+    [[nodiscard]] const rows::TableReader& rows() const { return session_.tables; }
+    [[nodiscard]] rows::Present present() const {
       return {session_.tables, session_.liveness, session_.now};
     }
 
     /// Appends and projects events. Returns the position of the first.
-    std::int64_t append(const commands::Events& events);
+    std::int64_t append(const events::Events& events);
 
     [[nodiscard]] std::optional<Closure> closure() const { return session_.log.closure(); }
     /// Ends that anybody appends, once this is committed. On disk then, whatever `Durability` says.
@@ -62,10 +63,12 @@ class Store {
     Sync sync_ = Sync::as_configured;
   };
 
-  /// Throws InvalidArgument for options that no database could have.
-  explicit Store(Options options);
-  /// The same for a database whose rows without events are not to become events as usual.
-  Store(Options options, AdoptRows adopt_rows);
+  /// Decides what the rows of a database become that no log tells of.
+  using Adopt = std::function<events::Adoption(const rows::DocumentedRows&, Timestamp now)>;
+
+  /// Throws InvalidArgument for options that no database could have. Without `adopt`, a database
+  /// that holds rows without a log is refused.
+  explicit Store(Options options, Adopt adopt = {});
 
   /// Runs `steps` in one write transaction, creating the database where there is none. It may run
   /// again from the start. On disk when it returns.
@@ -74,8 +77,8 @@ class Store {
 
   /// Decides on the rows as they are, appends the events and projects them; `observe` sees the rows
   /// after that, still inside the transaction. On disk when it returns.
-  using Decide = std::function<commands::Events(const projections::TableReader&, Timestamp now)>;
-  using Observe = std::function<void(const projections::TableReader&)>;
+  using Decide = std::function<events::Events(const rows::Present&)>;
+  using Observe = std::function<void(const rows::TableReader&)>;
   void transact(const Decide& decide, const Observe& observe = {});
 
   /// `work` on one consistent view. False where there is no database yet.
@@ -104,9 +107,9 @@ class Store {
   [[nodiscard]] std::optional<Timestamp> given_now() const;
   [[nodiscard]] std::string metadata() const;
   [[nodiscard]] std::string new_metadata() const;
-  std::int64_t append(WriteSession& session, const commands::Events& events,
+  std::int64_t append(WriteSession& session, const events::Events& events,
                       const std::string& metadata, const std::string& command_id) const;
-  AdoptionReport adopt(WriteSession& session, const commands::DocumentedRows& rows) const;
+  AdoptionReport adopt_rows(WriteSession& session, const rows::DocumentedRows& rows) const;
 
   /// The metadata of events, and of what it was made.
   struct Metadata {
@@ -120,7 +123,7 @@ class Store {
   mutable std::mutex metadata_mutex_;
   mutable Metadata metadata_;
   Clock clock_;
-  std::optional<commands::Zone> adoption_zone_;
+  Adopt adopt_;
   std::unique_ptr<Engine> engine_;
 };
 

@@ -13,8 +13,8 @@
 #include <utility>
 #include <vector>
 
-#include "store/descriptor.hpp"
 #include "store/postgres/libpq.hpp"
+#include "system/descriptor.hpp"
 
 namespace dbcache::store::postgres {
 
@@ -166,7 +166,7 @@ class Connection {
 
   const Libpq& pq_;
   std::unique_ptr<PGconn, decltype(Libpq::finish)> handle_;
-  std::optional<ForkClosed> socket_;
+  std::optional<system::ForkClosed> socket_;
   std::unordered_map<std::string_view, std::string> prepared_;  ///< Names, by statements' texts.
   int names_ = 0;
   std::deque<Sent> sent_;

@@ -12,8 +12,6 @@
 
 #include <dbcache/errors.hpp>
 
-#include "log.hpp"
-#include "store/descriptor.hpp"
 #include "store/postgres/migrate.hpp"
 #include "store/postgres/postgres_event_log.hpp"
 #include "store/postgres/postgres_tables.hpp"
@@ -21,6 +19,8 @@
 #include "store/postgres/stream_locks.hpp"
 #include "store/postgres/transaction.hpp"
 #include "store/process_verdict.hpp"
+#include "system/descriptor.hpp"
+#include "system/logger.hpp"
 #include "text/redacted_url.hpp"
 
 namespace dbcache::store::postgres {
@@ -61,7 +61,7 @@ class ProcessWakeup final : public Wakeup {
   void clear() override {}  // a process ends once
 
  private:
-  Descriptor process_;
+  system::Descriptor process_;
 };
 
 }  // namespace
@@ -118,17 +118,17 @@ PostgresEngine::PostgresEngine(EngineOptions options)
           Target{options_.database, options_.schema, lock_timeout_of_keeper})),
       session_(std::make_unique<Session>()) {
   static_cast<void>(Libpq::load());
-  ForkGate::instance().enroll(*this);
+  system::ForkGate::instance().enroll(*this);
 }
 
 PostgresEngine::~PostgresEngine() {
-  if (ForkGate::instance().closed_to_this_process()) {
+  if (system::ForkGate::instance().closed_to_this_process()) {
     static_cast<void>(session_.release());
   } else {
-    const ForkGate::Pass pass;
+    const system::ForkGate::Pass pass;
     session_.reset();
   }
-  ForkGate::instance().withdraw(*this);
+  system::ForkGate::instance().withdraw(*this);
 }
 
 PostgresEngine::Moment PostgresEngine::deadline(Patience patience) const {
@@ -147,7 +147,7 @@ void PostgresEngine::with_session(Moment until, Missing missing,
   int stale = 0;
   for (milliseconds pause = first_pause;; pause = std::min(2 * pause, most_pause)) {
     try {
-      const ForkGate::Pass pass;
+      const system::ForkGate::Pass pass;
       Session& session = *session_;
       try {
         const bool is_new = !session.connection || session.connection->is_lost();
@@ -182,7 +182,8 @@ void PostgresEngine::with_session(Moment until, Missing missing,
                                        text::redacted_url(target_.url), reason));
     }
     if (!told && pause > milliseconds{500}) {
-      logger()->warn("waiting for the database {}: {}", text::redacted_url(target_.url), reason);
+      system::logger()->warn("waiting for the database {}: {}", text::redacted_url(target_.url),
+                             reason);
       told = true;
     }
     std::this_thread::sleep_for(pause);
@@ -413,12 +414,12 @@ std::unique_ptr<LifeLock> PostgresEngine::hold() {
   }
 }
 
-std::unique_ptr<Wakeup> PostgresEngine::watch_holder(const projections::Holder& holder) {
+std::unique_ptr<Wakeup> PostgresEngine::watch_holder(const rows::Holder& holder) {
   // Other machines' are looked at now and then.
-  if (judge_process(holder.process, OtherBoot::unknown) != commands::Liveness::Verdict::alive) {
+  if (judge_process(holder.process, OtherBoot::unknown) != rows::Liveness::Verdict::alive) {
     return std::make_unique<NoWakeup>();
   }
-  const ForkGate::Pass pass;
+  const system::ForkGate::Pass pass;
   return std::make_unique<ProcessWakeup>(holder.process.pid);
 }
 
@@ -462,7 +463,7 @@ void PostgresEngine::optimize(Vacuum vacuum) {
           fmt::format("{} {}", vacuum == Vacuum::yes ? "VACUUM (ANALYZE)" : "ANALYZE", table));
     }
     if (session.connection->take_warning()) {
-      logger()->warn(
+      system::logger()->warn(
           "the server left tables of {} as they were: only their owner can optimize them",
           text::redacted_url(target_.url));
     }

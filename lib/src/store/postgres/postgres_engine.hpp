@@ -10,15 +10,15 @@
 #include <string>
 
 #include "store/engine.hpp"
-#include "store/fork_gate.hpp"
 #include "store/postgres/connection.hpp"
 #include "store/postgres/session_keeper.hpp"
+#include "system/fork_gate.hpp"
 
 namespace dbcache::store::postgres {
 
 /// The engine of a fleet: one connection that transactions go through, one after the other, and the
 /// session by which the process lives for others.
-class PostgresEngine final : public Engine, private ForkAware {
+class PostgresEngine final : public Engine, private system::ForkAware {
  public:
   explicit PostgresEngine(EngineOptions options);
   ~PostgresEngine() override;
@@ -33,7 +33,7 @@ class PostgresEngine final : public Engine, private ForkAware {
   std::optional<std::string> identity() override;
   Timestamp now() override;
   std::unique_ptr<LifeLock> hold() override;
-  std::unique_ptr<Wakeup> watch_holder(const projections::Holder& holder) override;
+  std::unique_ptr<Wakeup> watch_holder(const rows::Holder& holder) override;
   std::unique_ptr<Wakeup> watch_commits() override;
   void optimize(Vacuum vacuum) override;
   DatabaseInfo info() override;

@@ -9,7 +9,7 @@
 #include <dbcache/errors.hpp>
 
 #include "events/event.hpp"
-#include "events/fields.hpp"
+#include "rows/fields.hpp"
 #include "store/row_reader.hpp"
 
 namespace json = boost::json;
@@ -17,11 +17,11 @@ namespace json = boost::json;
 namespace dbcache::store::postgres {
 namespace {
 
-using projections::Debt;
-using projections::Lease;
-using projections::Participant;
-using projections::RawRow;
-using projections::Share;
+using rows::Debt;
+using rows::Lease;
+using rows::Participant;
+using rows::RawRow;
+using rows::Share;
 
 /// A row of a result's, as RowReader reads it.
 class Columns {
@@ -55,7 +55,7 @@ struct TableOf {
   static constexpr std::string_view name = Row::table;
   static std::string key_column() {
     std::string first;
-    events::for_each_member<Row>([&](auto member) {
+    rows::for_each_member<Row>([&](auto member) {
       if (first.empty()) first = member.name;
     });
     return first;
@@ -63,12 +63,12 @@ struct TableOf {
 };
 template <>
 struct TableOf<CachedCluster> {
-  static constexpr std::string_view name = projections::clusters_table;
+  static constexpr std::string_view name = rows::clusters_table;
   static std::string key_column() { return "cluster_id"; }
 };
 template <>
 struct TableOf<RegistryEntry> {
-  static constexpr std::string_view name = projections::registry_table;
+  static constexpr std::string_view name = rows::registry_table;
   static std::string key_column() { return "config_hash"; }
 };
 
@@ -78,7 +78,7 @@ template <class Row>
 struct RowSql {
   static std::string columns() {
     std::string names;
-    events::for_each_member<Row>([&](auto member) {
+    rows::for_each_member<Row>([&](auto member) {
       names += fmt::format("{}\"{}\"", names.empty() ? "" : ", ", member.name);
     });
     return names;
@@ -109,7 +109,7 @@ struct RowSql {
       std::string marks;
       std::string changes;
       int number = 0;
-      events::for_each_member<Row>([&](auto member) {
+      rows::for_each_member<Row>([&](auto member) {
         marks += fmt::format("{}${}", number == 0 ? "" : ", ", number + 1);
         ++number;
         if (member.name == TableOf<Row>::key_column()) return;
@@ -301,8 +301,8 @@ std::vector<Participant> PostgresTables::participants() const {
 
 std::vector<RawRow> PostgresTables::raw_rows(std::string_view table) const {
   lock_everything();
-  if (table == projections::clusters_table) return raw<CachedCluster>(transaction_);
-  if (table == projections::registry_table) return raw<RegistryEntry>(transaction_);
+  if (table == rows::clusters_table) return raw<CachedCluster>(transaction_);
+  if (table == rows::registry_table) return raw<RegistryEntry>(transaction_);
   if (table == Share::table) return raw<Share>(transaction_);
   if (table == Lease::table) return raw<Lease>(transaction_);
   if (table == Debt::table) return raw<Debt>(transaction_);
@@ -313,7 +313,7 @@ std::vector<RawRow> PostgresTables::raw_rows(std::string_view table) const {
 template <class Row>
 void PostgresTables::put_row(const Row& row) {
   lock(lock_of(row));
-  const json::object columns = projections::stored_columns(row);
+  const json::object columns = rows::stored_columns(row);
   Values values;
   for (const auto& column : columns) {
     const json::value& value = column.value();

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "projections/tables.hpp"
+#include "rows/tables.hpp"
 #include "store/postgres/stream_locks.hpp"
 #include "store/postgres/transaction.hpp"
 
@@ -8,7 +8,7 @@ namespace dbcache::store::postgres {
 
 /// The projected tables in PostgreSQL, in one transaction. What is written is queued, and sent with
 /// what is asked next or with the commit.
-class PostgresTables final : public projections::Tables {
+class PostgresTables final : public rows::Tables {
  public:
   /// To write, `locks` are taken over whatever is touched.
   explicit PostgresTables(Transaction& transaction, StreamLocks* locks = nullptr)
@@ -20,21 +20,21 @@ class PostgresTables final : public projections::Tables {
   CacheStatistics statistics(Timestamp now) const override;
   std::optional<RegistryEntry> entry(std::string_view config_hash) const override;
   std::vector<RegistryEntry> entries() const override;
-  std::optional<projections::Share> share(std::string_view config_hash) const override;
-  std::optional<projections::Lease> lease(std::int64_t id) const override;
-  std::optional<projections::Debt> debt(std::string_view subject) const override;
-  std::vector<projections::Share> shares() const override;
-  std::vector<projections::Lease> leases() const override;
-  std::vector<projections::Debt> debts() const override;
-  std::vector<projections::Participant> participants() const override;
-  std::vector<projections::RawRow> raw_rows(std::string_view table) const override;
+  std::optional<rows::Share> share(std::string_view config_hash) const override;
+  std::optional<rows::Lease> lease(std::int64_t id) const override;
+  std::optional<rows::Debt> debt(std::string_view subject) const override;
+  std::vector<rows::Share> shares() const override;
+  std::vector<rows::Lease> leases() const override;
+  std::vector<rows::Debt> debts() const override;
+  std::vector<rows::Participant> participants() const override;
+  std::vector<rows::RawRow> raw_rows(std::string_view table) const override;
 
   void put(const CachedCluster& row) override;
   void put(const RegistryEntry& row) override;
-  void put(const projections::Share& row) override;
-  void put(const projections::Lease& row) override;
-  void put(const projections::Debt& row) override;
-  void put(const projections::Participant& row) override;
+  void put(const rows::Share& row) override;
+  void put(const rows::Lease& row) override;
+  void put(const rows::Debt& row) override;
+  void put(const rows::Participant& row) override;
   void erase_cluster(std::string_view cluster_id) override;
   void erase_entry(std::string_view config_hash) override;
   void erase_share(std::string_view config_hash) override;

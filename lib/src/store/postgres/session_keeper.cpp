@@ -17,9 +17,9 @@
 
 #include <dbcache/errors.hpp>
 
-#include "store/descriptor.hpp"
 #include "store/postgres/session_liveness.hpp"
 #include "store/postgres/stream_locks.hpp"
+#include "system/descriptor.hpp"
 #include "system/detached_thread.hpp"
 #include "system/process.hpp"
 
@@ -52,7 +52,7 @@ struct SessionKeeper::Loop {
   asio::io_context io{1};
   asio::executor_work_guard<asio::io_context::executor_type> work = asio::make_work_guard(io);
   asio::posix::stream_descriptor socket{io};  ///< A copy, since closing it ends the wait.
-  std::optional<ForkClosed> copy;
+  std::optional<system::ForkClosed> copy;
   asio::steady_timer retry{io};
   std::thread thread;
 };
@@ -60,14 +60,13 @@ struct SessionKeeper::Loop {
 /// A lock that this process holds, in whatever session.
 class SessionKeeper::Lock final : public LifeLock {
  public:
-  Lock(std::shared_ptr<SessionKeeper> keeper, std::shared_ptr<Held> held,
-       projections::Holder holder)
+  Lock(std::shared_ptr<SessionKeeper> keeper, std::shared_ptr<Held> held, rows::Holder holder)
       : keeper_(std::move(keeper)), held_(std::move(held)), holder_(std::move(holder)) {}
 
   ~Lock() override {
     if (owner_ != ::getpid()) return;
     try {
-      const ForkGate::Pass pass;
+      const system::ForkGate::Pass pass;
       const std::lock_guard lock(keeper_->mutex_);
       const bool was_given_up = keeper_->held_.erase(holder_.lock) == 0;
       if (was_given_up || !keeper_->connection_) return;
@@ -86,7 +85,7 @@ class SessionKeeper::Lock final : public LifeLock {
     }
   }
 
-  [[nodiscard]] const projections::Holder& holder() const override { return holder_; }
+  [[nodiscard]] const rows::Holder& holder() const override { return holder_; }
   void done() override {}  // those who wait hear of the commit that tells it
   [[nodiscard]] bool lost() const override {
     if (owner_ != ::getpid()) return false;
@@ -112,7 +111,7 @@ class SessionKeeper::Lock final : public LifeLock {
  private:
   const std::shared_ptr<SessionKeeper> keeper_;
   const std::shared_ptr<Held> held_;
-  const projections::Holder holder_;
+  const rows::Holder holder_;
   const pid_t owner_ = ::getpid();
 };
 
@@ -125,7 +124,7 @@ class SessionKeeper::CommitWakeup final : public Wakeup {
   ~CommitWakeup() override {
     if (event_.get() < 0) return;
     try {
-      const ForkGate::Pass pass;
+      const system::ForkGate::Pass pass;
       const std::lock_guard lock(keeper_->mutex_);
       keeper_->wakeups_.erase(this);
       if (!keeper_->wakeups_.empty() || !keeper_->connection_) return;
@@ -148,7 +147,7 @@ class SessionKeeper::CommitWakeup final : public Wakeup {
 
  private:
   const std::shared_ptr<SessionKeeper> keeper_;
-  Descriptor event_;
+  system::Descriptor event_;
 };
 
 /// The mutex, with the right to use connections. Waits give both back: a fork does not wait for
@@ -173,7 +172,7 @@ class SessionKeeper::Turn {
     lock_.lock();
   }
 
-  std::optional<ForkGate::Pass> pass_;
+  std::optional<system::ForkGate::Pass> pass_;
   std::unique_lock<std::mutex> lock_;
 };
 
@@ -182,7 +181,7 @@ SessionKeeper::SessionKeeper(Target target)
       channel_(fmt::format("dbcache_{:016x}", static_cast<std::uint64_t>(StreamLocks::number(
                                                   0, "commits " + target_.schema)))),
       listen_("LISTEN " + channel_) {
-  ForkGate::instance().enroll(*this);
+  system::ForkGate::instance().enroll(*this);
 }
 
 SessionKeeper::~SessionKeeper() {
@@ -191,15 +190,15 @@ SessionKeeper::~SessionKeeper() {
     loop_->thread.join();
   }
   // Not where the parent uses it: a fork that did not wait.
-  if (!ForkGate::instance().closed_to_this_process()) {
-    const ForkGate::Pass pass;
+  if (!system::ForkGate::instance().closed_to_this_process()) {
+    const system::ForkGate::Pass pass;
     connection_.reset();
   }
-  ForkGate::instance().withdraw(*this);
+  system::ForkGate::instance().withdraw(*this);
 }
 
 std::unique_ptr<LifeLock> SessionKeeper::hold(const std::string& log, Moment until) {
-  projections::Holder holder;
+  rows::Holder holder;
   holder.lock_file = log;
   holder.process = system::identify_process(::getpid());
   holder.host = system::host_name();
@@ -222,7 +221,7 @@ std::unique_ptr<LifeLock> SessionKeeper::hold(const std::string& log, Moment unt
 
 std::unique_ptr<Wakeup> SessionKeeper::watch_commits(Moment until) {
   auto wakeup = [&] {
-    const ForkGate::Pass pass;
+    const system::ForkGate::Pass pass;
     return std::make_unique<CommitWakeup>(shared_from_this());
   }();
   Turn turn(mutex_);
@@ -339,7 +338,7 @@ void SessionKeeper::raise_all() {
 // ---- On the loop's thread
 
 void SessionKeeper::watch_socket() {
-  const ForkGate::Pass pass;
+  const system::ForkGate::Pass pass;
   const std::lock_guard lock(mutex_);
   if (!connection_ || connection_->descriptor() < 0) return;
   close_copy();
@@ -362,7 +361,7 @@ void SessionKeeper::close_copy() {
 
 void SessionKeeper::on_readable() {
   {
-    const ForkGate::Pass pass;
+    const system::ForkGate::Pass pass;
     const std::lock_guard lock(mutex_);
     if (!connection_) return;
     if (!use([](Connection&) {})) return;
@@ -375,7 +374,7 @@ void SessionKeeper::on_readable() {
 
 void SessionKeeper::reconnect(milliseconds pause) {
   try {
-    const ForkGate::Pass pass;
+    const system::ForkGate::Pass pass;
     const std::lock_guard lock(mutex_);
     if (connection_) return;
     close_copy();

@@ -12,8 +12,8 @@
 #include <string>
 
 #include "store/engine.hpp"
-#include "store/fork_gate.hpp"
 #include "store/postgres/connection.hpp"
+#include "system/fork_gate.hpp"
 
 namespace dbcache::store::postgres {
 
@@ -25,7 +25,8 @@ inline constexpr std::chrono::seconds patience_of_holders{8};
 /// The session by which this process lives for others: it holds an advisory lock for everything
 /// that the process holds, and listens for commits. A thread watches it; where it is lost, it makes
 /// another and takes the locks again, as long as that can be in time. Thread-safe.
-class SessionKeeper final : public std::enable_shared_from_this<SessionKeeper>, private ForkAware {
+class SessionKeeper final : public std::enable_shared_from_this<SessionKeeper>,
+                            private system::ForkAware {
  public:
   using Moment = std::chrono::steady_clock::time_point;
 
@@ -74,7 +75,7 @@ class SessionKeeper final : public std::enable_shared_from_this<SessionKeeper>, 
   const std::string channel_;
   const std::string listen_;
   std::atomic<Moment::rep> lost_since_ = 0;  ///< 0: there is a session, or none is needed.
-  mutable std::mutex mutex_;                 // guards what follows; taken with a ForkGate::Pass
+  mutable std::mutex mutex_;  // guards what follows; taken with a system::ForkGate::Pass
   std::condition_variable restored_;
   std::unique_ptr<Connection> connection_;
   Connection::Backend last_backend_;

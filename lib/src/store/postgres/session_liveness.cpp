@@ -4,7 +4,7 @@
 
 namespace dbcache::store::postgres {
 
-commands::Liveness::Verdict SessionLiveness::probe(const projections::Holder& holder) const {
+rows::Liveness::Verdict SessionLiveness::probe(const rows::Holder& holder) const {
   const Verdict process = judge_process(holder.process, OtherBoot::unknown);
   if (holder.lock_file != log_) return process;
   if (!server_) look();

@@ -8,7 +8,7 @@
 #include <unordered_set>
 #include <vector>
 
-#include "commands/liveness.hpp"
+#include "rows/present.hpp"
 #include "store/postgres/transaction.hpp"
 
 namespace dbcache::store::postgres {
@@ -27,12 +27,12 @@ inline constexpr const char* lock_suspects =
 /// can be asked after; any other is a suspect from the moment this was noticed first, by anybody,
 /// and lives until its grace is over. The table `suspects` keeps that moment; after the server was
 /// started anew, it counts from anew.
-class SessionLiveness final : public commands::Liveness {
+class SessionLiveness final : public rows::Liveness {
  public:
   SessionLiveness(Transaction& transaction, const std::string& log)
       : transaction_(transaction), log_(log) {}
 
-  [[nodiscard]] Verdict probe(const projections::Holder& holder) const override;
+  [[nodiscard]] Verdict probe(const rows::Holder& holder) const override;
 
   /// Writes down who became a suspect. After the transaction; never throws: the next who notices
   /// does it as well.

@@ -17,8 +17,8 @@
 #include <dbcache/errors.hpp>
 #include <dbcache/time.hpp>
 
-#include "store/fork_gate.hpp"
 #include "store/sqlite/connection.hpp"
+#include "system/fork_gate.hpp"
 #include "text/utf8.hpp"
 
 namespace dbcache::store {
@@ -171,7 +171,7 @@ std::vector<CachedCluster> clusters_where(std::vector<CachedCluster> rows,
                        max_condition_bytes));
   }
 
-  const ForkGate::Pass pass;  // a fork may catch SQLite's own mutexes locked, too
+  const system::ForkGate::Pass pass;  // a fork may catch SQLite's own mutexes locked, too
   const SQLite::Database memory(":memory:", SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
   sqlite3* const database = memory.getHandle();
   sqlite3_create_collation(database, "moment", SQLITE_UTF8, nullptr, &compare_moments);

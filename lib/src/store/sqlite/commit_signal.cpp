@@ -10,10 +10,10 @@
 #include <sys/inotify.h>
 #include <sys/stat.h>
 
-#include "store/descriptor.hpp"
-#include "store/fork_gate.hpp"
 #include "store/sqlite/files.hpp"
+#include "system/descriptor.hpp"
 #include "system/detached_thread.hpp"
+#include "system/fork_gate.hpp"
 
 namespace dbcache::store::sqlite {
 namespace {
@@ -30,13 +30,13 @@ class WatchedFile final : public Wakeup {
  public:
   WatchedFile(const std::string& database, bool may_make) {
     if (!may_make) return;
-    const ForkGate::Pass pass;
+    const system::ForkGate::Pass pass;
     // The file must be there to be watched.
     const int file = open_side_file(database, signal_suffix);
     if (file < 0) return;
     ::close(file);
     // Where there is no instance left (128 for a user, by default), waiters look now and then.
-    inotify_ = Descriptor(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+    inotify_ = system::Descriptor(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
     if (inotify_.get() >= 0 &&
         ::inotify_add_watch(inotify_.get(), (database + signal_suffix).c_str(),
                             IN_MODIFY | IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF) < 0) {
@@ -72,7 +72,7 @@ class WatchedFile final : public Wakeup {
   }
 
  private:
-  Descriptor inotify_;
+  system::Descriptor inotify_;
 };
 
 }  // namespace

@@ -14,18 +14,18 @@
 
 #include <dbcache/errors.hpp>
 
-#include "store/fork_gate.hpp"
 #include "store/process_verdict.hpp"
 #include "store/sqlite/files.hpp"
 #include "store/sqlite/ofd_lock.hpp"
 #include "system/detached_thread.hpp"
+#include "system/fork_gate.hpp"
 #include "system/process.hpp"
 #include "text/hex.hpp"
 
 namespace dbcache::store::sqlite {
 namespace {
 
-using projections::Holder;
+using rows::Holder;
 
 /// The id, in hex, at the file's beginning; its first byte is locked while it is made.
 constexpr std::size_t id_bytes = 32;
@@ -73,7 +73,7 @@ std::string id_of(int descriptor, const std::string& path) {
 /// A place in the file, locked by this process.
 class HeldPlace final : public LifeLock {
  public:
-  HeldPlace(Descriptor descriptor, Holder holder)
+  HeldPlace(system::Descriptor descriptor, Holder holder)
       : descriptor_(std::move(descriptor)), holder_(std::move(holder)) {}
 
   [[nodiscard]] const Holder& holder() const override { return holder_; }
@@ -83,7 +83,7 @@ class HeldPlace final : public LifeLock {
   [[nodiscard]] int descriptor() const override { return descriptor_.get(); }
 
  private:
-  Descriptor descriptor_;
+  system::Descriptor descriptor_;
   Holder holder_;
 };
 
@@ -91,7 +91,7 @@ class HeldPlace final : public LifeLock {
 
 LockFile::Opened LockFile::open() const {
   Opened opened;
-  opened.descriptor = Descriptor(open_side_file_or_throw(database_, locks_suffix));
+  opened.descriptor = system::Descriptor(open_side_file_or_throw(database_, locks_suffix));
   opened.id = id_of(opened.descriptor.get(), database_ + locks_suffix);
   struct stat status {};
   ::fstat(opened.descriptor.get(), &status);
@@ -108,7 +108,7 @@ bool LockFile::is_current(const Opened& opened) const {
 }
 
 std::unique_ptr<LifeLock> LockFile::hold() {
-  const ForkGate::Pass pass;
+  const system::ForkGate::Pass pass;
   create_directories_for(database_);
   // Before a file is made that its owner could not use.
   require_usable(database_);
@@ -129,7 +129,7 @@ std::unique_ptr<LifeLock> LockFile::hold() {
   return std::make_unique<HeldPlace>(std::move(opened.descriptor), std::move(holder));
 }
 
-commands::Liveness::Verdict LockFile::probe(const Holder& holder) const {
+rows::Liveness::Verdict LockFile::probe(const Holder& holder) const {
   if (holder.lock_file.empty()) return judge_process(holder.process, OtherBoot::dead);
   const std::lock_guard lock(mutex_);
   if (!is_current(probing_)) probing_ = open();
@@ -152,7 +152,7 @@ class LockFile::Freed {
   [[nodiscard]] int descriptor() const { return event_.get(); }
 
  private:
-  Descriptor event_;
+  system::Descriptor event_;
 };
 
 /// One who waits for a byte.
@@ -169,7 +169,7 @@ class LockFile::FreedWakeup final : public Wakeup {
 
 std::unique_ptr<Wakeup> LockFile::watch(const Holder& holder) const {
   if (holder.lock_file.empty()) return std::make_unique<NoWakeup>();
-  const ForkGate::Pass pass;
+  const system::ForkGate::Pass pass;
   const std::lock_guard lock(mutex_);
   std::erase_if(watched_, [](const auto& watched) { return watched.second.expired(); });
   auto freed = watched_[holder.lock].lock();

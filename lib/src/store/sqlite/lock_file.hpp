@@ -8,9 +8,9 @@
 
 #include <sys/types.h>
 
-#include "commands/liveness.hpp"
-#include "store/descriptor.hpp"
+#include "rows/present.hpp"
 #include "store/engine.hpp"
+#include "system/descriptor.hpp"
 
 namespace dbcache::store::sqlite {
 
@@ -25,18 +25,18 @@ namespace dbcache::store::sqlite {
 /// the file was replaced, holders are judged as processes.
 ///
 /// Thread-safe. No connection is needed, and none is held while it waits.
-class LockFile final : public commands::Liveness {
+class LockFile final : public rows::Liveness {
  public:
   explicit LockFile(std::string database) : database_(std::move(database)) {}
 
   [[nodiscard]] std::unique_ptr<LifeLock> hold();
-  [[nodiscard]] Verdict probe(const projections::Holder& holder) const override;
-  [[nodiscard]] std::unique_ptr<Wakeup> watch(const projections::Holder& holder) const;
+  [[nodiscard]] Verdict probe(const rows::Holder& holder) const override;
+  [[nodiscard]] std::unique_ptr<Wakeup> watch(const rows::Holder& holder) const;
 
  private:
   /// The file as it is now: opened anew where the path leads to another one.
   struct Opened {
-    Descriptor descriptor;
+    system::Descriptor descriptor;
     std::string id;
     dev_t device{};
     ino_t inode{};
@@ -48,7 +48,7 @@ class LockFile final : public commands::Liveness {
   class FreedWakeup;
 
   std::string database_;
-  mutable std::mutex mutex_;  // guards what follows; taken with a ForkGate::Pass
+  mutable std::mutex mutex_;  // guards what follows; taken with a system::ForkGate::Pass
   mutable Opened probing_;
   mutable std::map<std::int64_t, std::weak_ptr<Freed>> watched_;  ///< By place: one thread each.
 };

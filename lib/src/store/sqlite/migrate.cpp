@@ -29,8 +29,8 @@ bool has_table(Connection& connection, const char* name) {
 void require_documented_columns(Connection& connection, const std::string& path) {
   const SqliteTables tables(connection);
   try {
-    static_cast<void>(tables.raw_rows(projections::clusters_table));
-    static_cast<void>(tables.raw_rows(projections::registry_table));
+    static_cast<void>(tables.raw_rows(rows::clusters_table));
+    static_cast<void>(tables.raw_rows(rows::registry_table));
   } catch (const SQLite::Exception& error) {
     if (error.getErrorCode() != SQLITE_ERROR) throw;
     throw CorruptDatabase(fmt::format(
@@ -40,11 +40,10 @@ void require_documented_columns(Connection& connection, const std::string& path)
 }
 
 std::optional<AdoptionReport> adopt_rows(Connection& connection, Timestamp now,
-                                         const AdoptRows& adopt,
-                                         const commands::Liveness& liveness) {
+                                         const AdoptRows& adopt, const rows::Liveness& liveness) {
   SqliteTables tables(connection);
   SqliteEventLog log(connection);
-  const commands::DocumentedRows rows = tables.documented_rows();
+  const rows::DocumentedRows rows = tables.documented_rows();
   if (rows.clusters.empty() && rows.entries.empty()) return std::nullopt;
   WriteSession session{tables, log, liveness, now};
   return adopt(session, rows);
@@ -82,7 +81,7 @@ Content look_into(Connection& connection, const std::string& path) {
 }
 
 std::optional<AdoptionReport> migrate(Connection& connection, Timestamp now, const AdoptRows& adopt,
-                                      const commands::Liveness& liveness) {
+                                      const rows::Liveness& liveness) {
   std::optional<AdoptionReport> report;
   SQLite::Transaction transaction(connection.database(), SQLite::TransactionBehavior::IMMEDIATE);
   // Another process may have migrated it while this one waited for the lock.

@@ -23,7 +23,7 @@ Content look_into(Connection& connection, const std::string& path);
 /// same time. Returns what was adopted, if rows were found that no log tells of. Throws
 /// DatabaseLocked while others are at it.
 std::optional<AdoptionReport> migrate(Connection& connection, Timestamp now, const AdoptRows& adopt,
-                                      const commands::Liveness& liveness);
+                                      const rows::Liveness& liveness);
 
 /// The newest schema that this dbcache knows.
 int newest_schema();

@@ -157,11 +157,11 @@ SqliteEngine::SqliteEngine(EngineOptions options)
   // Giving a session back throws nothing.
   idle_writers_.reserve(most_idle_sessions);
   idle_readers_.reserve(most_idle_sessions);
-  ForkGate::instance().enroll(*this);
+  system::ForkGate::instance().enroll(*this);
 }
 
 SqliteEngine::~SqliteEngine() {
-  ForkGate& gate = ForkGate::instance();
+  system::ForkGate& gate = system::ForkGate::instance();
   if (gate.closed_to_this_process()) {
     // These connections are the parent's: closing them here would touch its files.
     for (auto* idle : {&idle_writers_, &idle_readers_}) {
@@ -169,7 +169,7 @@ SqliteEngine::~SqliteEngine() {
     }
   } else {
     // Closing is a use like any other: no fork may come in the middle of it.
-    const ForkGate::Pass pass;
+    const system::ForkGate::Pass pass;
     idle_writers_.clear();
     idle_readers_.clear();
     close_side_files();
@@ -186,7 +186,7 @@ std::optional<std::string> SqliteEngine::identity() {
 }
 
 std::optional<StateId> SqliteEngine::state() {
-  const ForkGate::Pass pass;
+  const system::ForkGate::Pass pass;
   const auto file = find_database(options_.database);
   if (!file) return std::nullopt;
   const std::lock_guard lock(mutex_);
@@ -207,7 +207,7 @@ Timestamp SqliteEngine::now() {
 
 std::unique_ptr<LifeLock> SqliteEngine::hold() { return locks_.hold(); }
 
-std::unique_ptr<Wakeup> SqliteEngine::watch_holder(const projections::Holder& holder) {
+std::unique_ptr<Wakeup> SqliteEngine::watch_holder(const rows::Holder& holder) {
   return locks_.watch(holder);
 }
 
@@ -273,7 +273,7 @@ void SqliteEngine::with_turn(Deadline until, const std::function<void(Lead&)>& a
     bool taken = false;
     Turn::Pause pause;
     {
-      const ForkGate::Pass pass;
+      const system::ForkGate::Pass pass;
       struct Leave {
         Lead& lead;
         bool go_on_waiting = false;
@@ -473,7 +473,7 @@ bool SqliteEngine::read(std::optional<Timestamp> now, const ReadWork& work, Pati
 }
 
 std::optional<bool> SqliteEngine::try_read(std::optional<Timestamp> now, const ReadWork& work) {
-  const ForkGate::Pass pass;
+  const system::ForkGate::Pass pass;
   try {
     try {
       return read_once(now, work);

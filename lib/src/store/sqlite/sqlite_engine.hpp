@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "store/engine.hpp"
-#include "store/fork_gate.hpp"
 #include "store/sqlite/commit_signal.hpp"
 #include "store/sqlite/connection.hpp"
 #include "store/sqlite/files.hpp"
@@ -14,12 +13,13 @@
 #include "store/sqlite/turn.hpp"
 #include "store/sqlite/wal_sync.hpp"
 #include "store/sqlite/write_queue.hpp"
+#include "system/fork_gate.hpp"
 #include "text/utf8.hpp"
 
 namespace dbcache::store::sqlite {
 
 /// The embedded engine: one writing connection and a few reading ones, opened when first needed.
-class SqliteEngine final : public Engine, private ForkAware {
+class SqliteEngine final : public Engine, private system::ForkAware {
  public:
   explicit SqliteEngine(EngineOptions options);
   ~SqliteEngine() override;
@@ -34,7 +34,7 @@ class SqliteEngine final : public Engine, private ForkAware {
   std::optional<std::string> identity() override;
   Timestamp now() override;
   std::unique_ptr<LifeLock> hold() override;
-  std::unique_ptr<Wakeup> watch_holder(const projections::Holder& holder) override;
+  std::unique_ptr<Wakeup> watch_holder(const rows::Holder& holder) override;
   std::unique_ptr<Wakeup> watch_commits() override;
   void optimize(Vacuum vacuum) override;
   DatabaseInfo info() override;

@@ -12,7 +12,7 @@
 
 #include <dbcache/errors.hpp>
 
-#include "events/fields.hpp"
+#include "rows/fields.hpp"
 #include "store/row_reader.hpp"
 #include "text/hex.hpp"
 #include "text/json_text.hpp"
@@ -31,13 +31,13 @@ namespace json = boost::json;
 namespace dbcache::store::sqlite {
 namespace {
 
-using projections::Debt;
-using projections::Lease;
-using projections::Participant;
-using projections::RawRow;
-using projections::Share;
+using rows::Debt;
+using rows::Lease;
+using rows::Participant;
+using rows::RawRow;
+using rows::Share;
 
-/// A column as JSON, whatever it holds (see commands::DocumentedRows).
+/// A column as JSON, whatever it holds (see rows::DocumentedRows).
 json::value raw_value(const Statement& statement, int at) {
   switch (statement.type(at)) {
     case SQLITE_INTEGER:
@@ -120,7 +120,7 @@ template <class Row>
 struct RowSql {
   static std::string columns() {
     std::string names;
-    events::for_each_member<Row>([&](auto member) {
+    rows::for_each_member<Row>([&](auto member) {
       names += fmt::format("{}\"{}\"", names.empty() ? "" : ", ", member.name);
     });
     return names;
@@ -131,7 +131,7 @@ struct RowSql {
   }
   static std::string values() {
     std::string marks;
-    events::for_each_member<Row>([&](auto) { marks += marks.empty() ? "?" : ", ?"; });
+    rows::for_each_member<Row>([&](auto) { marks += marks.empty() ? "?" : ", ?"; });
     return marks;
   }
 
@@ -174,7 +174,7 @@ struct UpdateSql {
     std::string& text = texts[changed];
     if (text.empty()) {
       std::string columns;
-      events::for_each_member<Row>([&, column = std::uint32_t{1}](auto member) mutable {
+      rows::for_each_member<Row>([&, column = std::uint32_t{1}](auto member) mutable {
         if ((changed & column) != 0) {
           columns += fmt::format("{}{} = ?", columns.empty() ? "" : ", ", member.name);
         }
@@ -214,7 +214,7 @@ template <class Row>
 void put_row(Connection& connection, const Row& row) {
   auto query = connection.prepare(RowSql<Row>::put());
   int at = 0;
-  for (const auto& column : projections::stored_columns(row)) {
+  for (const auto& column : rows::stored_columns(row)) {
     const json::value& value = column.value();
     ++at;
     if (value.is_null()) {
@@ -258,7 +258,7 @@ void change_row(Connection& connection, std::string_view table, std::string_view
   change(after);
   std::uint32_t changed = 0;
   std::uint32_t column = 1;
-  events::for_each_member<Row>([&](auto member) {
+  rows::for_each_member<Row>([&](auto member) {
     if (!((*before).*member.pointer == after.*member.pointer)) changed |= column;
     column <<= 1U;
   });
@@ -266,7 +266,7 @@ void change_row(Connection& connection, std::string_view table, std::string_view
   auto query = connection.prepare(UpdateSql<Row>::of(changed, table, key_column));
   int at = 0;
   column = 1;
-  events::for_each_member<Row>([&](auto member) {
+  rows::for_each_member<Row>([&](auto member) {
     if ((changed & column) != 0) bind_field(*query, ++at, after.*member.pointer);
     column <<= 1U;
   });
@@ -283,7 +283,7 @@ void bind_filter(Statement& statement, int at, const std::optional<bool>& flag) 
 std::optional<CachedCluster> SqliteTables::cluster(std::string_view cluster_id) const {
   auto query = connection_.prepare(SELECT_CLUSTERS " WHERE cluster_id = ?1");
   query->lend(1, cluster_id);
-  return read_row<CachedCluster>(*query, projections::clusters_table);
+  return read_row<CachedCluster>(*query, rows::clusters_table);
 }
 
 std::vector<CachedCluster> SqliteTables::clusters(const ClusterFilter& filter, Timestamp now,
@@ -298,7 +298,7 @@ std::vector<CachedCluster> SqliteTables::clusters(const ClusterFilter& filter, T
   bind_filter(*query, 3, filter.is_expired);
   query->bind(4, format_timestamp(now));
   query->bind(5, limit ? static_cast<std::int64_t>(*limit) : std::int64_t{-1});
-  return read_rows<CachedCluster>(*query, projections::clusters_table);
+  return read_rows<CachedCluster>(*query, rows::clusters_table);
 }
 
 CacheStatistics SqliteTables::statistics(Timestamp now) const {
@@ -335,13 +335,13 @@ std::optional<RegistryEntry> SqliteTables::entry(std::string_view config_hash) c
   if (entry_ && entry_->config_hash == config_hash) return entry_;
   auto query = connection_.prepare(SELECT_ENTRIES " WHERE config_hash = ?1");
   query->lend(1, config_hash);
-  entry_ = read_row<RegistryEntry>(*query, projections::registry_table);
+  entry_ = read_row<RegistryEntry>(*query, rows::registry_table);
   return entry_;
 }
 
 std::vector<RegistryEntry> SqliteTables::entries() const {
   auto query = connection_.prepare(SELECT_ENTRIES " ORDER BY id DESC");
-  return read_rows<RegistryEntry>(*query, projections::registry_table);
+  return read_rows<RegistryEntry>(*query, rows::registry_table);
 }
 
 std::optional<Share> SqliteTables::share(std::string_view config_hash) const {
@@ -361,11 +361,11 @@ std::vector<Participant> SqliteTables::participants() const {
 }
 
 std::vector<RawRow> SqliteTables::raw_rows(std::string_view table) const {
-  if (table == projections::clusters_table) {
+  if (table == rows::clusters_table) {
     auto query = connection_.prepare(SELECT_CLUSTERS);
     return read_raw(*query, "cluster_id");
   }
-  if (table == projections::registry_table) {
+  if (table == rows::registry_table) {
     auto query = connection_.prepare(SELECT_ENTRIES);
     return read_raw(*query, "config_hash");
   }
@@ -429,14 +429,14 @@ void SqliteTables::put(const RegistryEntry& row) {
 
 void SqliteTables::change_cluster(std::string_view cluster_id,
                                   const Change<CachedCluster>& change) {
-  change_row(connection_, projections::clusters_table, "cluster_id", cluster_id,
-             cluster(cluster_id), change);
+  change_row(connection_, rows::clusters_table, "cluster_id", cluster_id, cluster(cluster_id),
+             change);
 }
 
 void SqliteTables::change_entry(std::string_view config_hash, const Change<RegistryEntry>& change) {
   const auto before = entry(config_hash);
   entry_.reset();
-  change_row(connection_, projections::registry_table, "config_hash", config_hash, before, change);
+  change_row(connection_, rows::registry_table, "config_hash", config_hash, before, change);
 }
 
 void SqliteTables::erase_cluster(std::string_view cluster_id) {
@@ -462,8 +462,8 @@ void SqliteTables::clear() {
   connection_.prepare(RowSql<Participant>::clear())->step();
 }
 
-commands::DocumentedRows SqliteTables::documented_rows() const {
-  commands::DocumentedRows rows;
+rows::DocumentedRows SqliteTables::documented_rows() const {
+  rows::DocumentedRows rows;
   for (auto query = connection_.prepare("SELECT * FROM clusters ORDER BY id"); query->step();) {
     rows.clusters.push_back(raw_columns(*query));
   }

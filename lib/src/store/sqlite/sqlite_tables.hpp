@@ -1,13 +1,13 @@
 #pragma once
 
-#include "commands/adopt.hpp"
-#include "projections/tables.hpp"
+#include "rows/documented_rows.hpp"
+#include "rows/tables.hpp"
 #include "store/sqlite/connection.hpp"
 
 namespace dbcache::store::sqlite {
 
 /// The projected tables in SQLite, within one transaction.
-class SqliteTables final : public projections::Tables {
+class SqliteTables final : public rows::Tables {
  public:
   explicit SqliteTables(Connection& connection) : connection_(connection) {}
 
@@ -17,14 +17,14 @@ class SqliteTables final : public projections::Tables {
   CacheStatistics statistics(Timestamp now) const override;
   std::optional<RegistryEntry> entry(std::string_view config_hash) const override;
   std::vector<RegistryEntry> entries() const override;
-  std::optional<projections::Share> share(std::string_view config_hash) const override;
-  std::optional<projections::Lease> lease(std::int64_t id) const override;
-  std::optional<projections::Debt> debt(std::string_view subject) const override;
-  std::vector<projections::Share> shares() const override;
-  std::vector<projections::Lease> leases() const override;
-  std::vector<projections::Debt> debts() const override;
-  std::vector<projections::Participant> participants() const override;
-  std::vector<projections::RawRow> raw_rows(std::string_view table) const override;
+  std::optional<rows::Share> share(std::string_view config_hash) const override;
+  std::optional<rows::Lease> lease(std::int64_t id) const override;
+  std::optional<rows::Debt> debt(std::string_view subject) const override;
+  std::vector<rows::Share> shares() const override;
+  std::vector<rows::Lease> leases() const override;
+  std::vector<rows::Debt> debts() const override;
+  std::vector<rows::Participant> participants() const override;
+  std::vector<rows::RawRow> raw_rows(std::string_view table) const override;
 
   void put(const CachedCluster& row) override;
   void put(const RegistryEntry& row) override;
@@ -32,10 +32,10 @@ class SqliteTables final : public projections::Tables {
   void change_entry(std::string_view config_hash, const Change<RegistryEntry>& change) override;
   void erase_cluster(std::string_view cluster_id) override;
   void erase_entry(std::string_view config_hash) override;
-  void put(const projections::Share& row) override;
-  void put(const projections::Lease& row) override;
-  void put(const projections::Debt& row) override;
-  void put(const projections::Participant& row) override;
+  void put(const rows::Share& row) override;
+  void put(const rows::Lease& row) override;
+  void put(const rows::Debt& row) override;
+  void put(const rows::Participant& row) override;
   void erase_share(std::string_view config_hash) override;
   void erase_lease(std::int64_t id) override;
   void erase_debt(std::string_view subject) override;
@@ -43,7 +43,7 @@ class SqliteTables final : public projections::Tables {
   void clear() override;
 
   /// The rows as the Python system left them, with columns that the document does not have, too.
-  [[nodiscard]] commands::DocumentedRows documented_rows() const;
+  [[nodiscard]] rows::DocumentedRows documented_rows() const;
 
  private:
   Connection& connection_;

@@ -2,7 +2,7 @@
 
 #include <sys/types.h>
 
-namespace dbcache::store {
+namespace dbcache::system {
 
 /// A file descriptor that belongs to the process that opened it: a forked child closes its copy at
 /// once, since a lock goes with the open file description, and would outlive its holder there.
@@ -47,4 +47,4 @@ class ForkClosed {
   pid_t owner_;
 };
 
-}  // namespace dbcache::store
+}  // namespace dbcache::system

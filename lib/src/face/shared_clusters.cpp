@@ -6,22 +6,23 @@
 #include <dbcache/errors.hpp>
 #include <dbcache/shared_clusters.hpp>
 
-#include "cache_manager_impl.hpp"
-#include "commands/input.hpp"
 #include "commands/leases.hpp"
 #include "coordination/acquisition.hpp"
 #include "coordination/coordinator.hpp"
 #include "coordination/creation.hpp"
-#include "coordination/lease.hpp"
-#include "log.hpp"
+#include "coordination/open_store.hpp"
+#include "face/cache_manager_impl.hpp"
+#include "face/lease_impl.hpp"
+#include "input/input.hpp"
 #include "system/environment.hpp"
+#include "system/logger.hpp"
 
 namespace dbcache {
 
 using coordination::Coordinator;
-using projections::Lease;
-using projections::Participant;
-using projections::Share;
+using rows::Lease;
+using rows::Participant;
+using rows::Share;
 
 // ---- A creation, to the one who carries it out
 
@@ -49,13 +50,13 @@ class SharedClusters::Impl {
 
 namespace {
 
-Coordinator coordinator_of(Options options) {
+Coordinator coordinator_of(const Options& options) {
   const auto expiry = options.default_expiry;
-  commands::require_expiry(expiry);
-  return {std::make_shared<store::Store>(std::move(options)), expiry};
+  input::require_expiry(expiry);
+  return {coordination::open_store(options), expiry};
 }
 
-LeaseInfo describe(const Lease& lease, const commands::Present& present) {
+LeaseInfo describe(const Lease& lease, const rows::Present& present) {
   return {lease.id,
           LeaseInfo::Kind::lease,
           lease.config_hash,
@@ -68,10 +69,9 @@ LeaseInfo describe(const Lease& lease, const commands::Present& present) {
 }
 
 /// The creation, and the check, of an entry that are under way.
-void add_doings(const Share& share, const RegistryEntry& entry, const commands::Present& present,
+void add_doings(const Share& share, const RegistryEntry& entry, const rows::Present& present,
                 std::vector<LeaseInfo>& leases) {
-  const auto add = [&](std::int64_t number, LeaseInfo::Kind kind,
-                       const projections::Holder& holder) {
+  const auto add = [&](std::int64_t number, LeaseInfo::Kind kind, const rows::Holder& holder) {
     leases.push_back(
         {number, kind, entry.config_hash, entry.cluster_id,
          coordination::describe(holder, commands::is_alive(holder, entry.creation_time, present)),
@@ -109,7 +109,7 @@ ClusterLease SharedClusters::acquire(const ClusterConfig& config, const ClusterL
     try {
       coordinator.settle(lifecycle.terminate, {false, host}, options.stop);
     } catch (const Error& error) {
-      logger()->warn("what is owed could not be settled: {}", error.what());
+      system::logger()->warn("what is owed could not be settled: {}", error.what());
     }
   }
   return lease;
@@ -118,17 +118,16 @@ ClusterLease SharedClusters::acquire(const ClusterConfig& config, const ClusterL
 RunMembership SharedClusters::join_run(std::string_view run, std::string_view kind,
                                        const std::optional<std::string>& name) {
   const Coordinator& coordinator = impl_->coordinator;
-  const commands::Redactor redactor(system::Environment::read().databricks_token);
+  const input::Redactor redactor(system::Environment::read().databricks_token);
   coordination::Hold hold = coordinator.hold();
-  commands::JoinRun command{commands::require_id(run, "run"),
-                            commands::require_id(kind, "kind of participant"), std::nullopt,
+  commands::JoinRun command{input::require_id(run, "run"),
+                            input::require_id(kind, "kind of participant"), std::nullopt,
                             hold.holder};
-  if (name) command.name = commands::clean_label(*name, redactor);
-  const auto [events, first] =
-      coordinator.commit_with(hold, [&](const projections::Holder& holder) {
-        command.holder = holder;
-        return command;
-      });
+  if (name) command.name = input::clean_label(*name, redactor);
+  const auto [decision, first] = coordinator.commit_with(hold, [&](const rows::Holder& holder) {
+    command.holder = holder;
+    return command;
+  });
   hold.lock->done();
   return LeaseMaker::membership(coordinator, std::move(hold.lock), first, std::move(command.run));
 }
@@ -137,7 +136,7 @@ LeaseReport SharedClusters::leases() const {
   LeaseReport report;
   const store::Store& store = impl_->coordinator.store();
   store.read([&](const store::ReadSession& session) {
-    const commands::Present present = store::present(session);
+    const rows::Present present = store::present(session);
     report = {};
     for (const Lease& lease : session.tables.leases()) {
       report.leases.push_back(describe(lease, present));
@@ -169,7 +168,7 @@ std::vector<OwedTermination> SharedClusters::owed() {
   std::vector<OwedTermination> owed;
   impl_->coordinator.store().read([&](const store::ReadSession& session) {
     owed.clear();
-    for (const projections::Debt& debt : session.tables.debts()) {
+    for (const rows::Debt& debt : session.tables.debts()) {
       owed.push_back({debt.subject, debt.cluster_id, debt.idempotency_token, debt.config_hash,
                       debt.host, debt.reason, debt.owed_at, debt.attempts, debt.error,
                       debt.terminator

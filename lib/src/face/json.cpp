@@ -1,7 +1,7 @@
 #include <dbcache/json.hpp>
 
-#include "commands/input.hpp"
-#include "events/fields.hpp"
+#include "input/input.hpp"
+#include "rows/fields.hpp"
 #include "text/json_text.hpp"
 #include "text/utf8.hpp"
 
@@ -52,7 +52,7 @@ namespace {
 template <class Struct>
 json::object describe(const Struct& given) {
   json::object object;
-  events::write_fields(given, object);
+  rows::write_fields(given, object);
   return object;
 }
 
@@ -206,7 +206,7 @@ json::object to_json(const VerifyReport& report) {
 }
 
 CachedCluster read_cached_cluster(const json::object& columns) {
-  return commands::read_columns(columns);
+  return input::read_columns(columns);
 }
 
 std::string write_json(const json::value& value) { return text::json_text(value); }

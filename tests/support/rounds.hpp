@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdlib>
 
 namespace dbcache::test {
 
@@ -14,7 +15,11 @@ inline constexpr bool sanitized = true;
 inline constexpr bool sanitized = false;
 #endif
 
-/// How often something is done again in the hope of a rare moment: under sanitizers a twentieth.
-constexpr int rounds(int usual) { return sanitized ? std::max(3, usual / 20) : usual; }
+/// How often something is done again in the hope of a rare moment: `usually`, or `soaking` times
+/// where script/soak runs the test; under sanitizers a twentieth of either, and 3 times at least.
+inline int rounds(int usually, int soaking) {
+  const int wanted = std::getenv("DBCACHE_SOAK") != nullptr ? soaking : usually;
+  return sanitized ? std::max(3, wanted / 20) : wanted;
+}
 
 }  // namespace dbcache::test

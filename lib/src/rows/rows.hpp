@@ -12,7 +12,7 @@
 #include <dbcache/cluster.hpp>
 #include <dbcache/registry.hpp>
 
-#include "projections/lease_rows.hpp"
+#include "rows/lease_rows.hpp"
 
 // The documented columns, once, in their order. Everything that goes over the columns of a row
 // (payloads, comparisons, JSON, what an event changed) goes over these lists.
@@ -27,7 +27,7 @@ BOOST_DESCRIBE_STRUCT(RegistryEntry, (),
 
 }  // namespace dbcache
 
-namespace dbcache::projections {
+namespace dbcache::rows {
 
 template <class T>
 inline constexpr bool is_row = std::is_same_v<T, CachedCluster> || std::is_same_v<T, RegistryEntry>;
@@ -55,4 +55,4 @@ struct RawRow {
   boost::json::object columns;
 };
 
-}  // namespace dbcache::projections
+}  // namespace dbcache::rows

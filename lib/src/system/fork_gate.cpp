@@ -1,4 +1,4 @@
-#include "store/fork_gate.hpp"
+#include "system/fork_gate.hpp"
 
 #include <algorithm>
 #include <condition_variable>
@@ -11,7 +11,7 @@
 
 #include <dbcache/errors.hpp>
 
-namespace dbcache::store {
+namespace dbcache::system {
 
 struct ForkGate::State {
   std::mutex mutex;
@@ -107,4 +107,4 @@ void ForkGate::release_in_child() {
   new (&state_->changed) std::condition_variable;
 }
 
-}  // namespace dbcache::store
+}  // namespace dbcache::system

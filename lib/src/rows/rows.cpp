@@ -1,17 +1,17 @@
-#include "projections/rows.hpp"
+#include "rows/rows.hpp"
 
-#include "events/fields.hpp"
+#include "rows/fields.hpp"
 #include "text/json_text.hpp"
 
 namespace json = boost::json;
 
-namespace dbcache::projections {
+namespace dbcache::rows {
 namespace {
 
 template <class Row>
 json::object columns_of(const Row& row) {
   json::object columns;
-  events::write_fields(row, columns);
+  write_fields(row, columns);
   for (auto& column : columns) {
     json::value& value = column.value();
     if (value.is_bool()) {
@@ -32,4 +32,4 @@ json::object stored_columns(const Lease& row) { return columns_of(row); }
 json::object stored_columns(const Debt& row) { return columns_of(row); }
 json::object stored_columns(const Participant& row) { return columns_of(row); }
 
-}  // namespace dbcache::projections
+}  // namespace dbcache::rows

@@ -1,4 +1,4 @@
-#include "commands/redact.hpp"
+#include "input/redact.hpp"
 
 #include <algorithm>
 #include <array>
@@ -13,7 +13,7 @@
 
 namespace json = boost::json;
 
-namespace dbcache::commands {
+namespace dbcache::input {
 namespace {
 
 constexpr std::size_t least_token_size = 16;
@@ -106,4 +106,4 @@ json::value redact(const Redactor& redactor, const json::value& given, int depth
 json::value Redactor::json(const json::value& given) const { return redact(*this, given, 1); }
 json::object Redactor::json(const json::object& given) const { return redact(*this, given, 1); }
 
-}  // namespace dbcache::commands
+}  // namespace dbcache::input

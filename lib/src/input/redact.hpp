@@ -5,7 +5,7 @@
 
 #include <boost/json/value.hpp>
 
-namespace dbcache::commands {
+namespace dbcache::input {
 
 /// What stands in place of a secret.
 inline constexpr std::string_view redaction_mark = "[redacted]";
@@ -32,4 +32,4 @@ class Redactor {
   std::string token_;
 };
 
-}  // namespace dbcache::commands
+}  // namespace dbcache::input

@@ -1,4 +1,4 @@
-#include "store/move.hpp"
+#include "coordination/move.hpp"
 
 #include <algorithm>
 #include <limits>
@@ -11,8 +11,8 @@
 
 #include <dbcache/errors.hpp>
 
-#include "commands/leases.hpp"
 #include "commands/move.hpp"
+#include "coordination/transact.hpp"
 #include "store/rebuild.hpp"
 
 // The steps, each of them committed and on disk before the next, so that a move that was killed can
@@ -27,7 +27,10 @@
 //   6. open the log of `to`                                  gone        open
 //
 // So at no moment are both open, and a move that can be cancelled (until 5) has opened nothing.
-namespace dbcache::store {
+namespace dbcache::coordination {
+
+using namespace store;
+
 namespace {
 
 constexpr std::int64_t before_the_first = std::numeric_limits<std::int64_t>::min();
@@ -39,7 +42,7 @@ constexpr std::size_t most_named = 3;
 
 /// One write transaction that is on disk when this returns. Alone: what it does goes by what was
 /// read before.
-void commit(const Store& store, const std::function<void(WriteSession&)>& work) {
+void commit_alone(const Store& store, const std::function<void(WriteSession&)>& work) {
   store.engine().write(
       std::nullopt,
       [&](WriteSession& session) {
@@ -52,7 +55,7 @@ void commit(const Store& store, const std::function<void(WriteSession&)>& work) 
 bool is_empty(const ReadSession& session) {
   return session.log.read(before_the_first, 1, Extent::visible).empty() &&
          std::all_of(
-             projections::projected_tables.begin(), projections::projected_tables.end(),
+             rows::projected_tables.begin(), rows::projected_tables.end(),
              [&](std::string_view table) { return session.tables.raw_rows(table).empty(); });
 }
 
@@ -154,15 +157,12 @@ class Move {
   void require_that_both_can_be_closed() const {
     struct Undone {};
     try {
-      from_.transact_in_steps([&](Store::Transaction& transaction) {
-        begin_to_close(transaction);
-        throw Undone();
-      });
+      with_source_unheld([](Store::Transaction&) { throw Undone(); });
     } catch (const Undone&) {
       // Nobody holds anything.
     }
     try {
-      commit(to_, [&](WriteSession& session) {
+      commit_alone(to_, [&](WriteSession& session) {
         session.log.close(in_);
         std::vector<EventRecord> none;
         session.log.read_into(none, 0, 1, Extent::visible);  // an answer, to that as well
@@ -176,26 +176,25 @@ class Move {
   // ---- The steps
 
   void write(const Store& store, const std::function<void(WriteSession&)>& work) const {
-    commit(store, work);
+    commit_alone(store, work);
     if (steps_.committed) steps_.committed();
   }
 
   void close_source() const {
-    from_.transact_in_steps([&](Store::Transaction& transaction) {
-      begin_to_close(transaction);
-      transaction.close_log(away_);
-    });
+    with_source_unheld([&](Store::Transaction& transaction) { transaction.close_log(away_); });
     if (steps_.committed) steps_.committed();
   }
 
-  void begin_to_close(Store::Transaction& transaction) const {
-    if (const auto closure = transaction.closure()) {  // by another who moves it
-      if (*closure != away_) refuse_source(*closure);
-      return;
-    }
-    transaction.append(commands::reap(transaction.present()));
-    transaction.append(commands::hand_back(transaction.present()));
-    require_unheld(commands::held_by_the_living(transaction.present()));
+  /// `step` in a transaction in which nobody holds anything of the source.
+  void with_source_unheld(const Steps& step) const {
+    transact(from_, {}, [&](Store::Transaction& transaction) {
+      if (const auto closure = transaction.closure()) {  // by another process that moves it
+        if (*closure != away_) refuse_source(*closure);
+      } else {
+        require_unheld(commands::held_by_the_living(transaction.present()));
+      }
+      step(transaction);
+    });
   }
 
   void require_unheld(const std::vector<std::string>& held) const {
@@ -384,14 +383,6 @@ class Move {
 
 }  // namespace
 
-Store open_target(Options options) {
-  return {std::move(options), [](WriteSession&, const commands::DocumentedRows&) -> AdoptionReport {
-            throw InvalidArgument(
-                "the database to move to holds rows of the Python system, and a log is moved into "
-                "an empty one only; give another");
-          }};
-}
-
 MoveReport move(Store& from, Store& to, const MoveOptions& options, const MoveSteps& steps) {
   return Move(from, to, options, steps).run();
 }
@@ -408,11 +399,11 @@ bool cancel_move(Store& from) {
     throw_no_database(name);
   }
   if (!cancelled) return false;
-  commit(from, [&](WriteSession& session) {
+  commit_alone(from, [&](WriteSession& session) {
     cancelled = is_under_way(session.log);
     if (cancelled) session.log.open();
   });
   return cancelled;
 }
 
-}  // namespace dbcache::store
+}  // namespace dbcache::coordination

@@ -1,16 +1,16 @@
-#include "commands/input.hpp"
+#include "input/input.hpp"
 
 #include <fmt/format.h>
 
 #include <dbcache/errors.hpp>
 
-#include "events/fields.hpp"
+#include "rows/fields.hpp"
 #include "text/json_text.hpp"
 #include "text/utf8.hpp"
 
 namespace json = boost::json;
 
-namespace dbcache::commands {
+namespace dbcache::input {
 namespace {
 
 void require_text(std::string_view text, std::string_view what) {
@@ -147,7 +147,7 @@ CachedCluster read_columns(const json::object& columns) {
 
 json::object read_more_than_columns(const json::object& given, const Redactor& redactor) {
   json::object more = given;
-  events::for_each_member<CachedCluster>([&](auto column) { more.stable_erase(column.name); });
+  rows::for_each_member<CachedCluster>([&](auto column) { more.stable_erase(column.name); });
   more = redactor.json(more);
   require_size(more);
   return more;
@@ -191,4 +191,4 @@ void require_expiry(std::chrono::microseconds expiry) {
   }
 }
 
-}  // namespace dbcache::commands
+}  // namespace dbcache::input

@@ -1,13 +1,13 @@
-#include "store/descriptor.hpp"
+#include "system/descriptor.hpp"
 
 #include <mutex>
 #include <set>
 #include <unistd.h>
 #include <utility>
 
-#include "store/fork_gate.hpp"
+#include "system/fork_gate.hpp"
 
-namespace dbcache::store {
+namespace dbcache::system {
 namespace {
 
 /// The descriptors that a child must not keep.
@@ -97,4 +97,4 @@ void Descriptor::close_slowly() noexcept {
   descriptor_ = -1;
 }
 
-}  // namespace dbcache::store
+}  // namespace dbcache::system

@@ -1,68 +1,45 @@
 #include <algorithm>
-#include <type_traits>
 #include <utility>
 
 #include <dbcache/cache_manager.hpp>
 
-#include "cache_manager_impl.hpp"
 #include "commands/clusters.hpp"
-#include "commands/input.hpp"
-#include "commands/leases.hpp"
 #include "commands/registry.hpp"
+#include "coordination/open_store.hpp"
+#include "coordination/transact.hpp"
 #include "coordination/waiter.hpp"
+#include "face/cache_manager_impl.hpp"
+#include "input/input.hpp"
 #include "store/clusters_where.hpp"
 #include "system/environment.hpp"
 #include "system/process.hpp"
 
 namespace dbcache {
 
-CacheManager::Impl::Impl(Options options)
-    : default_expiry(options.default_expiry),
-      store(std::make_shared<store::Store>(std::move(options))) {
-  commands::require_expiry(default_expiry);
+CacheManager::Impl::Impl(const Options& options)
+    : default_expiry(options.default_expiry), store(coordination::open_store(options)) {
+  input::require_expiry(default_expiry);
 }
 
 namespace {
 
-/// Decides in one transaction and commits what the decision comes to.
+/// Decides in one transaction, commits what the decision comes to, and returns its result.
 template <class Command>
 auto execute(store::Store& store, const Command& command) {
-  using Outcome = decltype(commands::decide(
-      command, std::declval<const projections::TableReader&>(), Timestamp{}));
-  if constexpr (std::is_same_v<Outcome, commands::Events>) {
-    store.transact([&](const projections::TableReader& rows, Timestamp now) {
-      return commands::decide(command, rows, now);
-    });
-  } else {
-    decltype(Outcome::result) result{};
-    store.transact([&](const projections::TableReader& rows, Timestamp now) {
-      Outcome decision = commands::decide(command, rows, now);
-      result = decision.result;
-      return std::move(decision.events);
-    });
-    return result;
-  }
+  decltype(decide(command, std::declval<const rows::Present&>()).result) result{};
+  store.transact([&](const rows::Present& present) {
+    auto decision = decide(command, present);
+    result = std::move(decision.result);
+    return std::move(decision.events);
+  });
+  return result;
 }
 
-/// The same where it matters what live leases hold: the dead are reaped first, and what nobody
-/// needs after it is handed back.
+/// The same where it matters what live leases hold.
 template <class Command>
 auto execute_among_leases(store::Store& store, const Command& command) {
   if (!store.engine().exists()) return execute(store, command);
-  using Outcome = decltype(commands::decide(
-      command, std::declval<const projections::TableReader&>(), Timestamp{}));
-  Outcome outcome;
-  store.transact_in_steps([&](store::Store::Transaction& transaction) {
-    transaction.append(commands::reap(transaction.present()));
-    outcome = commands::decide(command, transaction.rows(), transaction.present().now);
-    if constexpr (std::is_same_v<Outcome, commands::Events>) {
-      transaction.append(outcome);
-    } else {
-      transaction.append(outcome.events);
-    }
-    transaction.append(commands::hand_back(transaction.present()));
-  });
-  if constexpr (!std::is_same_v<Outcome, commands::Events>) return std::move(outcome.result);
+  return coordination::commit(store, command).first.result;
 }
 
 /// What `query` makes of the tables; a missing database reads as empty ones.
@@ -81,7 +58,7 @@ std::optional<CachedCluster> cluster_from_environment(Timestamp now,
   if (environment.databricks_cluster_id.empty()) return std::nullopt;
   CachedCluster cluster;
   cluster.cluster_id =
-      commands::require_id(environment.databricks_cluster_id, "DATABRICKS_CLUSTER_ID");
+      input::require_id(environment.databricks_cluster_id, "DATABRICKS_CLUSTER_ID");
   if (!environment.databricks_host.empty()) cluster.host = environment.databricks_host;
   cluster.created_at = cluster.last_accessed = now;
   cluster.expiry_time = now + expiry;
@@ -91,7 +68,7 @@ std::optional<CachedCluster> cluster_from_environment(Timestamp now,
 
 }  // namespace
 
-CacheManager::CacheManager(Options options) : impl_(std::make_unique<Impl>(std::move(options))) {}
+CacheManager::CacheManager(Options options) : impl_(std::make_unique<Impl>(options)) {}
 CacheManager::~CacheManager() = default;
 CacheManager::CacheManager(CacheManager&&) noexcept = default;
 CacheManager& CacheManager::operator=(CacheManager&&) noexcept = default;
@@ -104,10 +81,10 @@ std::optional<CachedCluster> CacheManager::load_cluster_cache() const {
   if (state) {
     if (auto kept = impl_->memo.active_cluster(*state, now)) return kept;
   }
-  auto cluster = ask<std::optional<CachedCluster>>(
-      *impl_->store, [&](const projections::TableReader& rows, Timestamp) {
-        return commands::active_cluster(rows, now);
-      });
+  auto cluster = ask<std::optional<CachedCluster>>(*impl_->store,
+                                                   [&](const rows::TableReader& rows, Timestamp) {
+                                                     return commands::active_cluster(rows, now);
+                                                   });
   // Nothing was committed while it was read.
   if (cluster && state && impl_->store->engine().state() == state) {
     impl_->memo.keep_active_cluster(*state, now, *cluster);
@@ -139,35 +116,34 @@ bool CacheManager::is_cluster_cache_valid(const CachedCluster& cluster) const {
 void CacheManager::cache_new_cluster(std::string_view cluster_id, const ClusterConfig& config) {
   execute(*impl_->store,
           commands::CacheCluster{
-              commands::read_cluster_input(cluster_id, config, system::Environment::read()),
+              input::read_cluster_input(cluster_id, config, system::Environment::read()),
               impl_->default_expiry});
 }
 
 void CacheManager::save_cluster_cache(const CachedCluster& cluster) {
-  const commands::Redactor redactor(system::Environment::read().databricks_token);
+  const input::Redactor redactor(system::Environment::read().databricks_token);
   execute(*impl_->store,
-          commands::SaveCluster{commands::clean_cluster(cluster, redactor), impl_->default_expiry});
+          commands::SaveCluster{input::clean_cluster(cluster, redactor), impl_->default_expiry});
 }
 
 void CacheManager::save_cluster_cache(const ClusterConfig& columns) {
-  const commands::Redactor redactor(system::Environment::read().databricks_token);
+  const input::Redactor redactor(system::Environment::read().databricks_token);
   const auto& given = columns.values();
-  execute(*impl_->store,
-          commands::SaveCluster{commands::clean_cluster(commands::read_columns(given), redactor),
-                                impl_->default_expiry,
-                                commands::read_more_than_columns(given, redactor)});
+  execute(
+      *impl_->store,
+      commands::SaveCluster{input::clean_cluster(input::read_columns(given), redactor),
+                            impl_->default_expiry, input::read_more_than_columns(given, redactor)});
 }
 
 bool CacheManager::update_cluster_access(std::string_view cluster_id) {
   return execute(*impl_->store,
-                 commands::AccessCluster{commands::require_id(cluster_id, "cluster id")});
+                 commands::AccessCluster{input::require_id(cluster_id, "cluster id")});
 }
 
 std::vector<CachedCluster> CacheManager::get_all_clusters(const ClusterFilter& filter) const {
-  return ask<std::vector<CachedCluster>>(*impl_->store,
-                                         [&](const projections::TableReader& rows, Timestamp now) {
-                                           return rows.clusters(filter, now);
-                                         });
+  return ask<std::vector<CachedCluster>>(
+      *impl_->store,
+      [&](const rows::TableReader& rows, Timestamp now) { return rows.clusters(filter, now); });
 }
 
 std::vector<CachedCluster> CacheManager::get_clusters_where(std::string_view condition) const {
@@ -177,7 +153,7 @@ std::vector<CachedCluster> CacheManager::get_clusters_where(std::string_view con
 CacheStatistics CacheManager::get_cache_statistics() const {
   auto statistics = ask<CacheStatistics>(
       *impl_->store,
-      [](const projections::TableReader& rows, Timestamp now) { return rows.statistics(now); });
+      [](const rows::TableReader& rows, Timestamp now) { return rows.statistics(now); });
   statistics.cache_file_size = impl_->store->engine().info().database_size;
   return statistics;
 }
@@ -192,7 +168,7 @@ Removal CacheManager::cleanup_expired_clusters(HeldClusters held) {
 
 bool CacheManager::remove_terminated_cluster(std::string_view cluster_id) {
   return execute(*impl_->store,
-                 commands::RemoveTerminated{commands::require_id(cluster_id, "cluster id")});
+                 commands::RemoveTerminated{input::require_id(cluster_id, "cluster id")});
 }
 
 std::size_t CacheManager::clear_cluster_cache() {
@@ -212,18 +188,18 @@ bool CacheManager::register_shared_cluster_creation(std::string_view config_hash
 
 Registration CacheManager::register_or_join_shared_cluster(std::string_view config_hash,
                                                            std::int64_t worker_pid) {
-  commands::require_pid(worker_pid);
-  const commands::RegisterCreation command{commands::require_id(config_hash, "config hash"),
+  input::require_pid(worker_pid);
+  const commands::RegisterCreation command{input::require_id(config_hash, "config hash"),
                                            system::identify_process(worker_pid)};
   Registration registration;
   impl_->store->transact(
-      [&](const projections::TableReader& rows, Timestamp now) {
-        auto decision = commands::decide(command, rows, now);
+      [&](const rows::Present& present) {
+        auto decision = commands::decide(command, present);
         registration.created = decision.result.created;
         registration.joinable = decision.result.joinable;
         return std::move(decision.events);
       },
-      [&](const projections::TableReader& rows) {
+      [&](const rows::TableReader& rows) {
         registration.entry = rows.entry(command.config_hash).value();
       });
   return registration;
@@ -236,22 +212,21 @@ bool CacheManager::can_join_shared_cluster_creation(std::string_view config_hash
 
 void CacheManager::update_shared_cluster_status(std::string_view config_hash, RegistryStatus status,
                                                 const StatusDetails& details) {
-  const commands::Redactor redactor(system::Environment::read().databricks_token);
+  const input::Redactor redactor(system::Environment::read().databricks_token);
   execute_among_leases(*impl_->store,
-                       commands::ChangeStatus{commands::require_id(config_hash, "config hash"),
-                                              status, commands::clean_details(details, redactor)});
+                       commands::ChangeStatus{input::require_id(config_hash, "config hash"), status,
+                                              input::clean_details(details, redactor)});
 }
 
 std::optional<RegistryEntry> CacheManager::get_shared_cluster_info(
     std::string_view config_hash) const {
-  const std::string hash = commands::require_id(config_hash, "config hash");
+  const std::string hash = input::require_id(config_hash, "config hash");
   const auto state = impl_->store->engine().state();
   if (state) {
     if (auto kept = impl_->memo.entry(*state, hash)) return std::move(*kept);
   }
   auto entry = ask<std::optional<RegistryEntry>>(
-      *impl_->store,
-      [&](const projections::TableReader& rows, Timestamp) { return rows.entry(hash); });
+      *impl_->store, [&](const rows::TableReader& rows, Timestamp) { return rows.entry(hash); });
   // Nothing was committed while it was read.
   if (state && impl_->store->engine().state() == state) {
     impl_->memo.keep_entry(*state, hash, entry);
@@ -261,12 +236,12 @@ std::optional<RegistryEntry> CacheManager::get_shared_cluster_info(
 
 std::int64_t CacheManager::increment_shared_cluster_usage(std::string_view config_hash) {
   return execute(*impl_->store,
-                 commands::IncrementUsage{commands::require_id(config_hash, "config hash")});
+                 commands::IncrementUsage{input::require_id(config_hash, "config hash")});
 }
 
 std::int64_t CacheManager::decrement_shared_cluster_usage(std::string_view config_hash) {
   return execute_among_leases(
-      *impl_->store, commands::DecrementUsage{commands::require_id(config_hash, "config hash")});
+      *impl_->store, commands::DecrementUsage{input::require_id(config_hash, "config hash")});
 }
 
 bool CacheManager::cleanup_shared_cluster_registry(std::string_view config_hash) {
@@ -276,8 +251,7 @@ bool CacheManager::cleanup_shared_cluster_registry(std::string_view config_hash)
 Removal CacheManager::cleanup_shared_cluster_registry(std::string_view config_hash,
                                                       HeldClusters held) {
   return execute_among_leases(
-      *impl_->store,
-      commands::CleanUpEntry{commands::require_id(config_hash, "config hash"), held});
+      *impl_->store, commands::CleanUpEntry{input::require_id(config_hash, "config hash"), held});
 }
 
 std::size_t CacheManager::clear_shared_cluster_registry() {
@@ -289,8 +263,8 @@ Removal CacheManager::clear_shared_cluster_registry(HeldClusters held) {
 }
 
 std::vector<RegistryEntry> CacheManager::get_all_shared_clusters() const {
-  return ask<std::vector<RegistryEntry>>(*impl_->store, [](const projections::TableReader& rows,
-                                                           Timestamp) { return rows.entries(); });
+  return ask<std::vector<RegistryEntry>>(
+      *impl_->store, [](const rows::TableReader& rows, Timestamp) { return rows.entries(); });
 }
 
 // ---- The log

@@ -26,7 +26,7 @@ BOOST_DESCRIBE_STRUCT(ProcessIdentity, (), (pid, start_time, boot_id, pid_namesp
 }  // namespace system
 }  // namespace dbcache
 
-namespace dbcache::projections {
+namespace dbcache::rows {
 
 /// What holds a lease, a creation, a check, a termination or a place in a run: a process, by a lock
 /// of the kernel's, or nobody but a deadline.
@@ -126,4 +126,4 @@ BOOST_DESCRIBE_STRUCT(Debt, (),
                        attempts, termination, terminator, error))
 BOOST_DESCRIBE_STRUCT(Participant, (), (id, run, kind, name, holder, joined_at))
 
-}  // namespace dbcache::projections
+}  // namespace dbcache::rows

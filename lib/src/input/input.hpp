@@ -10,11 +10,11 @@
 #include <dbcache/cluster.hpp>
 #include <dbcache/registry.hpp>
 
-#include "commands/redact.hpp"
+#include "input/redact.hpp"
 #include "system/environment.hpp"
 
 // What users give, checked and cleaned, before a command is made of it.
-namespace dbcache::commands {
+namespace dbcache::input {
 
 inline constexpr std::size_t max_id_bytes = 255;
 inline constexpr std::size_t max_error_message_bytes = std::size_t{64} << 10;
@@ -75,4 +75,4 @@ CachedCluster clean_cluster(const CachedCluster& cluster, const Redactor& redact
 /// 0 to 100 years.
 void require_expiry(std::chrono::microseconds expiry);
 
-}  // namespace dbcache::commands
+}  // namespace dbcache::input

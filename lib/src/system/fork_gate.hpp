@@ -2,7 +2,7 @@
 
 #include <chrono>
 
-namespace dbcache::store {
+namespace dbcache::system {
 
 /// What must hold nothing of the operating system's while the process forks.
 class ForkAware {
@@ -70,4 +70,4 @@ class ForkGate {
   State* state_;  // never freed: forks may come after the statics are gone
 };
 
-}  // namespace dbcache::store
+}  // namespace dbcache::system

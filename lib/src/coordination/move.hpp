@@ -7,23 +7,20 @@
 
 #include "store/store.hpp"
 
-namespace dbcache::store {
-
-/// A database that a log is moved into: rows that no log tells of are not adopted, but refused.
-Store open_target(Options options);
+namespace dbcache::coordination {
 
 /// How a move is cut into transactions.
 struct MoveSteps {
-  std::size_t page = page_size;  ///< Events copied in one.
+  std::size_t page = store::page_size;  ///< Events copied in one.
   /// Called after each of them: a move may end there, and tests end it.
   std::function<void()> committed{};
 };
 
 /// As move_log() of <dbcache/move.hpp> says, on stores.
-MoveReport move(Store& from, Store& to, const MoveOptions& options = {},
+MoveReport move(store::Store& from, store::Store& to, const MoveOptions& options = {},
                 const MoveSteps& steps = {});
 
 /// As cancel_move() says.
-bool cancel_move(Store& from);
+bool cancel_move(store::Store& from);
 
-}  // namespace dbcache::store
+}  // namespace dbcache::coordination

@@ -9,9 +9,9 @@
 #include <dbcache/registry.hpp>
 #include <dbcache/time.hpp>
 
-#include "projections/rows.hpp"
+#include "rows/rows.hpp"
 
-namespace dbcache::projections {
+namespace dbcache::rows {
 
 /// Reading the projected tables. Throws CorruptDatabase where a row holds what it cannot.
 class TableReader {
@@ -99,4 +99,4 @@ class Tables : public TableReader {
   }
 };
 
-}  // namespace dbcache::projections
+}  // namespace dbcache::rows

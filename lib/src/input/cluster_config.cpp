@@ -9,8 +9,8 @@
 #include <dbcache/cluster.hpp>
 #include <dbcache/errors.hpp>
 
-#include "commands/input.hpp"
-#include "commands/redact.hpp"
+#include "input/input.hpp"
+#include "input/redact.hpp"
 #include "system/environment.hpp"
 #include "text/hex.hpp"
 #include "text/json_text.hpp"
@@ -29,7 +29,7 @@ void drop_secrets(json::value& value) {
     for (json::value& element : *array) drop_secrets(element);
   } else if (auto* object = value.if_object()) {
     for (auto member = object->begin(); member != object->end();) {
-      if (commands::names_a_secret(member->key())) {
+      if (input::names_a_secret(member->key())) {
         // stable_erase, since erase moves the last member into the gap, before what is still to
         // come
         member = object->stable_erase(member);
@@ -54,8 +54,8 @@ std::string normalised_host(std::string host) {
 
 }  // namespace
 
-std::optional<std::string> commands::workspace_host(const json::object& configuration,
-                                                    const system::Environment& environment) {
+std::optional<std::string> input::workspace_host(const json::object& configuration,
+                                                 const system::Environment& environment) {
   const json::value* host = configuration.if_contains("host");
   const bool given = host != nullptr && host->is_string() && !host->get_string().empty();
   const std::string text = given ? std::string(host->get_string()) : environment.databricks_host;
@@ -77,14 +77,14 @@ ClusterConfig ClusterConfig::parse(std::string_view json_text) {
 
 std::string config_hash(const ClusterConfig& config, const HashOptions& options) {
   const auto environment = system::Environment::read();
-  json::value clean = commands::Redactor(environment.databricks_token).json(config.values());
+  json::value clean = input::Redactor(environment.databricks_token).json(config.values());
   drop_secrets(clean);
   json::object& hashed = clean.get_object();
   for (const std::string_view key : never_hashed) hashed.erase(key);
 
   const json::value* host = hashed.if_contains("host");
   if (host == nullptr || host->is_null() || host->is_string()) {
-    const auto normalised = commands::workspace_host(hashed, environment);
+    const auto normalised = input::workspace_host(hashed, environment);
     hashed.erase("host");
     if (normalised) hashed["host"] = json::string(*normalised);
   }

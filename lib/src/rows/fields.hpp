@@ -16,11 +16,11 @@
 #include <dbcache/registry.hpp>
 #include <dbcache/time.hpp>
 
-#include "projections/rows.hpp"
+#include "rows/rows.hpp"
 
 // Described structs to JSON and back: one member, one key. Rows are written without their `id`,
 // which is the event's position, and beside the other members, not inside a key of their own.
-namespace dbcache::events {
+namespace dbcache::rows {
 
 template <class Struct, class Visit>
 void for_each_member(Visit&& visit) {
@@ -75,7 +75,7 @@ void write_fields(const Struct& from, boost::json::object& to) {
   to.reserve(to.size() + boost::mp11::mp_size<Members>::value);
   for_each_member<Struct>([&](auto member) {
     const auto& field = from.*member.pointer;
-    if constexpr (projections::is_row<std::remove_cvref_t<decltype(field)>>) {
+    if constexpr (is_row<std::remove_cvref_t<decltype(field)>>) {
       write_fields(field, to);
       to.stable_erase("id");
     } else {
@@ -126,10 +126,10 @@ template <class Struct>
 void read_fields(const boost::json::object& from, Struct& to) {
   for_each_member<Struct>([&](auto member) {
     auto& field = to.*member.pointer;
-    if constexpr (projections::is_row<std::remove_cvref_t<decltype(field)>>) {
+    if constexpr (is_row<std::remove_cvref_t<decltype(field)>>) {
       read_fields(from, field);
     } else {
-      if constexpr (projections::is_row<Struct>) {
+      if constexpr (is_row<Struct>) {
         if (std::string_view(member.name) == "id") {
           to.id = 0;
           return;
@@ -140,4 +140,4 @@ void read_fields(const boost::json::object& from, Struct& to) {
   });
 }
 
-}  // namespace dbcache::events
+}  // namespace dbcache::rows

@@ -1,13 +1,13 @@
-#include "log.hpp"
+#include "system/logger.hpp"
 
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
 #include <dbcache/errors.hpp>
 
-#include "store/fork_gate.hpp"
+#include "system/fork_gate.hpp"
 
-namespace dbcache {
+namespace dbcache::system {
 
 namespace {
 
@@ -15,7 +15,7 @@ namespace {
 /// came that waited for nobody, the child leaves it alone.
 std::shared_ptr<spdlog::logger> registered_logger() {
   try {
-    const store::ForkGate::Pass pass;
+    const ForkGate::Pass pass;
     return spdlog::get("dbcache");
   } catch (const StorageFailure&) {
     return nullptr;
@@ -35,4 +35,4 @@ std::shared_ptr<spdlog::logger> logger() {
   return own;
 }
 
-}  // namespace dbcache
+}  // namespace dbcache::system

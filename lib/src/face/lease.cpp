@@ -1,5 +1,3 @@
-#include "coordination/lease.hpp"
-
 #include <exception>
 #include <optional>
 
@@ -7,12 +5,13 @@
 
 #include <dbcache/errors.hpp>
 
-#include "commands/input.hpp"
 #include "commands/leases.hpp"
-#include "commands/redact.hpp"
 #include "coordination/waiter.hpp"
-#include "log.hpp"
+#include "face/lease_impl.hpp"
+#include "input/input.hpp"
+#include "input/redact.hpp"
 #include "system/environment.hpp"
+#include "system/logger.hpp"
 
 namespace dbcache {
 namespace {
@@ -43,7 +42,7 @@ void end_quietly(const char* what, End end) noexcept {
     end();
   } catch (const std::exception& error) {
     // The lock goes all the same, and whoever comes next notes it.
-    logger()->warn("{} could not be ended in the log: {}", what, error.what());
+    system::logger()->warn("{} could not be ended in the log: {}", what, error.what());
   } catch (...) {
   }
 }
@@ -108,9 +107,9 @@ bool ClusterLease::lost() const {
 
 void ClusterLease::note_use(std::string_view by) {
   if (!impl_ || !impl_->is_ours()) throw LeaseLost("there is no lease here to use a cluster under");
-  const commands::Redactor redactor(system::Environment::read().databricks_token);
+  const input::Redactor redactor(system::Environment::read().databricks_token);
   impl_->coordinator.commit(
-      commands::NoteUse{impl_->granted.lease, commands::clean_label(by, redactor)});
+      commands::NoteUse{impl_->granted.lease, input::clean_label(by, redactor)});
 }
 
 bool ClusterLease::report_dead() {
@@ -123,10 +122,9 @@ bool ClusterLease::report_dead() {
   coordination::Hold hold = coordinator.hold();
   std::int64_t number = 0;
   for (;;) {
-    const auto [begun, position] =
-        coordinator.commit_with(hold, [&](const projections::Holder& holder) {
-          return commands::BeginCheck{granted.lease, holder};
-        });
+    const auto [begun, position] = coordinator.commit_with(hold, [&](const rows::Holder& holder) {
+      return commands::BeginCheck{granted.lease, holder};
+    });
     if (begun.result.lease_ended) return true;
     if (begun.result.begun) {
       number = position;
@@ -211,19 +209,17 @@ std::vector<std::string> RunMembership::leave() {
     std::unique_ptr<store::LifeLock>& lock;
     ~LetGo() { lock.reset(); }
   } const let_go{impl_->lock};
+  const events::Events handed_back = coordination::transact(
+      impl_->coordinator.store(), [&](store::Store::Transaction& transaction) {
+        transaction.append(
+            commands::decide(commands::LeaveRun{impl_->id}, transaction.present()).events);
+      });
   std::vector<std::string> owed;
-  impl_->coordinator.store().transact_in_steps([&](store::Store::Transaction& transaction) {
-    transaction.append(commands::reap(transaction.present()));
-    transaction.append(commands::decide(commands::LeaveRun{impl_->id}, transaction.present()));
-    const commands::Events handed_back = commands::hand_back(transaction.present());
-    transaction.append(handed_back);
-    owed.clear();
-    for (const events::Event& event : handed_back) {
-      if (const auto* debt = std::get_if<events::TerminationOwed>(&event)) {
-        owed.push_back(debt->subject);
-      }
+  for (const events::Event& event : handed_back) {
+    if (const auto* debt = std::get_if<events::TerminationOwed>(&event)) {
+      owed.push_back(debt->subject);
     }
-  });
+  }
   return owed;
 }
 

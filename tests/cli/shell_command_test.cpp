@@ -81,7 +81,7 @@ TEST_F(ShellCommandTest, WithoutInputItsStandardInputIsEmpty) {
 }
 
 TEST_F(ShellCommandTest, NeedNotReadItsInput) {
-  EXPECT_EQ(run("exit 4", std::string(1 << 20, 'x')).ending.code, 4);
+  EXPECT_EQ(run("exit 4", std::string(1 << 20, 'x')).status.code, 4);
   EXPECT_EQ(run("exec <&-; echo read", std::string(1 << 20, 'x')).out.last_line(), "read");
 }
 
@@ -118,9 +118,9 @@ TEST_F(ShellCommandTest, IsNotWaitedForWhenADaemonKeepsItsOutputsOpen) {
 TEST_F(ShellCommandTest, InheritsTheLock) {
   const Descriptor lock(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   command_.lock_descriptor = lock.number();
-  EXPECT_EQ(run("[ -e /proc/$$/fd/" + std::to_string(lock.number()) + " ]").ending.code, 0);
+  EXPECT_EQ(run("[ -e /proc/$$/fd/" + std::to_string(lock.number()) + " ]").status.code, 0);
   command_.lock_descriptor = -1;
-  EXPECT_EQ(run("[ -e /proc/$$/fd/" + std::to_string(lock.number()) + " ]").ending.code, 1);
+  EXPECT_EQ(run("[ -e /proc/$$/fd/" + std::to_string(lock.number()) + " ]").status.code, 1);
 }
 
 TEST_F(ShellCommandTest, PastItsDeadlineItIsEnded) {
@@ -182,7 +182,7 @@ TEST_F(ShellCommandTest, ASecondSignalKillsIt) {
     ::kill(::getpid(), SIGINT);
     ::kill(::getpid(), SIGTERM);
   });
-  EXPECT_EQ(run("trap '' INT TERM; echo >" + up_ + "; exec sleep 1000").ending.signal, SIGKILL);
+  EXPECT_EQ(run("trap '' INT TERM; echo >" + up_ + "; exec sleep 1000").status.signal, SIGKILL);
 }
 
 TEST_F(ShellCommandTest, ASignalAsTheReasonToStopIsItsOnlyOne) {

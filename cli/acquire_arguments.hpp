@@ -42,12 +42,11 @@ class AcquireArguments {
 
 /// For the end of their help.
 inline constexpr std::string_view lifecycle_notes =
-    "A CMD runs by /bin/sh, with DBCACHE_DATABASE set. Create has the configuration on stdin, and\n"
-    "DBCACHE_CONFIG_HASH, DBCACHE_IDEMPOTENCY_TOKEN (give it to Databricks), DBCACHE_CREATION, "
-    "and\n"
-    "DBCACHE_STARTED_CLUSTER_ID where a creator that died had started that one; it may record an "
-    "id\n"
-    "early with dbcache started.";
+    "/bin/sh runs each CMD, with DBCACHE_DATABASE set. The create CMD reads the configuration "
+    "from\n"
+    "stdin, and has DBCACHE_CONFIG_HASH, DBCACHE_CREATION and DBCACHE_IDEMPOTENCY_TOKEN set. It\n"
+    "should give the token to Databricks. If an earlier creator died, DBCACHE_STARTED_CLUSTER_ID\n"
+    "is the cluster that it had started. Record the id of a starting cluster with dbcache started.";
 
 /// Acquires a lease with the CMDs of the command line, and shows for which process it waits. A
 /// signal cancels it.

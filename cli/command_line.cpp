@@ -55,7 +55,8 @@ int run_command_line(const std::vector<std::string>& arguments, Terminal& termin
   terminal.out.flush();
   if (!terminal.out) {
     print_diagnostic(terminal,
-                     "what was done could not be printed: is stdout closed, or its disk full?");
+                     "the command ran, but its output could not be written; check that stdout is "
+                     "open and its disk is not full");
     code = ExitCode::failed;
   }
   return static_cast<int>(code);

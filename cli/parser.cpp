@@ -26,9 +26,9 @@ std::string group_title(Group group) {
     case Group::cache:
       return "The cache";
     case Group::log:
-      return "What happened, from the log";
+      return "The log of all changes";
     case Group::leases:
-      return "Leases: a shared cluster for as long as it is used";
+      return "Leases of shared clusters";
     case Group::shells:
       return "For shell fixtures";
   }
@@ -92,38 +92,45 @@ CLI::Option* add_option(CLI::App& parser, const std::string& name, const std::st
 }
 
 void declare_globals(CLI::App& app, Globals& globals) {
-  app.set_help_flag("-h,--help", "Print this help, or that of a command, and exit");
+  app.set_help_flag("-h,--help", "Print this help, or the help of a command, and exit");
   app.set_version_flag("--version", "dbcache " DBCACHE_VERSION, "Print the version and exit");
   add_option(app, "--database", "PATH|URL",
-             "Default: $DBCACHE_DATABASE, else Environment/Databricks/cluster_cache.db",
+             "The database: a SQLite file, or the URL of a PostgreSQL server; default:\n"
+             "$DBCACHE_DATABASE, else Environment/Databricks/cluster_cache.db",
              [&globals](const std::string& path) {
                // An unset variable in a script must not select another database.
-               if (path.empty()) throw CLI::ValidationError("--database", "the path is empty");
+               if (path.empty()) {
+                 throw CLI::ValidationError("--database",
+                                            "the path is empty; give one, or leave the option out");
+               }
                globals.options.database = path;
              });
   add_option(app, "--schema", "NAME",
-             "In a PostgreSQL database; default: $DBCACHE_SCHEMA, else dbcache",
+             "The schema in PostgreSQL; default: $DBCACHE_SCHEMA, else dbcache",
              [&globals](const std::string& schema) {
-               if (schema.empty()) throw CLI::ValidationError("--schema", "the name is empty");
+               if (schema.empty()) {
+                 throw CLI::ValidationError("--schema",
+                                            "the name is empty; give one, or leave the option out");
+               }
                globals.options.schema = schema;
              });
   app.add_flag("--json", globals.json, "Print one JSON document instead of text");
   add_option(app, "--label", "TEXT",
-             "Who calls, for the log; default: $DBCACHE_LABEL or $PYTEST_CURRENT_TEST",
+             "The caller's label in the log; default: $DBCACHE_LABEL, else\n$PYTEST_CURRENT_TEST",
              [&globals](const std::string& label) { globals.options.label = label; });
   add_option(
-      app, "--busy-timeout", "SECONDS",
-      "How long to wait for a database that others keep locked; default: 30",
+      app, "--busy-timeout", "SECONDS", "How long to wait for a locked database; default: 30",
       [&globals](const std::string& text) {
         const auto seconds = read_number<double>("--busy-timeout", text, "a number of seconds");
         if (!(seconds >= 0 && seconds <= most_busy_seconds)) {
-          throw CLI::ValidationError("--busy-timeout", text + " is out of range");
+          throw CLI::ValidationError("--busy-timeout",
+                                     text + " is out of range; give 0 to 1e9 seconds");
         }
         globals.options.busy_timeout =
             std::chrono::ceil<std::chrono::milliseconds>(std::chrono::duration<double>(seconds));
       });
   add_option(app, "--adopt-timezone", "ZONE",
-             "Zone of times in a Python system's database; default: this machine's",
+             "Time zone of a Python system's database; default: this machine's",
              [&globals](const std::string& zone) { globals.options.adoption_timezone = zone; });
   Arguments(app).one_of("--log-level", {"trace", "debug", "info", "warn", "error", "off"}, "LEVEL",
                         globals.log_level,
@@ -141,8 +148,8 @@ Parsers declare_commands(CLI::App& app, const std::vector<CommandPointer>& comma
     CLI::App* const parser = app.add_subcommand(description.name, description.summary);
     parser->group(group_title(description.group));
     parser->footer(fmt::format(
-        "The options of every command, --database and --json among them, stand in "
-        "dbcache --help.\n\n{}Example:\n  {}",
+        "For the options of every command, such as --database and --json, see dbcache --help."
+        "\n\n{}Example:\n  {}",
         description.notes.empty() ? "" : description.notes + "\n\n", description.example));
     Arguments arguments(*parser);
     command->declare(arguments);
@@ -267,7 +274,10 @@ Parsed parse(const std::vector<std::string>& arguments, const std::vector<Comman
   const Parsers parsers = declare_commands(app, commands);
   app.footer(
       "Exit codes: 0 done, 1 the answer is no, 2 wrong usage, 3 failed.\n\n"
-      "Example:\n  dbcache status");
+      "Examples:\n"
+      "  dbcache status\n"
+      "  dbcache run --config cluster.json --create ./create.sh -- pytest -n 8\n"
+      "  dbcache run --help");
   try {
     std::vector<std::string> words = mark_literal_words(arguments);
     std::reverse(words.begin(), words.end());  // CLI11 expects them so

@@ -109,7 +109,7 @@ void print_database_note(Context& context) {
   if (info.closed) context.out() << "  Note: " << escape(*info.closed) << '\n';
   if (info.exists) return;
   context.out() << "  There is no database yet at " << escape(info.path)
-                << ": the first cluster or entry makes it.\n";
+                << "; the first cluster or entry creates it.\n";
 }
 
 void print_diagnostic(Terminal& terminal, std::string_view message) {

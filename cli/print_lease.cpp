@@ -15,8 +15,8 @@ void report_pending_termination(Context& context, const ReleaseReport& report) {
   const std::string why = report.error ? ": " + *report.error : "";
   print_diagnostic(
       context.terminal(),
-      fmt::format("the cluster {} is still to be terminated{}; dbcache cleanup --terminate CMD "
-                  "does that, dbcache owed lists it",
+      fmt::format("the cluster {} is not terminated yet{}; dbcache owed lists it, and dbcache "
+                  "cleanup --terminate CMD terminates it",
                   *report.owed, why));
 }
 

@@ -35,10 +35,10 @@ HeldClusters held_clusters(bool force) {
 void print_removal(Context& context, const std::string& total, const Removal& removal) {
   print_field(context.out(), total, static_cast<std::int64_t>(removal.removed));
   for (const std::string& held : removal.held) {
-    context.out() << "  Left alone, since a live lease holds it: " << escape(held) << '\n';
+    context.out() << "  Kept, because a live lease holds it: " << escape(held) << '\n';
   }
   if (!removal.held.empty()) {
-    context.out() << "  (dbcache leases shows who; --force removes it all the same)\n";
+    context.out() << "  (dbcache leases shows the holder; --force removes it anyway)\n";
   }
 }
 

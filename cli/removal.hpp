@@ -24,7 +24,8 @@ ExitCode confirm_and_remove(Context& context, const PlannedRemoval& planned);
 
 /// The meaning of --force, and its help.
 [[nodiscard]] HeldClusters held_clusters(bool force);
-inline constexpr const char* force_help = "Also what live leases hold: their holders lose it";
+inline constexpr const char* force_help =
+    "Also remove what live leases hold; those leases are lost";
 
 /// Prints the number removed, and what was kept.
 void print_removal(Context& context, const std::string& total, const Removal& removal);

@@ -22,8 +22,8 @@ class Access final : public Command {
     }
     if (accessed) return ExitCode::done;
     return context.answer_no("'" + id_ +
-                             "' is not an active cluster, nothing was counted; dbcache cache " +
-                             "makes it one");
+                             "' is not an active cluster, so nothing was counted; dbcache cache " +
+                             "makes it active");
   }
 
  private:

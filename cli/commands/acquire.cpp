@@ -41,24 +41,28 @@ class Acquire final : public Command {
   [[nodiscard]] Description describe() const override {
     return {.name = "acquire",
             .group = Group::leases,
-            .summary = "Lease a configuration's cluster; prints the lease's number",
+            .summary = "Lease a configuration's cluster, and print the number of the lease",
             .example = "dbcache acquire --config cluster.json --create ./create.sh --ttl 3600",
             .notes = std::string(lifecycle_notes)};
   }
 
   void declare(Arguments& arguments) override {
     acquiring_.declare(arguments);
-    arguments.optional("--ttl", "S", ttl_, "Seconds until it ends by itself; default: 7200");
+    arguments.optional("--ttl", "S", ttl_, "Seconds until the lease ends by itself; default: 7200");
     arguments.optional("--while-pid", "N", while_pid_,
-                       "Instead: hold it for as long as this process lives; $$ in a script");
+                       "Instead of --ttl: hold it while this process lives; in a script: $$");
     arguments.flag("--env", env_,
-                   "Print it for eval: export DBCACHE_LEASE=... DATABRICKS_CLUSTER_ID=...");
+                   "Print for eval: export DBCACHE_LEASE=... DATABRICKS_CLUSTER_ID=...");
   }
 
   ExitCode run(Context& context) override {
     acquiring_.check();
-    if (ttl_ && while_pid_) throw InvalidArgument("--ttl and --while-pid exclude each other");
-    if (env_ && context.json()) throw InvalidArgument("--env and --json exclude each other");
+    if (ttl_ && while_pid_) {
+      throw InvalidArgument("--ttl and --while-pid exclude each other; give one of them");
+    }
+    if (env_ && context.json()) {
+      throw InvalidArgument("--env and --json exclude each other; give one of them");
+    }
     return while_pid_ ? hold_by_guard(context) : hold_by_deadline(context);
   }
 

@@ -17,7 +17,7 @@ constexpr double most_hours = 1e9;
 
 std::chrono::microseconds hours_of(double hours) {
   if (!std::isfinite(hours) || std::abs(hours) > most_hours) {
-    throw InvalidArgument("--expiry-hours: out of range");
+    throw InvalidArgument("--expiry-hours is out of range; give a number of hours");
   }
   return std::chrono::round<std::chrono::microseconds>(
       std::chrono::duration<double, std::ratio<3600>>(hours));
@@ -32,7 +32,8 @@ class Cache final : public Command {
 
   void declare(Arguments& arguments) override {
     arguments.required("ID", id_, "The cluster's id");
-    arguments.optional("--config", "FILE", config_, "Its configuration, a JSON object; -: stdin");
+    arguments.optional("--config", "FILE", config_,
+                       "Its configuration, a JSON object; - reads stdin");
     arguments.optional("--expiry-hours", "H", expiry_hours_, "Hours until it expires; default: 1");
   }
 

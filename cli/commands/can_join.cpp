@@ -6,12 +6,13 @@ namespace {
 class CanJoin final : public Command {
  public:
   [[nodiscard]] Description describe() const override {
-    return {"can-join", Group::shells, "Whether a configuration's cluster is creating or ready",
+    return {"can-join", Group::shells,
+            "Answer whether a configuration's cluster is creating or ready: yes or no",
             "dbcache can-join 5f70bf18a086007016e948b04aed3b82"};
   }
 
   void declare(Arguments& arguments) override {
-    arguments.required("HASH", hash_, "The configuration, as dbcache hash names it");
+    arguments.required("HASH", hash_, "The config_hash, as dbcache hash prints it");
   }
 
   ExitCode run(Context& context) override {

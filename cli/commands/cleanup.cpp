@@ -15,25 +15,26 @@ namespace {
 class Cleanup final : public Command {
  public:
   [[nodiscard]] Description describe() const override {
-    return {.name = "cleanup",
-            .group = Group::cache,
-            .summary = "Clean up expired clusters",
-            .example = "dbcache cleanup",
-            .notes =
-                "CMD runs once for each termination that is owed, by /bin/sh. It has\n"
-                "DBCACHE_CLUSTER_ID; where that is unset, it is to look for a cluster that was\n"
-                "created with DBCACHE_IDEMPOTENCY_TOKEN. It must do no harm where none is left."};
+    return {
+        .name = "cleanup",
+        .group = Group::cache,
+        .summary = "Clean up expired clusters; with --terminate, run pending terminations",
+        .example = "dbcache cleanup --terminate ./terminate.sh",
+        .notes =
+            "/bin/sh runs CMD once for each pending termination. CMD terminates the cluster\n"
+            "$DBCACHE_CLUSTER_ID. If that is unset, CMD looks for a cluster that was created with\n"
+            "$DBCACHE_IDEMPOTENCY_TOKEN. CMD must do no harm if there is no such cluster."};
   }
 
   void declare(Arguments& arguments) override {
     arguments.optional("--terminate", "CMD", terminate_,
-                       "Then terminate all that is owed, as dbcache owed lists it");
+                       "Also run the pending terminations, which dbcache owed lists");
     arguments.flag("--force", force_, force_help);
   }
 
   ExitCode run(Context& context) override {
     if (terminate_ && terminate_->empty()) {
-      throw InvalidArgument("--terminate: an empty command; leave the option out for none");
+      throw InvalidArgument("--terminate is empty; give a command, or leave the option out");
     }
     // Only a terminate CMD needs an orderly end. Without one, a signal simply kills the command.
     std::optional<BlockedSignals> blocked;
@@ -69,7 +70,7 @@ class Cleanup final : public Command {
       if (!context.json()) print_field(context.out(), key, text);
       context.out().flush();
     };
-    if (!context.json()) print_title(context.out(), "Owed Terminations");
+    if (!context.json()) print_title(context.out(), "Pending Terminations");
     SettleReport report = SharedClusters(context.manager())
                               .settle(
                                   [&](const Termination& termination) {
@@ -81,7 +82,7 @@ class Cleanup final : public Command {
       print_result("Failed", failure.subject + ": " + failure.error);
     }
     for (const std::string& subject : report.left) {
-      print_result("Left alone, since others hold or terminate it", subject);
+      print_result("Kept, because another process holds or terminates it", subject);
     }
     if (report.settled.empty() && report.failed.empty() && report.left.empty() && !context.json()) {
       context.out() << "  None\n";

@@ -15,13 +15,13 @@ class CleanupShared final : public Command {
  public:
   [[nodiscard]] Description describe() const override {
     return {"cleanup-shared", Group::cache,
-            "Clean up shared cluster registry: every entry, or one; the log stays",
+            "Clean up shared cluster registry: every entry, or one; keep the log",
             "dbcache cleanup-shared --yes"};
   }
 
   void declare(Arguments& arguments) override {
-    arguments.optional("HASH", "", hash_, "The entry of this configuration only");
-    arguments.flag("--yes", yes_, "Do not ask");
+    arguments.optional("HASH", "", hash_, "Only the entry of this configuration");
+    arguments.flag("--yes", yes_, "Do not ask for confirmation");
     arguments.flag("--force", force_, force_help);
   }
 

@@ -15,12 +15,12 @@ std::string in_a_line(const CachedCluster& cluster) {
 class Clear final : public Command {
  public:
   [[nodiscard]] Description describe() const override {
-    return {"clear", Group::cache, "Clear all cluster cache; the registry and the log stay",
+    return {"clear", Group::cache, "Clear all cluster cache; keep the registry and the log",
             "dbcache clear --yes"};
   }
 
   void declare(Arguments& arguments) override {
-    arguments.flag("--yes", yes_, "Do not ask");
+    arguments.flag("--yes", yes_, "Do not ask for confirmation");
     arguments.flag("--force", force_, force_help);
   }
 

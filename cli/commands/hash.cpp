@@ -10,22 +10,22 @@ namespace {
 class Hash final : public Command {
  public:
   [[nodiscard]] Description describe() const override {
-    return {"hash", Group::shells, "Print the name of a configuration, its config_hash",
+    return {"hash", Group::shells, "Print the config_hash of a configuration",
             "dbcache hash --config cluster.json --leave-out cluster_name"};
   }
 
   void declare(Arguments& arguments) override {
     arguments.optional("--config", "FILE", config_,
-                       "The configuration, a JSON object; default: -, stdin");
+                       "The configuration, a JSON object; default: - for stdin");
     arguments.repeatable("--leave-out", "KEY", leave_out_,
-                         "A key that is not to count; may be repeated");
+                         "Leave this key out of config_hash; may be repeated");
   }
 
   ExitCode run(Context& context) override {
     // If a missing configuration were an empty one, a fixture that forgets it would share clusters
     // with every other such fixture.
     if (!config_ && context.terminal().in_is_terminal) {
-      throw InvalidArgument("hash needs a configuration: give --config FILE, or one on stdin");
+      throw InvalidArgument("hash needs a configuration; give --config FILE, or pass it on stdin");
     }
     const std::string hash = config_hash(read_config(context.terminal(), config_.value_or("-")),
                                          {.leave_out = leave_out_});

@@ -26,17 +26,18 @@ class History final : public Command {
  public:
   [[nodiscard]] Description describe() const override {
     return {"history", Group::log,
-            "Show what happened to a cluster or configuration, or to all of them",
+            "Show what happened to a cluster, to a configuration, or to all of them",
             "dbcache history cluster-123 --since 2024-01-15 --limit 20"};
   }
 
   void declare(Arguments& arguments) override {
     arguments.optional("SUBJECT", "", subject_,
-                       "A cluster id or config hash, also one long gone; none: the whole log");
+                       "A cluster id or config_hash, removed ones too; default: the whole log");
     arguments.repeatable("--type", "TYPE", types_, "Only events of this type; may be repeated");
-    arguments.optional("--since", "TIME", since_, "Only what was recorded then or later (UTC)");
-    arguments.optional("--until", "TIME", until_, "Only what was recorded before then (UTC)");
-    arguments.optional("--limit", "N", limit_, "At most so many events");
+    arguments.optional("--since", "TIME", since_,
+                       "Only events recorded at this time (UTC) or later");
+    arguments.optional("--until", "TIME", until_, "Only events recorded before this time (UTC)");
+    arguments.optional("--limit", "N", limit_, "At most this many events");
     arguments.flag("--reverse", reverse_, "Newest first");
   }
 
@@ -57,14 +58,17 @@ class History final : public Command {
   [[nodiscard]] HistoryQuery query() const {
     HistoryQuery query;
     if (subject_) {
-      if (subject_->empty()) throw InvalidArgument("an empty cluster id or config hash");
+      if (subject_->empty()) {
+        throw InvalidArgument(
+            "SUBJECT is empty; give a cluster id or config_hash, or leave it out");
+      }
       query.subject = *subject_;
     }
     query.types = types_;
     if (since_) query.since = time_of_option("--since", *since_);
     if (until_) query.until = time_of_option("--until", *until_);
     if (limit_) {
-      if (*limit_ < 1) throw InvalidArgument("--limit: at least 1 is needed");
+      if (*limit_ < 1) throw InvalidArgument("--limit must be at least 1");
       query.limit = static_cast<std::size_t>(*limit_);
     }
     if (reverse_) query.order = HistoryOrder::newest_first;
@@ -75,9 +79,9 @@ class History final : public Command {
     const DatabaseInfo info = context.manager().get_database_info();
     if (!info.exists) return "no events: there is no database yet at " + info.path;
     const bool filtered = !types_.empty() || since_ || until_;
-    const std::string of_whom = subject_ ? fmt::format(" of '{}'", *subject_) : "";
-    return fmt::format("no events{} in the log{}", of_whom,
-                       filtered ? " that fit the filters" : "");
+    const std::string of_subject = subject_ ? fmt::format(" of '{}'", *subject_) : "";
+    return fmt::format("the log has no events{}{}", of_subject,
+                       filtered ? " that match the filters" : "");
   }
 
   std::optional<std::string> subject_;

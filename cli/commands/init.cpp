@@ -11,11 +11,12 @@ class Init final : public Command {
   [[nodiscard]] Description describe() const override {
     return {.name = "init",
             .group = Group::cache,
-            .summary = "Make the database, or bring it to this version",
+            .summary = "Create the database, or migrate it to this version",
             .example = "dbcache init",
             .notes =
-                "Any command that writes does so too. By itself it is for a server's owner, where\n"
-                "those who write have no right to (docs/operations.md)."};
+                "Every command that writes does this too. Run init as the owner of a PostgreSQL "
+                "schema\n"
+                "whose users have no right to do it (docs/operations.md)."};
   }
 
   ExitCode run(Context& context) override {

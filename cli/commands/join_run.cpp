@@ -31,16 +31,16 @@ class JoinRun final : public Command {
  public:
   [[nodiscard]] Description describe() const override {
     return {"join-run", Group::leases,
-            "Take part in a run: no cluster that it used is handed back meanwhile",
+            "Take part in a run: its clusters are handed back only after it ends",
             "dbcache join-run nightly --while-pid $$"};
   }
 
   void declare(Arguments& arguments) override {
-    arguments.required("NAME", run_, "The run");
-    arguments.required("--while-pid", "N", while_pid_,
-                       "Take part for as long as this process lives");
-    arguments.optional("--name", "TEXT", name_, "What the participant is called");
-    arguments.optional("--kind", "WORD", kind_, "What it is: worker, say; default: process");
+    arguments.required("NAME", run_, "The name of the run");
+    arguments.required("--while-pid", "N", while_pid_, "Take part while this process lives");
+    arguments.optional("--name", "TEXT", name_, "The name of the participant");
+    arguments.optional("--kind", "WORD", kind_,
+                       "The kind of participant, such as worker; default: process");
   }
 
   ExitCode run(Context& context) override {

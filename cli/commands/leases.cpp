@@ -59,8 +59,8 @@ void print_all(std::ostream& out, std::string_view title, const std::vector<Row>
 class Leases final : public Command {
  public:
   [[nodiscard]] Description describe() const override {
-    return {"leases", Group::leases, "Show who holds what, since when, and whether they live",
-            "dbcache leases"};
+    return {"leases", Group::leases,
+            "Show the leases and their holders, since when, and who is alive", "dbcache leases"};
   }
 
   ExitCode run(Context& context) override {

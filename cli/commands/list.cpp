@@ -18,9 +18,9 @@ class List final : public Command {
   }
 
   void declare(Arguments& arguments) override {
-    arguments.flag("--active", active_, "Only active ones");
-    arguments.flag("--expired", expired_, "Only those past their expiry");
-    arguments.flag("--shared", shared_, "Only shared ones");
+    arguments.flag("--active", active_, "Only active clusters");
+    arguments.flag("--expired", expired_, "Only expired clusters");
+    arguments.flag("--shared", shared_, "Only shared clusters");
   }
 
   ExitCode run(Context& context) override {

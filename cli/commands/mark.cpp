@@ -14,10 +14,10 @@ class Mark final : public Command {
   }
 
   void declare(Arguments& arguments) override {
-    arguments.required("HASH", hash_, "The configuration, as dbcache hash names it");
+    arguments.required("HASH", hash_, "The config_hash, as dbcache hash prints it");
     arguments.required("STATUS", status_, "creating, ready or failed");
-    arguments.optional("--cluster-id", "ID", cluster_id_, "Its cluster; needed once for ready");
-    arguments.optional("--error", "TEXT", error_, "Why it failed");
+    arguments.optional("--cluster-id", "ID", cluster_id_, "The cluster's id; ready needs it once");
+    arguments.optional("--error", "TEXT", error_, "Why the creation failed");
   }
 
   ExitCode run(Context& context) override {

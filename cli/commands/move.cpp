@@ -16,42 +16,40 @@ namespace {
 
 /// An unset variable in a script must not select another database.
 void require_named(const std::string& option, const std::optional<std::string>& name) {
-  if (name && name->empty()) throw InvalidArgument(option + ": the name is empty");
+  if (name && name->empty()) throw InvalidArgument(option + " is empty; give a name");
 }
 
 class Move final : public Command {
  public:
   [[nodiscard]] Description describe() const override {
     return {
-        "move", Group::log, "Move the log, and all that it says, to another database",
+        "move", Group::log, "Move the log, and the tables made from it, to another database",
         "dbcache move --from Environment/Databricks/cluster_cache.db --to moved.db",
-        "The new database must be empty. Every event and every row is checked there before the "
-        "old\n"
-        "one is given up; from then on that takes no changes, and tells where its log went. "
-        "Nobody\n"
-        "may hold a lease meanwhile, nor create, check or terminate a cluster, nor be in a run.\n\n"
-        "Should it be interrupted, run it again: it goes on where it was. Or give it up: "
-        "--cancel."};
+        "The new database must be empty. move checks every event and every row there, and\n"
+        "then closes the old database. From then on the old database refuses changes, and names\n"
+        "the new one. During a move no process may hold a lease, create, check or terminate a\n"
+        "cluster, or take part in a run.\n\n"
+        "If a move is interrupted, run it again to resume it, or give it up with --cancel."};
   }
 
   void declare(Arguments& arguments) override {
-    arguments.required("--from", "DATABASE", from_, "The database whose log is moved");
+    arguments.required("--from", "DATABASE", from_, "The old database");
     arguments.optional("--to", "DATABASE", to_,
-                       "Where it goes: a database that is empty or not made yet");
+                       "The new database, which is empty or does not exist yet");
     arguments.optional("--from-schema", "NAME", from_schema_,
-                       "Where PostgreSQL has it, if not where --schema says");
+                       "The PostgreSQL schema of the old database; default: that of --schema");
     arguments.optional("--to-schema", "NAME", to_schema_,
-                       "Where PostgreSQL is to have it, likewise");
+                       "The PostgreSQL schema of the new database; default: that of --schema");
     arguments.flag("--cancel", cancel_,
-                   "Give up a move that did not end: the old database takes changes again");
+                   "Give up an unfinished move: the old database accepts changes again");
   }
 
   ExitCode run(Context& context) override {
     if (!context.options().database.empty()) {
-      throw InvalidArgument("move takes --from and --to in place of --database");
+      throw InvalidArgument("move does not take --database; give --from and --to");
     }
     if (cancel_ == to_.has_value()) {
-      throw InvalidArgument("give either --to, where the log goes, or --cancel");
+      throw InvalidArgument("move needs either --to or --cancel; give one of them");
     }
     require_named("--from", from_);
     require_named("--to", to_);
@@ -76,8 +74,8 @@ class Move final : public Command {
     if (context.json()) {
       context.print_json({{"cancelled", cancelled}});
     } else {
-      context.out() << (cancelled ? "cancelled: the database takes changes again\n"
-                                  : "no move was under way: the database takes changes\n");
+      context.out() << (cancelled ? "cancelled: the database accepts changes again\n"
+                                  : "there was no move to cancel: the database accepts changes\n");
     }
     return ExitCode::done;
   }
@@ -101,11 +99,10 @@ class Move final : public Command {
     print_field(out, "Events", report.head.events);
     print_field(out, "Copied Now", report.copied);
     print_field(out, "Head", fmt::format("{}:{}", report.head.events, report.head.hash));
-    out << (report.was_moved_before ? "\nIt was moved before, and is all there.\n"
-                                    : "\nMoved: every event and every row was checked there. The "
-                                      "old database takes no\n"
-                                      "changes any more.\n")
-        << "From now on: --database " << escape(report.to) << '\n';
+    out << (report.was_moved_before ? "\nThe log was moved before, and is complete.\n"
+                                    : "\nMoved, with every event and every row checked. The old "
+                                      "database refuses changes now.\n")
+        << "From now on, use --database " << escape(report.to) << '\n';
   }
 
   std::string from_;

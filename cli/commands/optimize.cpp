@@ -14,13 +14,13 @@ class Optimize final : public Command {
  public:
   [[nodiscard]] Description describe() const override {
     return {"optimize", Group::cache,
-            "Optimize database performance: empty the WAL, renew the statistics",
+            "Optimize database performance: empty the WAL, refresh the statistics",
             "dbcache optimize --vacuum"};
   }
 
   void declare(Arguments& arguments) override {
     arguments.flag("--vacuum", vacuum_,
-                   "Rewrite the file to its least size; stops writers meanwhile");
+                   "Also rewrite the file to its smallest size; writers wait meanwhile");
   }
 
   ExitCode run(Context& context) override {

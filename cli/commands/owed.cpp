@@ -18,7 +18,7 @@ void print_owed(std::ostream& out, const OwedTermination& owed) {
   if (owed.config_hash) print_field(out, "Config Hash", *owed.config_hash);
   if (owed.host) print_field(out, "Host", *owed.host);
   print_field(out, "Reason", owed.reason);
-  print_field(out, "Owed Since", format_seconds(owed.owed_at));
+  print_field(out, "Pending Since", format_seconds(owed.owed_at));
   print_field(out, "Attempts", owed.attempts);
   if (owed.error) print_field(out, "Last Error", *owed.error);
   if (owed.terminator) print_holder(out, "Being Terminated By", *owed.terminator);
@@ -27,8 +27,8 @@ void print_owed(std::ostream& out, const OwedTermination& owed) {
 class Owed final : public Command {
  public:
   [[nodiscard]] Description describe() const override {
-    return {"owed", Group::leases,
-            "Show terminations that are due; cleanup --terminate CMD settles them", "dbcache owed"};
+    return {"owed", Group::leases, "Show pending terminations; cleanup --terminate CMD runs them",
+            "dbcache owed"};
   }
 
   ExitCode run(Context& context) override {
@@ -39,7 +39,7 @@ class Owed final : public Command {
       context.print_json(std::move(rows));
       return ExitCode::done;
     }
-    print_title(context.out(), "Owed Terminations");
+    print_title(context.out(), "Pending Terminations");
     for (const OwedTermination& termination : owed) {
       if (&termination != &owed.front()) context.out() << '\n';
       print_owed(context.out(), termination);

@@ -22,14 +22,14 @@ class Register final : public Command {
  public:
   [[nodiscard]] Description describe() const override {
     return {"register", Group::shells,
-            "Announce the creation of a configuration's cluster, or join one",
+            "Announce the creation of a configuration's cluster, or join it",
             "dbcache register 5f70bf18a086007016e948b04aed3b82"};
   }
 
   void declare(Arguments& arguments) override {
-    arguments.required("HASH", hash_, "The configuration, as dbcache hash names it");
+    arguments.required("HASH", hash_, "The config_hash, as dbcache hash prints it");
     arguments.optional("--pid", "N", pid_,
-                       "The process that creates it; default: the parent. In $(...) give $$");
+                       "The process that creates it; default: the parent; inside $(...) give $$");
   }
 
   ExitCode run(Context& context) override {
@@ -43,8 +43,8 @@ class Register final : public Command {
       context.out() << escape(outcome(registration)) << '\n';
     }
     if (registration.created || registration.joinable) return ExitCode::done;
-    return context.answer_no("the creation of '" + hash_ + "' failed; dbcache cleanup-shared " +
-                             hash_ + " makes way for another");
+    return context.answer_no("the creation of '" + hash_ + "' failed; run dbcache cleanup-shared " +
+                             hash_ + ", then register again");
   }
 
  private:

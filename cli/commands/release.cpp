@@ -15,19 +15,19 @@ namespace {
 class Release final : public Command {
  public:
   [[nodiscard]] Description describe() const override {
-    return {"release", Group::leases, "End a lease; one that has ended already is no error",
+    return {"release", Group::leases, "End a lease; if it has ended already, do nothing",
             "dbcache release 17 --terminate ./terminate.sh"};
   }
 
   void declare(Arguments& arguments) override {
-    arguments.required("LEASE", lease_, "Its number, as dbcache acquire printed it");
+    arguments.required("LEASE", lease_, "The number of the lease, as dbcache acquire printed it");
     arguments.optional("--terminate", "CMD", terminate_,
-                       "Terminates $DBCACHE_CLUSTER_ID, if it is to be handed back now");
+                       "Terminates $DBCACHE_CLUSTER_ID, if this release hands it back");
   }
 
   ExitCode run(Context& context) override {
     if (terminate_ && terminate_->empty()) {
-      throw InvalidArgument("--terminate: an empty command; leave the option out for none");
+      throw InvalidArgument("--terminate is empty; give a command, or leave the option out");
     }
     if (!terminate_) {
       print_report(context, end(context, {}));
@@ -72,23 +72,23 @@ class Release final : public Command {
     std::ostream& out = context.out();
     if (report.of_surrounding_run) {
       out << "lease " << lease_
-          << " is that of the dbcache run around this process, and ends with it: nothing to "
-             "release\n";
+          << " belongs to the dbcache run around this process, and ends with it: nothing "
+             "to release\n";
       return;
     }
     if (!report.was_held) {
-      out << "there is no lease " << lease_ << " (any more): nothing to release\n";
+      out << "lease " << lease_ << " does not exist, or has ended: nothing to release\n";
       return;
     }
     out << "released lease " << lease_;
     if (!report.was_last) {
       out << ": " << count_of(report.usage_count, "use", "uses") << " left";
     } else if (!report.owed) {
-      out << ", the last: its cluster is kept";
+      out << ", the last one: its cluster is kept";
     } else if (report.settled) {
-      out << ", the last: terminated " << escape(*report.owed);
+      out << ", the last one: terminated " << escape(*report.owed);
     } else {
-      out << ", the last: the termination of " << escape(*report.owed) << " is owed";
+      out << ", the last one: the termination of " << escape(*report.owed) << " is pending";
     }
     out << '\n';
   }

@@ -7,7 +7,7 @@ namespace {
 class Remove final : public Command {
  public:
   [[nodiscard]] Description describe() const override {
-    return {"remove", Group::shells, "Remove a cluster that was terminated",
+    return {"remove", Group::shells, "Remove a terminated cluster from the cache",
             "dbcache remove cluster-123"};
   }
 
@@ -21,7 +21,7 @@ class Remove final : public Command {
       context.out() << "removed " << escape(id_) << '\n';
     }
     if (removed) return ExitCode::done;
-    return context.answer_no("'" + id_ + "' is not cached; dbcache list shows what is");
+    return context.answer_no("'" + id_ + "' is not cached; dbcache list shows the cached clusters");
   }
 
  private:

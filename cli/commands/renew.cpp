@@ -9,13 +9,13 @@ namespace {
 class Renew final : public Command {
  public:
   [[nodiscard]] Description describe() const override {
-    return {"renew", Group::leases, "Prolong a lease that holds by a deadline",
+    return {"renew", Group::leases, "Extend a lease that has a deadline",
             "dbcache renew 17 --ttl 3600"};
   }
 
   void declare(Arguments& arguments) override {
-    arguments.required("LEASE", lease_, "Its number, as dbcache acquire printed it");
-    arguments.optional("--ttl", "S", ttl_, "Seconds from now until it ends; default: 7200");
+    arguments.required("LEASE", lease_, "The number of the lease, as dbcache acquire printed it");
+    arguments.optional("--ttl", "S", ttl_, "Seconds from now until the lease ends; default: 7200");
   }
 
   ExitCode run(Context& context) override {

@@ -13,11 +13,11 @@ std::string in_a_line(const RowDifference& difference) {
   std::string row = fmt::format("{} {}: ", escape(difference.table), escape(difference.key));
   switch (difference.kind) {
     case RowDifference::Kind::missing:
-      return row + "the row is missing, the log has it";
+      return row + "the row is missing, but the log has it";
     case RowDifference::Kind::unexpected:
-      return row + "the row is there, the log does not have it";
+      return row + "the row exists, but the log does not have it";
     case RowDifference::Kind::changed:
-      return row + fmt::format("{} is {}, the log says {}", escape(difference.column),
+      return row + fmt::format("{} is {}, but the log says {}", escape(difference.column),
                                column_text(difference.found), column_text(difference.expected));
   }
   return row;
@@ -26,11 +26,11 @@ std::string in_a_line(const RowDifference& difference) {
 std::string outcome(const ReplayReport& report) {
   const auto count = static_cast<std::int64_t>(report.differences.size());
   if (report.rebuilt) {
-    return fmt::format("Rebuilt the tables from the log: {} mended.",
+    return fmt::format("Rebuilt the tables from the log: {} repaired.",
                        count_of(count, "difference", "differences"));
   }
   if (count == 0) return "The tables match the log.";
-  return "The tables differ from the log; dbcache replay rebuilds them from it.";
+  return "The tables differ from the log; dbcache replay rebuilds them.";
 }
 
 class Replay final : public Command {
@@ -41,7 +41,8 @@ class Replay final : public Command {
   }
 
   void declare(Arguments& arguments) override {
-    arguments.flag("--check", check_, "Only compare: change nothing, exit 1 where they differ");
+    arguments.flag("--check", check_,
+                   "Compare only, and change nothing; exit code 1 if they differ");
   }
 
   ExitCode run(Context& context) override {

@@ -18,20 +18,22 @@ namespace {
 class Run final : public Command {
  public:
   [[nodiscard]] Description describe() const override {
-    return {.name = "run",
-            .group = Group::leases,
-            .summary = "Run a command with a cluster: leased before, released after",
-            .example = "dbcache run --config cluster.json --create ./create.sh -- pytest -n 8",
-            .notes =
-                "COMMAND has DATABRICKS_CLUSTER_ID, DBCACHE_LEASE and DBCACHE_DATABASE set.\n"
-                "Exit codes: COMMAND's own; 124 no lease in time, 125 dbcache failed, 126\n"
-                "COMMAND cannot be executed, 127 it is not found, 128+N it died of signal N.\n" +
-                std::string(lifecycle_notes)};
+    return {
+        .name = "run",
+        .group = Group::leases,
+        .summary = "Lease a cluster, run a command with it, and release it",
+        .example = "dbcache run --config cluster.json --create ./create.sh -- pytest -n 8",
+        .notes =
+            "COMMAND runs with DATABRICKS_CLUSTER_ID, DBCACHE_LEASE and DBCACHE_DATABASE set.\n"
+            "Exit codes: the code of COMMAND; 124 no lease within --timeout, 125 dbcache failed,\n"
+            "126 COMMAND cannot be executed, 127 COMMAND is not found, 128+N signal N killed "
+            "it.\n\n" +
+            std::string(lifecycle_notes)};
   }
 
   void declare(Arguments& arguments) override {
     acquiring_.declare(arguments);
-    arguments.remaining("COMMAND", command_, "What to run, after --, with its arguments");
+    arguments.remaining("COMMAND", command_, "The command and its arguments, after --");
   }
 
   ExitCode run(Context& context) override {
@@ -107,9 +109,9 @@ class Run final : public Command {
       if (lease.lost()) {
         print_diagnostic(
             context.terminal(),
-            fmt::format("lease {} was lost while the command ran: the cluster {} was found "
-                        "dead, the lease was ended by force, or the database could not be "
-                        "reached for too long; see dbcache history {}",
+            fmt::format("lease {} was lost while the command ran: cluster {} was found dead, the "
+                        "lease was ended by force, or the database was unreachable for too "
+                        "long; see dbcache history {}",
                         lease.fencing_token(), lease.cluster_id(), lease.config_hash()));
       }
       report_pending_termination(context, lease.release(signals.stop()));

@@ -18,7 +18,7 @@ class Shared final : public Command {
   }
 
   void declare(Arguments& arguments) override {
-    arguments.optional("HASH", "", hash_, "The entry of this configuration only");
+    arguments.optional("HASH", "", hash_, "Only the entry of this configuration");
   }
 
   ExitCode run(Context& context) override {
@@ -35,7 +35,8 @@ class Shared final : public Command {
       print_entry(context.out(), *entry);
     }
     if (entry) return ExitCode::done;
-    return context.answer_no("no entry '" + hash + "' in the registry; dbcache shared lists them");
+    return context.answer_no("the registry has no entry '" + hash +
+                             "'; dbcache shared lists all entries");
   }
 
   static ExitCode show_all(Context& context) {

@@ -15,17 +15,16 @@ namespace {
 class Started final : public Command {
  public:
   [[nodiscard]] Description describe() const override {
-    return {"started", Group::leases,
-            "Record, within a create command, the cluster that it has just started",
+    return {"started", Group::leases, "Record the cluster that a create command has just started",
             "dbcache started cluster-123"};
   }
 
   void declare(Arguments& arguments) override {
     arguments.required("ID", id_, "The cluster's id");
     arguments.optional("--config-hash", "HASH", hash_,
-                       "The configuration; default: $DBCACHE_CONFIG_HASH, which create has");
+                       "The config_hash; default: $DBCACHE_CONFIG_HASH, set for create commands");
     arguments.optional("--creation", "N", creation_,
-                       "The creation's number; default: $DBCACHE_CREATION, which create has");
+                       "The creation's number; default: $DBCACHE_CREATION, set likewise");
   }
 
   ExitCode run(Context& context) override {
@@ -34,8 +33,8 @@ class Started final : public Command {
     const auto creation = creation_ ? creation_ : number_in(environment);
     if (!hash || !creation) {
       throw InvalidArgument(
-          "started is for a create command, which has DBCACHE_CONFIG_HASH and DBCACHE_CREATION "
-          "set; elsewhere give --config-hash HASH and --creation N, as dbcache leases lists them");
+          "DBCACHE_CONFIG_HASH or DBCACHE_CREATION is unset; outside a create command, give "
+          "--config-hash HASH and --creation N, as dbcache leases lists them");
     }
     SharedClusters(context.manager()).creation_started(*hash, *creation, id_);
     if (context.json()) {
@@ -54,7 +53,7 @@ class Started final : public Command {
     const auto [stop, error] = std::from_chars(text->data(), end, number);
     if (error != std::errc() || stop != end) {
       throw InvalidArgument(
-          fmt::format("DBCACHE_CREATION is '{}', which is not a creation's number", *text));
+          fmt::format("DBCACHE_CREATION must be the number of a creation, not '{}'", *text));
     }
     return number;
   }

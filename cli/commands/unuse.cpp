@@ -6,12 +6,12 @@ namespace {
 class Unuse final : public Command {
  public:
   [[nodiscard]] Description describe() const override {
-    return {"unuse", Group::shells, "Take back a use of a shared cluster; prints the new count",
+    return {"unuse", Group::shells, "Remove a use of a shared cluster, and print the new count",
             "dbcache unuse 5f70bf18a086007016e948b04aed3b82"};
   }
 
   void declare(Arguments& arguments) override {
-    arguments.required("HASH", hash_, "The configuration, as dbcache hash names it");
+    arguments.required("HASH", hash_, "The config_hash, as dbcache hash prints it");
   }
 
   /// An unknown entry counts as unused, so that a teardown can run twice.

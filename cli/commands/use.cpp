@@ -6,12 +6,12 @@ namespace {
 class Use final : public Command {
  public:
   [[nodiscard]] Description describe() const override {
-    return {"use", Group::shells, "Count a use of a shared cluster; prints the new count",
+    return {"use", Group::shells, "Add a use of a shared cluster, and print the new count",
             "dbcache use 5f70bf18a086007016e948b04aed3b82"};
   }
 
   void declare(Arguments& arguments) override {
-    arguments.required("HASH", hash_, "The configuration, as dbcache hash names it");
+    arguments.required("HASH", hash_, "The config_hash, as dbcache hash prints it");
   }
 
   ExitCode run(Context& context) override {
@@ -22,9 +22,8 @@ class Use final : public Command {
       context.out() << count << '\n';
     }
     if (count > 0) return ExitCode::done;
-    return context.answer_no("no entry '" + hash_ +
-                             "' in the registry, nothing was counted; dbcache " +
-                             "register makes one");
+    return context.answer_no("the registry has no entry '" + hash_ +
+                             "', so nothing was counted; dbcache register makes one");
   }
 
  private:

@@ -28,7 +28,7 @@ LogHead parse_head(const std::string& text) {
     return std::isxdigit(static_cast<unsigned char>(digit)) != 0;
   });
   if (!counted || !hex || head.hash.size() != hash_digits) {
-    throw InvalidArgument("--head: '" + text + "' is not N:HASH, as dbcache verify prints it");
+    throw InvalidArgument("--head must be N:HASH, as dbcache verify prints it, not '" + text + "'");
   }
   return head;
 }
@@ -42,13 +42,13 @@ std::string in_a_line(const LogProblem& problem) {
 class Verify final : public Command {
  public:
   [[nodiscard]] Description describe() const override {
-    return {"verify", Group::log, "Check the log: every hash, no gaps, and its head",
+    return {"verify", Group::log, "Check every hash of the log, and that no event is missing",
             "dbcache verify"};
   }
 
   void declare(Arguments& arguments) override {
     arguments.optional("--head", "N:HASH", head_,
-                       "A head printed earlier and kept elsewhere: the log must begin with it");
+                       "A head that an earlier verify printed: the log must begin with it");
   }
 
   ExitCode run(Context& context) override {
@@ -84,11 +84,11 @@ class Verify final : public Command {
   }
 
   [[nodiscard]] std::string outcome(const VerifyReport& report) const {
-    if (!report.ok()) return "The log is not as it was written.\n";
+    if (!report.ok()) return "The log is not intact.\n";
     if (report.head.events == 0 && !head_) return "The log is empty.\n";
-    if (head_) return "The log is as it was written, and begins with the kept head.\n";
-    return "What the log holds is as it was written. Events cut off its end show only against a\n"
-           "head kept elsewhere: keep the one above, and give it to dbcache verify --head.\n";
+    if (head_) return "The log is intact, and begins with the kept head.\n";
+    return "The events in the log are intact. Only a kept head shows whether its last events were\n"
+           "cut off: keep the head above elsewhere, and give it to dbcache verify --head.\n";
   }
 
   std::optional<std::string> head_;

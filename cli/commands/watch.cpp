@@ -76,17 +76,17 @@ class Follower {
 class Watch final : public Command {
  public:
   [[nodiscard]] Description describe() const override {
-    return {"watch", Group::log, "Follow the log: print each event as it is committed",
+    return {"watch", Group::log, "Follow the log: print each new event, until Ctrl-C",
             "dbcache watch --json --from 1"};
   }
 
   void declare(Arguments& arguments) override {
     arguments.optional("--from", "POSITION", from_,
-                       "Begin with this event of the log; default: with the next one");
+                       "Start with this event of the log; default: with the next one");
   }
 
   ExitCode run(Context& context) override {
-    if (from_ && *from_ < 1) throw InvalidArgument("--from: positions in the log are 1 or more");
+    if (from_ && *from_ < 1) throw InvalidArgument("--from must be at least 1");
     Follower(context, from_.value_or(context.manager().get_database_info().last_position + 1))
         .run();
     return ExitCode::done;

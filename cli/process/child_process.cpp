@@ -122,8 +122,9 @@ std::string find_executable(const std::string& name, const Environment& environm
     if (!is_missing(candidate_error)) error = candidate_error;
   }
   if (!is_missing(error)) throw_start_error(name, error);
-  throw StartError(fmt::format("there is no program '{}' in PATH", name),
-                   StartError::Reason::not_found);
+  throw StartError(
+      fmt::format("there is no program '{}' in PATH; check its name, or give its path", name),
+      StartError::Reason::not_found);
 }
 
 ChildProcess::ChildProcess(const Launch& launch) : pid_(spawn(launch)), group_(launch.group) {

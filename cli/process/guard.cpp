@@ -162,7 +162,9 @@ GuardAnswer parse_answer(const std::string& text) {
   json::error_code error;
   const json::value parsed = json::parse(text, error);
   if (error || !parsed.is_object()) {
-    return {ExitCode::failed, "the guard was killed before it held anything", {}};
+    return {ExitCode::failed,
+            "the guard process was killed before it acquired anything; try again",
+            {}};
   }
   const json::object& answer = parsed.get_object();
   const auto code = static_cast<ExitCode>(answer.at("code").as_int64());
@@ -236,9 +238,10 @@ GuardAnswer await_answer(const BlockedSignals& blocked, const Descriptor& guard,
 
 Descriptor open_while_pid(std::int64_t pid) {
   const auto refuse = [pid](const char* why) {
-    throw InvalidArgument(fmt::format("--while-pid {}: {}", pid, why));
+    throw InvalidArgument(
+        fmt::format("--while-pid {}: {}; give the id of a running process", pid, why));
   };
-  if (pid < 1 || pid > std::numeric_limits<pid_t>::max()) refuse("no process has such a number");
+  if (pid < 1 || pid > std::numeric_limits<pid_t>::max()) refuse("no process can have this id");
   Descriptor process;
   try {
     process = open_process(static_cast<int>(pid));
@@ -251,9 +254,9 @@ Descriptor open_while_pid(std::int64_t pid) {
   const auto started = start_time(pid);
   const auto own_start = start_time(::getpid());
   if (started && own_start && *started > *own_start) {
-    refuse("that process is younger than this command: the one that was meant has ended");
+    refuse("this process is younger than this command, so the intended one has ended");
   }
-  if (is_ready(process.number(), std::chrono::milliseconds{0})) refuse("that process has ended");
+  if (is_ready(process.number(), std::chrono::milliseconds{0})) refuse("this process has ended");
   return process;
 }
 

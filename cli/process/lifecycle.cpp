@@ -57,8 +57,8 @@ std::string create(const std::string& line, LifecycleContext& context, const Clu
   if (!succeeded(outcome)) throw Error(failure_text(command, outcome));
   if (outcome.out.is_blank()) {
     throw Error(
-        fmt::format("the create command '{}' printed no cluster id: that must be the last "
-                    "line of its standard output",
+        fmt::format("the create command '{}' printed no cluster id; it must print the id as the "
+                    "last line of its standard output",
                     line));
   }
   return outcome.out.last_line();
@@ -75,7 +75,7 @@ bool check(const std::string& line, LifecycleContext& context, const std::string
   if (succeeded(outcome)) return true;
   if (outcome.status.signal == 0 && outcome.status.code == 1) return false;
   throw Error(failure_text(command, outcome) +
-              "; exit code 0 means that the cluster runs, 1 that it does not");
+              "; it must exit with 0 if the cluster runs, and with 1 if it does not");
 }
 
 void terminate(const std::string& line, LifecycleContext& context, const Termination& termination) {

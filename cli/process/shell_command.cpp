@@ -168,12 +168,12 @@ class ShellRun {
 
   void throw_if_stopped(bool got_signal) const {
     if (stop_reason_ == StopReason::timed_out) {
-      throw Timeout(fmt::format("the {} command '{}' was ended: it took longer than --timeout",
+      throw Timeout(fmt::format("the {} command '{}' was stopped: it took longer than --timeout",
                                 command_.role, command_.line));
     }
     if (got_signal || stop_reason_ == StopReason::cancelled || command_.stop.stop_requested()) {
       throw Cancelled(
-          fmt::format("the {} command '{}' was ended on request", command_.role, command_.line));
+          fmt::format("the {} command '{}' was stopped on request", command_.role, command_.line));
     }
   }
 
@@ -194,7 +194,7 @@ class ShellRun {
 ShellOutcome run_shell(const ShellCommand& command, SignalThread& signals, std::ostream& err) {
   if (command.stop.stop_requested()) {
     throw Cancelled(
-        fmt::format("the {} command was not run: the call was ended first", command.role));
+        fmt::format("the {} command was not run: a stop was requested first", command.role));
   }
   return ShellRun(command, signals, err).run();
 }

@@ -48,7 +48,7 @@ Signal read_signal(const Descriptor& signals);
 
 /// The error where a signal arrived during `create`, although `create` succeeded.
 inline constexpr std::string_view signalled_text =
-    "a signal came meanwhile: what was taken is released";
+    "a signal stopped the command; it has released what it had acquired";
 
 /// Decides whether a signal is a new request to stop, or repeats the last one. Some senders send
 /// one request twice: timeout(1) signals its child and then the child's process group; a shell that

@@ -113,7 +113,7 @@ TEST_F(LeaseCommandsTest, ReleasePrintsTheRemainingUses) {
   const std::string second = number(acquire(""));
   EXPECT_EQ(dbcache("release " + first).out, "released lease " + first + ": 1 use left\n");
   EXPECT_EQ(dbcache("release " + second).out,
-            "released lease " + second + ", the last: its cluster is kept\n");
+            "released lease " + second + ", the last one: its cluster is kept\n");
   EXPECT_EQ(leases(), no_leases);
 }
 
@@ -123,7 +123,8 @@ TEST_F(LeaseCommandsTest, ATeardownMayRunTwice) {
   for (const std::string& number : {lease, std::string("4711")}) {
     const Result result = dbcache("release " + number);
     EXPECT_EQ(result.code, 0);
-    EXPECT_EQ(result.out, "there is no lease " + number + " (any more): nothing to release\n");
+    EXPECT_EQ(result.out,
+              "lease " + number + " does not exist, or has ended: nothing to release\n");
   }
 }
 
@@ -131,7 +132,7 @@ TEST_F(LeaseCommandsTest, ReleaseTerminatesAHandBackCluster) {
   const std::string lease = number(acquire("--hand-back"));
   const Result result =
       dbcache("release " + lease + " --terminate 'echo $DBCACHE_CLUSTER_ID >terminated.txt'");
-  EXPECT_EQ(result.out, "released lease " + lease + ", the last: terminated cluster-1\n");
+  EXPECT_EQ(result.out, "released lease " + lease + ", the last one: terminated cluster-1\n");
   EXPECT_EQ(test::read_bytes("terminated.txt"), "cluster-1\n");
   EXPECT_EQ(owed(), nothing_owed);
 }
@@ -166,7 +167,7 @@ TEST_F(LeaseCommandsTest, ReleaseWithoutTerminateLeavesATerminationPending) {
   const std::string lease = number(acquire("--hand-back"));
   const Result result = dbcache("release " + lease);
   EXPECT_EQ(result.code, 0);
-  EXPECT_THAT(result.out, EndsWith("the termination of cluster-1 is owed\n"));
+  EXPECT_THAT(result.out, EndsWith("the termination of cluster-1 is pending\n"));
   EXPECT_THAT(result.err, HasSubstr("dbcache cleanup --terminate CMD"));
   EXPECT_THAT(owed(), AllOf(HasSubstr("  Cluster ID: cluster-1\n"),
                             HasSubstr("  Reason: handed_back\n"), HasSubstr("  Attempts: 0\n")));
@@ -327,7 +328,7 @@ TEST_F(LeaseCommandsTest, CleanupRunsPendingTerminations) {
 
   const Result settled = dbcache("cleanup --terminate 'echo $DBCACHE_CLUSTER_ID >>terminated.txt'");
   EXPECT_EQ(settled.code, 0) << settled.err;
-  EXPECT_THAT(settled.out, EndsWith("\n=== Owed Terminations ===\n  Terminated: cluster-1\n"));
+  EXPECT_THAT(settled.out, EndsWith("\n=== Pending Terminations ===\n  Terminated: cluster-1\n"));
   EXPECT_EQ(test::read_bytes("terminated.txt"), "cluster-1\n");
   EXPECT_EQ(owed(), nothing_owed);
   EXPECT_THAT(dbcache("cleanup --terminate false").out, EndsWith("===\n  None\n"));
@@ -382,8 +383,8 @@ TEST_F(LeaseCommandsTest, ClearKeepsALeasedCluster) {
   const Result result = dbcache("clear --yes");
   EXPECT_THAT(result.out,
               EndsWith("  Removed Clusters: 0\n"
-                       "  Left alone, since a live lease holds it: cluster-1\n"
-                       "  (dbcache leases shows who; --force removes it all the same)\n"));
+                       "  Kept, because a live lease holds it: cluster-1\n"
+                       "  (dbcache leases shows the holder; --force removes it anyway)\n"));
   EXPECT_EQ(json("clear").at("held").at(0).as_string(), "cluster-1");
   EXPECT_THAT(dbcache("clear --yes --force").out, EndsWith("  Removed Clusters: 1\n"));
   EXPECT_EQ(leases(), no_leases);
@@ -395,7 +396,7 @@ TEST_F(LeaseCommandsTest, CleanupSharedKeepsALeasedEntry) {
   const std::string hash = must("hash --config cluster.json").substr(0, 64);
   for (const std::string& line : {std::string("cleanup-shared --yes"), "cleanup-shared " + hash}) {
     EXPECT_THAT(dbcache(line).out, AllOf(HasSubstr("  Removed Entries: 0\n"),
-                                         HasSubstr("since a live lease holds it: " + hash)));
+                                         HasSubstr("because a live lease holds it: " + hash)));
   }
   EXPECT_THAT(dbcache("cleanup-shared --force " + hash).out, EndsWith("  Removed Entries: 1\n"));
   EXPECT_EQ(leases(), no_leases);

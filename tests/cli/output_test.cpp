@@ -143,7 +143,8 @@ TEST_F(OutputTest, OutputThatCannotBeWrittenIsAnError) {
       EXPECT_EQ(run_with(line, out, err, false, false), 3) << line;
       EXPECT_EQ(
           err.str(),
-          "dbcache: what was done could not be printed: is stdout closed, or its disk full?\n")
+          "dbcache: the command ran, but its output could not be written; check that stdout is "
+          "open and its disk is not full\n")
           << line;
     }
   }

@@ -27,7 +27,7 @@ TEST_F(ProcessTest, RunsWithoutAnyTerminal) {
 
 TEST_F(ProcessTest, AFullDiskBehindStdoutIsAFailure) {
   EXPECT_EQ(shell("\"$dbcache\" status >/dev/full 2>err"), 3);
-  EXPECT_EQ(shell("grep -q 'could not be printed' err"), 0);
+  EXPECT_EQ(shell("grep -q 'could not be written' err"), 0);
 }
 
 TEST_F(ProcessTest, TheDatabaseDoesNotTakeAClosedDescriptor) {

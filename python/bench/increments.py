@@ -1,5 +1,5 @@
-"""Increments per second from Python, beside the plain sqlite3 model of the document that the tests have:
-both as durable (synchronous = FULL), on the same disk, in turns.
+"""Measures increments per second from Python, for dbcache and for the tests' sqlite3 model of the
+documented system. Both are equally durable (synchronous = FULL), use the same disk, and take turns.
 
     PYTHONPATH=build/python python3 python/bench/increments.py [SECONDS]
 """

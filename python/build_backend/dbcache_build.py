@@ -1,9 +1,9 @@
-"""The build backend of the Python package (PEP 517): CMake builds, and this packs the wheel. It
-needs nothing but Python's own library, so that `pip install .` works without a network.
+"""The build backend of the Python package (PEP 517): CMake builds the package, and this module packs
+the wheel. It uses only Python's standard library, so `pip install .` works without a network.
 
-From the environment: `CMAKE_ARGS` is passed on to CMake, `CMAKE_BUILD_PARALLEL_LEVEL` counts, and
-`DBCACHE_BUILT_IN` names a directory where the project was built before (`build`, after script/build), of
-which the wheel is then made.
+Environment variables: `CMAKE_ARGS` is passed on to CMake, and CMake itself reads
+`CMAKE_BUILD_PARALLEL_LEVEL`. `DBCACHE_BUILT_IN` names a directory in which the project is built
+already (`build`, after script/build); the wheel is then made from it, and nothing is built.
 """
 
 import base64
@@ -68,7 +68,7 @@ def run(*command):
 
 
 def built(scratch):
-    """The directory where the package was built for this interpreter."""
+    """The directory in which the package is built; builds it for this interpreter if necessary."""
     if before := os.environ.get("DBCACHE_BUILT_IN"):
         return pathlib.Path(before)
     build = scratch / "build"
@@ -87,7 +87,7 @@ def built(scratch):
 
 
 def write_wheel(directory, metadata_files, tree):
-    """A wheel of the files below `tree` and those of its metadata."""
+    """Writes a wheel with the files below `tree` and the metadata files. Returns its name."""
     name = f"{NAME}-{version()}-{wheel_tag()}.whl"
     record = io.StringIO()
     rows = csv.writer(record, lineterminator="\n")
@@ -101,7 +101,8 @@ def write_wheel(directory, metadata_files, tree):
             digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=")
             rows.writerow([path, f"sha256={digest.decode()}", len(content)])
 
-        # A wheel has no links: what one leads to goes in under the link's name, which is the SONAME.
+        # A wheel holds no links. The file that a link leads to goes in under the name of the link,
+        # which is the SONAME.
         files = sorted(path for path in tree.rglob("*") if path.is_file())
         led_to = {path.resolve() for path in files if path.is_symlink()}
         for path in files:
@@ -146,7 +147,10 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
             "--strip",
         )  # fmt: skip
         if not any((tree / NAME).glob("_dbcache*.so")):
-            sys.exit("dbcache_build: the Python module was not built; see what CMake said of it")
+            sys.exit(
+                "dbcache_build: CMake did not build the Python module; see its messages that begin "
+                "with 'Python module'"
+            )
         return write_wheel(wheel_directory, dist_info_files(), tree)
 
 

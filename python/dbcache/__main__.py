@@ -8,7 +8,8 @@ import sys
 
 
 def main() -> None:
-    """Becomes the command line, so that signals, terminal and exit code are its own."""
+    """Replaces this process by the command line, which so gets the signals and the terminal, and
+    sets the exit code."""
     program = pathlib.Path(__file__).parent / "bin" / "dbcache"
     sys.stdout.flush()
     sys.stderr.flush()

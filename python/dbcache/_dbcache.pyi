@@ -1,4 +1,5 @@
-"""The extension over the C++ library. Its users are the modules beside it; yours is `dbcache`."""
+"""The extension module over the C++ library, for the modules of this package only: import `dbcache`
+instead."""
 
 from collections.abc import Callable
 from typing import Any, Optional
@@ -88,7 +89,7 @@ class StopSource:
     def stop_requested(self) -> bool: ...
 
 class Creation:
-    """A creation under way, for the ``create`` that carries it out."""
+    """A creation under way: the second argument of ``create``."""
 
     @property
     def config_hash(self) -> str: ...

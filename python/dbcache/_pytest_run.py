@@ -1,4 +1,5 @@
-"""What one process of a pytest session has to do with the clusters of the session."""
+"""The part of one process in a pytest session: its leases, its membership in the session's run, and
+the summary at the end."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from typing import Any, Literal, Optional
 import pytest
 
 import dbcache
-from dbcache._log import logger
+from dbcache._logging import logger
 from dbcache.types import Cluster, Event
 
 
@@ -22,11 +23,11 @@ def is_implemented(config: pytest.Config, hook: str) -> bool:
 
 
 def is_over(lease: dbcache.Lease) -> bool:
-    """Whether its cluster was found dead, or the user released it."""
+    """Whether the lease's cluster was found dead, or a test released the lease."""
     try:
         return lease._ended or lease.lost
     except dbcache.Error as error:
-        logger.warning("whether %r is lost cannot be told: %s", lease, error)
+        logger.warning("cannot look up whether %r is lost: %s", lease, error)
         return False
 
 
@@ -35,12 +36,13 @@ Policy = Literal["hand_back", "keep"]
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """What every process of a session must have in common. Plain texts: execnet carries them."""
+    """What all processes of a session have in common. pytest-xdist sends it to the workers, so the
+    fields are plain texts."""
 
-    run: str
+    run: str  #: The name of the session's run.
     database: Optional[str]
     schema: str
-    default_config: Optional[str]  #: JSON, where a file gives it
+    default_config: Optional[str]  #: JSON, if a file gives it.
 
     @staticmethod
     def of_new_session(default_config: Optional[str]) -> Place:
@@ -49,13 +51,15 @@ class Place:
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
+    """What a session did with clusters."""
+
     created: int  #: Leases whose acquire created the cluster.
-    joined: int  #: The other ones.
-    saved: timedelta  #: What those who joined would have waited for clusters of their own.
-    cached: list[Cluster]  #: Of the clusters that were used, those that are there still.
-    held: list[dict[str, Any]]  #: Who holds one of them.
-    owed: list[dict[str, Any]]
-    failed: int = 0  #: Creations.
+    joined: int  #: The other leases.
+    saved: timedelta  #: How long the joined clusters took to start, counted once for each lease.
+    cached: list[Cluster]  #: The clusters that were used and are still cached.
+    held: list[dict[str, Any]]  #: The leases that still hold one of the clusters that were used.
+    owed: list[dict[str, Any]]  #: The session's pending terminations.
+    failed: int = 0  #: Creations that failed or ended early.
 
     def lines(self) -> list[str]:
         minutes = self.saved.total_seconds() / 60
@@ -68,7 +72,7 @@ class Summary:
             lines.append(f"{_count(self.failed, 'creation')} failed or ended early")
         held = {each["cluster_id"] for each in self.held}
         lines += [
-            f"{each['cluster_id']} is held by process {each['holder']['pid']} of "
+            f"{each['cluster_id']} is held by process {each['holder']['pid']} on "
             f"{each['holder']['host']}"
             for each in self.held
         ]
@@ -78,7 +82,7 @@ class Summary:
             if each["cluster_id"] not in held
         ]
         lines += [
-            f"{each['subject']} is owed to be terminated"
+            f"{each['subject']} has a pending termination"
             + (f": {each['error']}" if each["error"] else "")
             for each in self.owed
         ]
@@ -94,15 +98,15 @@ def _count(number: int, what: str) -> str:
 
 
 class Run:
-    """The part of this process in the session's run: from its making until ``leave``."""
+    """This process's membership in the session's run. Joins when made, leaves by ``leave``."""
 
     def __init__(self, config: pytest.Config, place: Place, policy: Policy) -> None:
         self._config = config
         self._policy = policy
-        self._lock = threading.RLock()  # a create may lease another
+        self._lock = threading.RLock()  # a create may lease another cluster on the same thread
         self._leases: dict[str, dbcache.Lease] = {}
         self.manager = dbcache.CacheManager(database=place.database, schema=place.schema)
-        # Wherever a worker begins, and whoever changes the directory: the same database.
+        # An absolute name: a worker may start in another directory, or change its directory later.
         _, name, schema = self.manager._native.database_location()
         self.place = dataclasses.replace(place, database=name, schema=schema)
         self._shared = dbcache.SharedClusters(self.manager)
@@ -120,7 +124,7 @@ class Run:
         config = self._config.hook.pytest_dbcache_config(config=self._config)
         if config is None:
             pytest.fail(
-                "dbcache knows no default configuration: implement pytest_dbcache_config in the "
+                "dbcache has no default configuration: implement pytest_dbcache_config in "
                 "conftest.py, or name a JSON file by --dbcache-config or by dbcache_config in "
                 "pytest.ini",
                 pytrace=False,
@@ -128,7 +132,8 @@ class Run:
         return config
 
     def lease_of(self, cluster_config: Mapping[str, Any]) -> dbcache.Lease:
-        """This process's lease of a configuration. A new one where the cluster was found dead."""
+        """This process's lease of a configuration. Acquires a new lease if there is none, or if its
+        cluster was found dead."""
         __tracebackhide__ = True
         key = dbcache.config_hash(cluster_config)
         with self._lock:
@@ -156,7 +161,7 @@ class Run:
         def check(cluster_id: str) -> bool:
             answer = hook.pytest_dbcache_check(cluster_id=cluster_id, config=self._config)
             if answer is None:
-                raise TypeError("pytest_dbcache_check returned None; say whether the cluster runs")
+                raise TypeError("pytest_dbcache_check returned None; return True or False")
             return answer
 
         def on_wait(progress: dict[str, Any]) -> None:
@@ -164,7 +169,7 @@ class Run:
             if progress["holder"] != waits_for:
                 waits_for = progress["holder"]
                 logger.info(
-                    "waiting for the %s: process %d of %s",
+                    "waiting for the %s: process %d on %s",
                     progress["waits_for"], waits_for["pid"], waits_for["host"],
                 )  # fmt: skip
 
@@ -183,7 +188,8 @@ class Run:
         try:
             self._config.hook.pytest_dbcache_terminate(termination=termination, config=self._config)
         except (pytest.fail.Exception, pytest.skip.Exception) as outcome:
-            # No exceptions of the usual kind: they would end the session as Ctrl-C does.
+            # These derive from BaseException, not Exception: they would end the session as Ctrl-C
+            # does.
             raise RuntimeError(str(outcome)) from outcome
 
     # ---- The end
@@ -194,26 +200,27 @@ class Run:
                 lease = self._leases.popitem()[1]
                 try:
                     lease.release()
-                except dbcache.Error as error:  # this process lets go of it even so
-                    logger.warning("the release of %r is not in the log: %s", lease, error)
+                except dbcache.Error as error:  # this process no longer holds it even so
+                    logger.warning("cannot record the release of %r in the log: %s", lease, error)
 
     def leave(self) -> None:
-        """Hands back what nobody of the session, nor anybody else, needs any more."""
+        """Releases the leases, leaves the run, and carries out the session's pending
+        terminations."""
         self.release_leases()
         self._membership.leave()
         if not is_implemented(self._config, "terminate"):
             return
-        # What others owe, on hosts of which this session knows nothing, is not for its hooks.
+        # The session's hooks cannot terminate clusters of hosts that the session does not know.
         for host in sorted({owed["host"] or "" for owed in self._owed()}):
             self._shared.settle(self._terminate, host)
 
     def _owed(self) -> list[dict[str, Any]]:
-        """What this session owes."""
+        """The pending terminations of configurations that this session used."""
         used = {each["config_hash"] for each in [*self._creations().values(), *self._grants()]}
         return [owed for owed in self._shared.owed() if owed["config_hash"] in used]
 
     def _creations(self) -> dict[int, dict[str, Any]]:
-        """Those that processes of this session began, by their fencing tokens."""
+        """The creations that processes of this session began, by fencing token."""
         members = []
         creations = {}
         for event in self._events():
@@ -233,11 +240,12 @@ class Run:
         ]
 
     def _events(self) -> Iterator[Event]:
-        """Since this process joined."""
+        """The events since this process joined the run."""
         return self.manager.watch(self._membership.id, timeout=0)
 
     def summary(self) -> Summary:
-        """What the session came to, as the log has it. For the process that joined first."""
+        """The session's summary, from the log. Only the process that joined first can give it: it
+        reads the log from where this process joined."""
         grants = self._grants()
         start_ups = self._start_ups({grant["config_hash"] for grant in grants})
         joined = [grant for grant in grants if not grant["created_here"]]
@@ -260,7 +268,7 @@ class Run:
         )
 
     def _start_ups(self, hashes: set[str]) -> dict[str, timedelta]:
-        """How long the clusters of some configurations took to start, by cluster id."""
+        """How long each cluster of the given configurations took to start, by cluster id."""
         took = {}
         for config_hash in hashes:
             begun: dict[int, str] = {}

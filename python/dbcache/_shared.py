@@ -1,376 +1,67 @@
-"""Shared clusters by lease."""
+"""Leases of shared clusters."""
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
-import contextvars
 import dataclasses
-import inspect
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Literal, Optional, TypeVar, Union
+from typing import Any, Literal, Optional, Union
 
 from dbcache import _dbcache
-from dbcache._log import logger
+from dbcache._calls import Call
+from dbcache._lease import Acquisition, RunMembership
 from dbcache._manager import CacheManager
 from dbcache._values import to_json, to_microseconds, to_milliseconds
-from dbcache.errors import Cancelled
 from dbcache.types import LeaseReport, ReleaseReport, SettleReport
 
 Creation = _dbcache.Creation
-Result = TypeVar("Result")
 
 
 @dataclasses.dataclass(frozen=True)
 class Termination:
-    """A termination to be carried out: of ``cluster_id``, or where that is not known of whatever a
-    creation with ``idempotency_token`` left."""
+    """The argument of ``terminate``: one pending termination. It names the cluster by
+    ``cluster_id``. If that is ``None``, terminate whatever the creation with ``idempotency_token``
+    started."""
 
+    #: The cluster id, else the idempotency token: the name of this termination in the log.
     subject: str
     cluster_id: Optional[str]
     idempotency_token: Optional[str]
     config_hash: Optional[str]
+    #: The workspace of the cluster.
     host: Optional[str]
+    #: Why the cluster must be terminated.
     reason: str
+    #: When the termination became due: UTC, as ISO text.
     owed_at: str
+    #: How many attempts there were, with this one.
     attempts: int
+    #: Why the last attempt failed.
     error: Optional[str]
+    #: The process that is terminating the cluster.
     terminator: Optional[dict[str, Any]]
-    #: A program that inherits it (pass_fds) keeps others from terminating the same cluster.
+    #: A program that inherits this descriptor (``pass_fds``) keeps other processes from terminating
+    #: the same cluster. -1 if there is none.
     lock_descriptor: int = -1
 
 
+# What ``acquire`` takes. Under ``async with`` they may return an awaitable of the result.
 Create = Callable[[dict[str, Any], Creation], Any]
 Check = Callable[[str], Any]
 Terminate = Callable[[Termination], Any]
 
 
-class _Call:
-    """The users' functions, and the calls of the library's that call them. Those take any failure of
-    a terminate for one of the termination; Ctrl-C is none: nothing more is begun then, and it is
-    raised once the call came back."""
-
-    def __init__(self, loop: Optional[asyncio.AbstractEventLoop] = None) -> None:
-        self._loop = loop
-        self._thread = threading.get_ident()  # which runs the loop
-        self._task: Optional[asyncio.Task] = None
-        self._interrupt: Optional[BaseException] = None
-        self._stopped = False
-        self._source = _dbcache.StopSource()
-
-    def wrap(self, function: Optional[Callable[..., Any]]) -> Optional[Callable[..., Any]]:
-        if function is None:
-            return None
-        wrapped = function
-
-        def call(*arguments: Any) -> Any:
-            __tracebackhide__ = True  # of pytest's
-            try:
-                result = wrapped(*arguments)
-                return self._finish(result) if inspect.isawaitable(result) else result
-            except BaseException as error:
-                if not isinstance(error, Exception):
-                    self._interrupt = error
-                    self._source.request_stop()
-                raise
-
-        return call
-
-    def _finish(self, awaitable: Any) -> Any:
-        """Has the caller's event loop run what an ``async def`` function gave, to its end."""
-        try:
-            return self._run_on_loop(awaitable)
-        except asyncio.CancelledError:
-            raise Cancelled("it was cancelled") from None
-        finally:
-            never_begun = (
-                inspect.iscoroutine(awaitable)
-                and inspect.getcoroutinestate(awaitable) == inspect.CORO_CREATED
-            )
-            if never_begun:
-                awaitable.close()
-
-    def _run_on_loop(self, awaitable: Any) -> Any:
-        if self._loop is None:
-            raise TypeError("a function that is async needs `async with`")
-        if threading.get_ident() == self._thread:
-            raise TypeError(
-                "an async function cannot run while its event loop waits for it: use `async with`, "
-                "or await asyncio.to_thread(lease.release)"
-            )
-        loop = self._loop
-        ended = threading.Event()
-
-        async def finish() -> Any:
-            return await awaitable
-
-        def begin() -> None:
-            self._task = loop.create_task(finish())
-            self._task.add_done_callback(lambda task: ended.set())
-            if self._stopped:
-                self._task.cancel()
-
-        try:
-            loop.call_soon_threadsafe(begin)
-        except RuntimeError as error:
-            raise Cancelled("the event loop was closed") from error
-        while not ended.wait(timeout=1):
-            # Nobody runs a loop that stands once the main thread has ended: that waits for this one.
-            if loop.is_closed() or not (
-                loop.is_running() or threading.main_thread().is_alive()
-            ):
-                raise Cancelled("the event loop was closed")
-        task, self._task = self._task, None
-        assert task is not None
-        return task.result()
-
-    def stop(self) -> None:
-        """On the loop's thread: cancels what runs, and what would begin."""
-        self._stopped = True
-        self._source.request_stop()
-        if self._task is not None:
-            self._task.cancel()
-
-    def undo(self, lease: Lease) -> None:
-        """Gives back what a call came to that was stopped."""
-        self._stopped = False
-        lease.release()
-
-    def run(self, function: Callable[[_dbcache.StopSource], Result]) -> Result:
-        __tracebackhide__ = True
-        try:
-            result = function(self._source)
-        except BaseException as error:
-            if self._interrupt is not None and error is not self._interrupt:
-                raise self._interrupt from error
-            raise
-        finally:
-            interrupt, self._interrupt = self._interrupt, None
-            self._source = _dbcache.StopSource()
-        if interrupt is None:
-            return result
-        if isinstance(result, Lease):  # which nobody gets
-            self._source.request_stop()
-            try:
-                result.release()
-            except Exception as error:
-                raise interrupt from error
-        del result  # the exception's frames keep what they have
-        raise interrupt
-
-
-async def _on_a_thread(
-    function: Callable[[], Result],
-    stop: Callable[[], None] = lambda: None,
-    undo: Callable[[Result], object] = lambda result: None,
-) -> Result:
-    """Runs what blocks on a thread of its own: in a pool, calls that wait for each other could take
-    up all threads. Where the task is cancelled, it is stopped, waited for, and undone."""
-    loop = asyncio.get_running_loop()
-    done = asyncio.Event()
-    outcome: concurrent.futures.Future = concurrent.futures.Future()
-    context = contextvars.copy_context()
-
-    def work() -> None:
-        try:
-            outcome.set_result(context.run(function))
-        except BaseException as error:  # handed on
-            outcome.set_exception(error)
-        try:
-            loop.call_soon_threadsafe(done.set)
-        except RuntimeError:  # the loop was closed without waiting for its tasks
-            if outcome.exception() is None:
-                undo(outcome.result())
-
-    threading.Thread(target=work, name="dbcache").start()
-    cancelled: Optional[asyncio.CancelledError] = None
-    while not done.is_set():
-        try:
-            await done.wait()
-        except asyncio.CancelledError as error:
-            cancelled = error
-            stop()
-    if cancelled is not None:
-        if outcome.exception() is None:
-            await _on_a_thread(lambda: undo(outcome.result()))
-        raise cancelled
-    return outcome.result()
-
-
-class Lease:
-    """The right to use a configuration's cluster, held by this process until it is released. As a
-    context manager it releases itself. If the process dies, the others notice at once. In a forked
-    child it holds nothing.
-
-    In a coroutine release it by ``async with``, or ``await asyncio.to_thread(lease.release)``: a
-    release may take as long as a termination. One that is dropped is released too, but not before
-    what ``check`` and ``terminate`` belong to is dropped as well."""
-
-    def __init__(self, native: _dbcache.Lease, call: _Call) -> None:
-        self._native = native
-        self._call = call
-        self._lock = threading.RLock()
-        self._ended = False
-
-    @property
-    def cluster_id(self) -> str:
-        return self._native.cluster_id
-
-    @property
-    def config_hash(self) -> str:
-        return self._native.config_hash
-
-    @property
-    def created_here(self) -> bool:
-        """Whether this acquire called ``create``."""
-        return self._native.created_here
-
-    @property
-    def fencing_token(self) -> int:
-        """The lease's number; it only grows for a configuration."""
-        return self._native.fencing_token
-
-    @property
-    def lock_descriptor(self) -> int:
-        """A program that inherits it (``pass_fds``) holds the lease too; -1 where there is none."""
-        return self._native.lock_descriptor
-
-    @property
-    def lost(self) -> bool:
-        """Whether the lease ended without being released. Looks into the database."""
-        return self._native.lost()
-
-    def note_use(self, by: str) -> None:
-        """Writes into the log that something uses the cluster under this lease: a test's name, so
-        that the cluster's history names the tests. Raises ``LeaseLost`` when the lease has ended."""
-        # Without the lock: the event loop may say so while a report_dead waits for its check.
-        self._native.note_use(by)
-
-    def report_dead(self) -> bool:
-        """Says that the cluster does not answer. ``False`` where ``check`` says that it does; else
-        every lease on it is lost, and the next acquire creates another."""
-        with self._lock:
-            return self._call.run(lambda stop: self._native.report_dead())
-
-    def release(self) -> ReleaseReport:
-        """Ends the lease. Safe to call twice. Where it was the last and its cluster is to be handed
-        back, ``terminate`` is called before this returns."""
-        with self._lock:
-            self._ended = True
-            report = self._call.run(self._native.release)
-        if report["error"] is not None:
-            logger.warning("%s is still owed: %s", report["owed"], report["error"])
-        return report
-
-    def hold_for(self, ttl: Union[float, timedelta]) -> None:
-        """Makes the lease outlive this process: it ends by ``release_lease``, or so many seconds
-        from now."""
-        with self._lock:
-            self._native.hold_for(to_microseconds(ttl, "ttl"))
-            self._ended = True
-
-    def __enter__(self) -> Lease:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.release()
-
-    async def __aenter__(self) -> Lease:
-        return self
-
-    async def __aexit__(self, *exception: object) -> None:
-        await _on_a_thread(self.release)
-
-    def __repr__(self) -> str:
-        return f"<dbcache.Lease {self.fencing_token} of {self.cluster_id}>"
-
-
-class Acquisition:
-    """An acquire that begins where it is used: by ``with`` and ``async with``, which release the
-    lease at their end, by ``wait()``, or by ``await``."""
-
-    def __init__(
-        self, start: Callable[[_Call, _dbcache.StopSource], _dbcache.Lease]
-    ) -> None:
-        self._start = start
-        self._lease: Optional[Lease] = None
-
-    def wait(self) -> Lease:
-        """Waits for the cluster, and gives the lease. Ctrl-C ends the wait."""
-        __tracebackhide__ = True
-        return self._run(_Call())
-
-    def __enter__(self) -> Lease:
-        self._lease = self.wait()
-        return self._lease
-
-    def __exit__(self, *exception: object) -> None:
-        lease, self._lease = self._lease, None
-        if lease is not None:
-            lease.release()
-
-    def _run(self, call: _Call) -> Lease:
-        __tracebackhide__ = True
-        return call.run(lambda stop: Lease(self._start(call, stop), call))
-
-    async def _wait(self) -> Lease:
-        call = _Call(asyncio.get_running_loop())
-        return await _on_a_thread(lambda: self._run(call), call.stop, call.undo)
-
-    def __await__(self):
-        return self._wait().__await__()
-
-    async def __aenter__(self) -> Lease:
-        self._lease = await self._wait()
-        return self._lease
-
-    async def __aexit__(self, *exception: object) -> None:
-        lease, self._lease = self._lease, None
-        if lease is not None:
-            await _on_a_thread(lease.release)
-
-
-class RunMembership:
-    """Part in a run: while any participant of a run lives, no cluster that the run used is handed
-    back. As a context manager it leaves by itself."""
-
-    def __init__(self, native: _dbcache.Membership) -> None:
-        self._native = native
-        self._lock = threading.RLock()
-
-    @property
-    def id(self) -> int:
-        return self._native.id
-
-    @property
-    def run(self) -> str:
-        return self._native.run
-
-    def leave(self) -> list[str]:
-        """Ends it. Safe to call twice. Returns the clusters that became owed by it."""
-        with self._lock:
-            return self._native.leave()
-
-    def __enter__(self) -> RunMembership:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.leave()
-
-
 class SharedClusters:
-    """Shared clusters by lease: one worker creates, the rest wait and are woken, whoever dies is
-    noticed at once, and a cluster nobody needs is handed back.
+    """Leases of shared clusters: one worker creates a cluster, the others wait for it, and the last
+    one hands it back. Other processes notice at once when a holder or a creator dies.
 
-    Over a ``CacheManager``, or over the database that the same keywords name. Usable from several
-    threads at once, and on both sides of a fork.
+    Takes a ``CacheManager``, or the keyword arguments of one. Several threads may use one object at
+    once; after a fork, parent and child may both go on using it.
     """
 
     def __init__(self, manager: Optional[CacheManager] = None, **options: Any) -> None:
         if manager is not None and options:
-            raise TypeError("give a manager, or the options for one")
+            raise TypeError("give a CacheManager or the options of one, not both")
         self._manager = CacheManager(**options) if manager is None else manager
         self._native = _dbcache.Shared(self._manager._native)
 
@@ -379,7 +70,7 @@ class SharedClusters:
 
     @property
     def manager(self) -> CacheManager:
-        """The documented operations over the same database."""
+        """The ``CacheManager`` of the same database."""
         return self._manager
 
     def acquire(
@@ -402,21 +93,41 @@ class SharedClusters:
             with shared.acquire(config, create) as lease: ...
             async with shared.acquire(config, create) as lease: ...
 
-        ``create(config, creation)`` starts a cluster and returns its id once it can be used;
-        ``creation`` has an ``idempotency_token`` for Databricks and takes ``started(id)`` meanwhile.
-        ``check(cluster_id)`` tells whether a cluster that nobody holds still runs.
-        ``terminate(termination)`` terminates one, and must do no harm where there is none. Under
-        ``async with`` they may be ``async def``.
+        The three functions may be ``async def`` under ``async with`` and ``await``:
 
-        ``timeout`` is in seconds. ``run`` names the run that uses the cluster, ``leave_out`` keys
-        that do not count as configuration; ``on_wait`` is told about once a second for whom it
-        waits. Raises ``Timeout``, ``Cancelled``, ``CreationFailed``, and what the functions raise.
+        - ``create(config, creation)`` starts a cluster, waits until it can be used, and returns its
+          id. Give Databricks ``creation.idempotency_token``, and call ``creation.started(id)`` as
+          soon as the id is known.
+        - ``check(cluster_id)`` returns whether a cluster that no process holds still runs. Without
+          it, such a cluster is assumed to run.
+        - ``terminate(termination)`` terminates the cluster of a ``Termination``. It must succeed if
+          the cluster is gone already.
+
+        The options:
+
+        - ``timeout``: how long to wait for the lease, in seconds or as a ``timedelta``.
+        - ``policy``: what to do with the cluster after the last lease. ``"keep"`` leaves it cached
+          until it expires; ``"hand_back"`` terminates it at once.
+        - ``on_create_failure``: what a waiting caller does if the ``create`` that it waits for
+          fails. ``"try_again"`` calls its own ``create``; ``"fail"`` raises ``CreationFailed``.
+        - ``run``: the run that uses the cluster; it is kept while a participant of the run lives.
+        - ``leave_out``: top-level keys of ``config`` that do not count for its hash.
+        - ``on_wait(progress)``: called about once a second while it waits. ``progress`` has
+          ``waits_for`` (``"creator"`` or ``"checker"``), ``holder`` (``host``, ``pid``, ``label``,
+          ``until``, ``alive``), ``since`` (UTC, as ISO text) and ``waited`` (seconds).
+
+        If ``DATABRICKS_CLUSTER_ID`` is set, leases that cluster, and never checks or ends it.
+
+        Raises ``InvalidArgument`` for a ``config`` that JSON cannot hold. Using the acquisition
+        raises ``Timeout``, ``Cancelled``, ``CreationFailed`` and ``InvalidArgument``, and whatever
+        ``create`` and ``check`` raise. It then leaves nothing behind, except a pending termination
+        if ``create`` may have started a cluster.
         """
         given = dict(config)
         text = to_json(config, "config")
         timeout_milliseconds = to_milliseconds(timeout, "timeout")
 
-        def start(call: _Call, stop: _dbcache.StopSource) -> _dbcache.Lease:
+        def start(call: Call, stop: _dbcache.StopSource) -> _dbcache.Lease:
             return self._native.acquire(
                 config=text,
                 create=call.wrap(lambda creation: create(dict(given), creation)),
@@ -436,36 +147,49 @@ class SharedClusters:
     def join_run(
         self, run: str, kind: str = "process", name: Optional[str] = None
     ) -> RunMembership:
-        """Takes part in a run, as something (``kind``) with a name."""
+        """Joins a run. ``run`` is its name; ``kind`` (``"worker"``, say) and ``name`` describe this
+        participant in ``leases()`` and in the log. Raises ``InvalidArgument`` for an empty ``run``
+        or ``kind``."""
         return RunMembership(self._native.join_run(run, kind, name))
 
     def leases(self) -> LeaseReport:
-        """Who holds what, the dead whom nobody has noticed yet too."""
+        """The leases, the creations and checks under way, the documented uses, and the participants
+        of runs. Also lists holders that have died and whose leases have not been ended yet."""
         return self._native.leases()
 
     def owed(self) -> list[dict[str, Any]]:
-        """The terminations that are due, oldest first."""
+        """The pending terminations, oldest first, with the fields of ``Termination`` except
+        ``lock_descriptor``. Ends the leases of dead holders first."""
         return self._native.owed()
 
     def settle(self, terminate: Terminate, host: Optional[str] = None) -> SettleReport:
-        """Carries out what is owed, on every host or one; ``""`` stands for the debts that name
-        none. Each is tried once."""
-        call = _Call()
+        """Carries out the pending terminations of every host, or of one ``host``; ``""`` means
+        those that name no host. Calls ``terminate`` once for each. The report names those that
+        succeeded, those that failed, and those that were left because others hold or settle
+        them."""
+        call = Call()
         carry_out: Any = call.wrap(_terminator(terminate))
         return call.run(lambda stop: self._native.settle(carry_out, host, stop))
 
     def renew_lease(self, lease: int, ttl: Union[float, timedelta]) -> None:
-        """Prolongs a lease that holds by a deadline: it ends so many seconds from now."""
+        """Makes a lease that was given a deadline (``Lease.hold_for``) end ``ttl`` from now: more
+        than 0 and at most 1 year, in seconds or as a ``timedelta``. Raises ``NotFound`` if the
+        lease has ended, and ``InvalidArgument`` for another ``ttl`` or if a process holds the
+        lease."""
         self._native.renew_lease(lease, to_microseconds(ttl, "ttl"))
 
     def release_lease(self, lease: int, terminate: Optional[Terminate] = None) -> ReleaseReport:
-        """Ends a lease by its number, whoever holds it."""
-        call = _Call()
+        """Ends a lease by its number (``Lease.fencing_token``), even if another process holds it;
+        otherwise as ``Lease.release`` does. A lease of the ``dbcache run`` around this process
+        stays."""
+        call = Call()
         carry_out = call.wrap(_terminator(terminate))
         return call.run(lambda stop: self._native.release_lease(lease, carry_out, stop))
 
     def creation_started(self, config_hash: str, fencing_token: int, cluster_id: str) -> None:
-        """``Creation.started`` for a creation known by its configuration and fencing token."""
+        """``Creation.started``, for a creation named by its configuration hash and fencing token.
+        Raises ``NotFound`` if there is no such creation, and ``LeaseLost`` if another creator took
+        over."""
         self._native.creation_started(config_hash, fencing_token, cluster_id)
 
 
@@ -473,4 +197,4 @@ def _terminator(terminate: Optional[Terminate]) -> Optional[Callable[[dict[str, 
     if terminate is None:
         return None
     carry_out = terminate
-    return lambda told: carry_out(Termination(**told))
+    return lambda fields: carry_out(Termination(**fields))

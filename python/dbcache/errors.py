@@ -1,5 +1,12 @@
-"""The errors of the library. Every message names the thing it is about and the remedy. Unless an
-error says otherwise, the call that raised it changed nothing."""
+"""The errors that the package raises.
+
+Every message names the thing that is wrong and the remedy. Unless an error says otherwise, the call
+that raised it changed nothing.
+
+Any call that uses the database may raise ``Busy``, ``CorruptDatabase``, ``NewerSchema`` and
+``StorageFailure``. A call that changes the database may also raise ``DatabaseMoved``. The calls'
+own descriptions name only what they raise beside these.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +27,7 @@ __all__ = [
 
 
 class Error(Exception):
-    """What every error of the package derives from."""
+    """The base class of every error of the package."""
 
 
 class InvalidArgument(Error, ValueError):
@@ -28,48 +35,50 @@ class InvalidArgument(Error, ValueError):
 
 
 class NotFound(Error, LookupError):
-    """The call names an entry that does not exist, where one is needed."""
+    """The call needs an entry, and no entry has the name that it gives."""
 
 
 class Busy(Error):
-    """The database stayed locked by others for the whole of the busy timeout; or what the call names
-    is held by others: a live lease or creator, or a termination under way."""
+    """The database stayed locked by other processes for the whole busy timeout; or others hold what
+    the call names: a live lease or creator, or a termination under way."""
 
 
 class Timeout(Error, TimeoutError):
-    """Waiting took longer than the caller allowed."""
+    """The wait took longer than the caller allowed."""
 
 
 class Cancelled(Error):
-    """The caller asked for the call to end."""
+    """The caller cancelled the call."""
 
 
 class LeaseLost(Error):
-    """The lease, or the creation, has ended: the cluster was found dead, or another took over."""
+    """The lease or the creation has ended: the cluster was found dead, or another process took
+    over."""
 
 
 class CreationFailed(Error):
-    """The worker that created the cluster failed; the message is its own."""
+    """Another worker failed to create the cluster; the message is that worker's."""
 
 
 class CorruptDatabase(Error):
-    """The database, or one of its rows, is not what dbcache wrote: damaged, or no database at all."""
+    """The database, or one of its rows, is not what dbcache wrote: it is damaged, or the file is
+    not a database at all."""
 
 
 class DatabaseMoved(Error):
-    """The database takes no changes: its log was moved to another, or is being moved. The message
-    says where it is, and what to do. Reading still works."""
+    """The database takes no changes: its log was moved to another database, or is being moved. The
+    message says where the log is and what to do. Reading still works."""
 
 
 class NewerSchema(Error):
-    """The database was written by a newer dbcache than this one."""
+    """A newer dbcache than this one wrote the database. Upgrade dbcache."""
 
 
 class StorageFailure(Error):
     """Reading or writing failed: disk full, I/O error, no permission.
 
-    ``outcome`` is what is known of the change that the call was to make: ``"not_committed"``, or
-    ``"unknown"`` (look before trying again).
+    ``outcome`` says whether the change was made: ``"not_committed"`` (it was not), or ``"unknown"``
+    (look before you try again).
     """
 
     def __init__(self, message: str = "", outcome: str = "not_committed") -> None:

@@ -1,8 +1,8 @@
-"""The hooks of the pytest plugin. Implement them in the ``conftest.py`` beside your ``pytest.ini``:
-the controller of pytest-xdist, which hands clusters back after a worker was killed, loads no
-``conftest.py`` of a directory below.
+"""The hooks of the pytest plugin. Implement them in the ``conftest.py`` beside your ``pytest.ini``.
+One in a directory below is too late: the controller of pytest-xdist does not load it, and the
+controller hands clusters back after a worker was killed.
 
-Each may leave out arguments that it has no use for.
+A hook may leave out any arguments that it does not need.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.hookspec(firstresult=True)
 def pytest_dbcache_config(config: pytest.Config) -> Optional[dict[str, Any]]:
-    """The default configuration: of the cluster that the fixture ``databricks_cluster`` gives.
+    """Returns the default configuration, which the fixture ``databricks_cluster`` uses.
     ``--dbcache-config``, and ``dbcache_config`` in ``pytest.ini``, override it."""
 
 
@@ -25,19 +25,22 @@ def pytest_dbcache_config(config: pytest.Config) -> Optional[dict[str, Any]]:
 def pytest_dbcache_create(
     cluster_config: dict[str, Any], creation: Creation, config: pytest.Config
 ) -> Optional[str]:
-    """Starts a cluster and returns its id once it can be used. One worker of all is asked, the
-    others wait. Give Databricks ``creation.idempotency_token``, and call ``creation.started(id)``
-    as soon as the id is known: then it is found again, should this process die meanwhile."""
+    """Starts a cluster, waits until it can be used, and returns its id. One worker calls this for a
+    configuration; the others wait. Give Databricks ``creation.idempotency_token``, and call
+    ``creation.started(id)`` as soon as the id is known: if this process then dies, the next creator
+    finds the cluster."""
 
 
 @pytest.hookspec(firstresult=True)
 def pytest_dbcache_check(cluster_id: str, config: pytest.Config) -> Optional[bool]:
-    """Whether a cluster that nobody holds now still runs. Without it, one is believed to."""
+    """Returns whether the cluster still runs. Called before a session joins a cluster that no
+    process holds, and by ``Lease.report_dead``. Without this hook, such a cluster is assumed to
+    run, and a cluster that a test reports dead is assumed to be dead."""
 
 
 @pytest.hookspec
 def pytest_dbcache_terminate(termination: Termination, config: pytest.Config) -> None:
-    """Terminates ``termination.cluster_id``. Where that is ``None``, a creation ended before it
-    told which cluster it had started: find it by ``termination.idempotency_token``. Must do no harm
-    where there is nothing left to terminate; what it raises leaves the cluster owed. Without this
-    hook, clusters are kept until they expire."""
+    """Terminates ``termination.cluster_id``. If that is ``None``, a creation ended before it
+    recorded its cluster: find the cluster by ``termination.idempotency_token``. Must succeed if the
+    cluster is gone already. If it raises, the termination stays pending, and the next session tries
+    again. Without this hook, clusters are kept until they expire."""

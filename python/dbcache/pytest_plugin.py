@@ -1,9 +1,11 @@
-"""The pytest plugin: tests, in however many workers, share one cluster per configuration.
+"""The pytest plugin: the tests of a session, in any number of workers, share one cluster per
+configuration.
 
-It sleeps in projects that do not implement ``pytest_dbcache_create`` (see ``pytest_hooks``). In
-others, every process of a session takes part in one run from ``pytest_sessionstart`` on, the
-controller of pytest-xdist too: a cluster is handed back once all of them have left, and not when
-one worker happens to be done with it before another begins. A process that is killed has left.
+The plugin is inactive in projects that do not implement ``pytest_dbcache_create`` (see
+``pytest_hooks``). In other projects, every process of a session joins one run at
+``pytest_sessionstart``, the controller of pytest-xdist too. A cluster is handed back when all of
+them have left the run. So it survives a moment in which one worker is done with it and another has
+not begun. A killed process has left.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import pytest
 
 import dbcache
 from dbcache import pytest_hooks
-from dbcache._log import logger
+from dbcache._logging import logger
 from dbcache._pytest_run import Place, Policy, Run, is_implemented, is_over
 
 if TYPE_CHECKING:
@@ -32,8 +34,9 @@ ClusterFactory = Callable[[Mapping[str, Any]], dbcache.Lease]
 
 @pytest.fixture(scope="session")
 def databricks_clusters(pytestconfig: pytest.Config) -> Iterator[ClusterFactory]:
-    """Clusters by configuration: ``databricks_clusters(config)`` gives a ``dbcache.Lease``, always
-    the same one for a configuration, held until this worker's last test is done."""
+    """A function: ``databricks_clusters(config)`` leases the cluster of a configuration and returns
+    a ``dbcache.Lease``. Each worker has one lease for a configuration, and holds it until its last
+    test is done."""
     session = _session_of(pytestconfig)
     yield session.lease_of
     session.run.release_leases()
@@ -43,31 +46,32 @@ def databricks_clusters(pytestconfig: pytest.Config) -> Iterator[ClusterFactory]
 def databricks_cluster(
     databricks_clusters: ClusterFactory, pytestconfig: pytest.Config
 ) -> dbcache.Lease:
-    """The cluster of the default configuration: a ``dbcache.Lease``. Its ``cluster_id`` is the same
-    in every worker."""
+    """The ``dbcache.Lease`` of the default configuration. Its ``cluster_id`` is the same in every
+    worker."""
     return databricks_clusters(_session_of(pytestconfig).run.default_config())
 
 
-# ---- What the fixtures give, and to which tests
+# ---- Which tests use which leases
 
 
 class _Session:
-    """The plugin in a session that uses it."""
+    """The plugin in a session in which it is active. Records in the log which test used which
+    cluster."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self._fixtures_in_setup: list[FixtureDef[Any]] = []
-        #: The leases that fixtures took while they were set up: whoever uses these, uses those.
+        #: The leases that each fixture took in its setup. A test that uses the fixture uses them.
         self._leases_of: dict[FixtureDef[Any], list[dbcache.Lease]] = {}
         self._item: Optional[pytest.Item] = None
-        #: Those that the running test, or a fixture set up for it, took.
+        #: The leases that the running test, or a fixture set up for it, took.
         self._taken: list[dbcache.Lease] = []
         self._is_called = False
         self._recorded: set[dbcache.Lease] = set()
         self._failure: Optional[str] = None
 
     def lease_of(self, cluster_config: Mapping[str, Any]) -> dbcache.Lease:
-        __tracebackhide__ = True  # of pytest's: what the user's hook raised is what matters
+        __tracebackhide__ = True  # pytest's traceback then begins in the user's hook
         lease = self.run.lease_of(cluster_config)
         for fixture in self._fixtures_in_setup:
             self._leases_of.setdefault(fixture, []).append(lease)
@@ -83,11 +87,14 @@ class _Session:
                 lease.note_use(self._item.nodeid)
             except dbcache.LeaseLost:
                 raise
-            except dbcache.Error as error:  # the test has its cluster
-                logger.warning("that %s used it is not in the log: %s", self._item.nodeid, error)
+            except dbcache.Error as error:  # the test can go on: it has its cluster
+                logger.warning(
+                    "cannot record in the log that %s used %s: %s",
+                    self._item.nodeid, lease.cluster_id, error,
+                )  # fmt: skip
 
     def _fixtures_of(self, item: pytest.Item) -> list[FixtureDef[Any]]:
-        # With those that it asked for by getfixturevalue.
+        # These names include the fixtures that the test asked for by getfixturevalue.
         names = item._request.fixturenames if hasattr(item, "_request") else ()
         return [
             fixture
@@ -109,11 +116,14 @@ class _Session:
         self._item, self._is_called, self._taken, self._recorded = item, False, [], set()
         for fixture in self._fixtures_of(item):
             if any(is_over(lease) for lease in self._leases_of.get(fixture, ())):
-                # What stands on a cluster that was found dead is to be set up again, on another.
+                # The fixture was set up on a cluster that was found dead. Finish it, so that pytest
+                # sets it up again on another cluster.
                 try:
                     fixture.finish(item._request)  # type: ignore[attr-defined]
-                except Exception as error:  # of its end, on a dead cluster
-                    logger.warning("the end of the fixture %s failed: %s", fixture.argname, error)
+                except Exception as error:  # its teardown may need the dead cluster
+                    logger.warning(
+                        "the teardown of the fixture %s failed: %s", fixture.argname, error
+                    )
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> None:
@@ -125,7 +135,7 @@ class _Session:
         if self._is_called:
             try:
                 self._record_all(item)
-            except dbcache.LeaseLost as error:  # raised here it would keep pytest from tearing down
+            except dbcache.LeaseLost as error:  # raised here, it would stop pytest's own teardown
                 logger.warning("%s", error)
         self._item, self._is_called = None, False
 
@@ -135,20 +145,22 @@ class _Session:
         for lease in self._taken:
             self._record(lease)
 
-    # After all others, and whatever they raise: ends of fixtures are among them.
+    # After all other implementations, even if they raise: they tear down fixtures, too.
     @pytest.hookimpl(hookwrapper=True, trylast=True)
     def pytest_sessionfinish(self) -> Iterator[None]:
         yield
         try:
             self.run.leave()
         except dbcache.Error as error:
-            # This process has left when it ends; what was not handed back the next session finds.
-            logger.warning("the end of the run %s failed: %s", self.run.place.run, error)
-            self._failure = str(error)
+            # This process has left the run once it ends. The next session terminates what this one
+            # could not.
+            self._failure = f"cannot hand back the session's clusters: {error}"
+            logger.warning("%s", self._failure)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """The controller of pytest-xdist tells a worker, one that replaces another too."""
+        """Called in the controller of pytest-xdist for each worker, also for one that replaces
+        another."""
         node.workerinput["dbcache"] = dataclasses.asdict(self.run.place)
 
     def pytest_report_header(self) -> str:
@@ -156,12 +168,13 @@ class _Session:
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         terminalreporter.section("dbcache")
+        if self._failure is not None:
+            terminalreporter.line(self._failure, red=True)
+            return
         try:
-            if self._failure is not None:
-                raise dbcache.Error(self._failure)
             summary = self.run.summary()
         except dbcache.Error as error:
-            terminalreporter.line(f"the end of the run failed: {error}", red=True)
+            terminalreporter.line(f"cannot read what the session did: {error}", red=True)
             return
         for line in summary.lines():
             terminalreporter.line(line, yellow=bool(summary.owed))
@@ -171,15 +184,15 @@ def _session_of(config: pytest.Config) -> _Session:
     session = config.pluginmanager.get_plugin(_SESSION)
     if session is None:
         pytest.fail(
-            "a test asks for a cluster, and dbcache was not told how to create one when the session "
-            "began: implement pytest_dbcache_create in the conftest.py beside pytest.ini (one of a "
+            "a test asks for a cluster, but dbcache has no function to create one: implement "
+            "pytest_dbcache_create in the conftest.py beside pytest.ini (a conftest.py in a "
             "directory below is loaded too late)",
             pytrace=False,
         )
     return session
 
 
-# ---- The plugin, awake or not
+# ---- Options, and the start of a session
 
 
 _SESSION = "dbcache-session"
@@ -187,21 +200,21 @@ _RUN_NO_TESTS = ("collectonly", "showfixtures", "show_fixtures_per_test", "cache
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("dbcache", "clusters shared by dbcache")
+    group = parser.getgroup("dbcache", "Databricks clusters shared by dbcache")
     group.addoption(
         "--dbcache-config",
         metavar="FILE",
-        help="JSON file with the default configuration of clusters (overrides dbcache_config in "
-        "pytest.ini, which overrides pytest_dbcache_config)",
+        help="JSON file with the default cluster configuration (overrides dbcache_config in "
+        "pytest.ini, which overrides the hook pytest_dbcache_config)",
     )
     parser.addini(
         "dbcache_config",
-        "JSON file with the default configuration of clusters, relative to pytest.ini",
+        "JSON file with the default cluster configuration, relative to pytest.ini",
     )
     parser.addini(
         "dbcache_policy",
-        "hand_back: terminate clusters when the session ends (the default); keep: leave them, "
-        "until they expire, to the next session (the default without pytest_dbcache_terminate)",
+        "hand_back: terminate clusters when the session ends (the default); keep: leave them to "
+        "the next session until they expire (the default without pytest_dbcache_terminate)",
     )
 
 
@@ -209,7 +222,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     pluginmanager.add_hookspecs(pytest_hooks)
 
 
-# Before pytest-xdist starts its workers, and before the header is shown.
+# First, because pytest-xdist then starts its workers and pytest prints the header.
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     config = session.config
@@ -219,7 +232,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         return
     given = getattr(config, "workerinput", {}).get("dbcache")
     if given is None and hasattr(config, "workerinput"):
-        return  # its controller sleeps
+        return  # the plugin is inactive in the controller
     try:
         place = Place(**given) if given else Place.of_new_session(_config_file(config))
         run = Run(config, place, _policy(config))
@@ -234,14 +247,17 @@ def _policy(config: pytest.Config) -> Policy:
     if not policy:
         return "hand_back" if can_terminate else "keep"
     if policy not in get_args(Policy):
-        raise pytest.UsageError(f"dbcache_policy is hand_back or keep, not {policy!r}")
+        raise pytest.UsageError(f"dbcache_policy must be hand_back or keep, not {policy!r}")
     if policy == "hand_back" and not can_terminate:
-        raise pytest.UsageError("dbcache_policy = hand_back needs pytest_dbcache_terminate")
+        raise pytest.UsageError(
+            "dbcache_policy = hand_back needs the hook pytest_dbcache_terminate: implement it in "
+            "conftest.py, or set dbcache_policy = keep"
+        )
     return policy
 
 
 def _config_file(config: pytest.Config) -> Optional[str]:
-    """The JSON of the file that is named, if one is."""
+    """The JSON in the file that the command line or pytest.ini names, or ``None``."""
     name = config.getoption("dbcache_config")
     directory = config.invocation_params.dir
     if name is None:
@@ -253,9 +269,9 @@ def _config_file(config: pytest.Config) -> Optional[str]:
     try:
         text = path.read_text(encoding="utf-8")
         if not isinstance(json.loads(text), dict):
-            raise ValueError("it holds no JSON object")
+            raise ValueError("it must hold a JSON object")
     except (OSError, ValueError) as error:
         raise pytest.UsageError(
-            f"dbcache: the configuration {path} cannot be read: {error}"
+            f"dbcache: cannot read the cluster configuration {path}: {error}"
         ) from error
     return text

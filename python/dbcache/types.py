@@ -1,4 +1,4 @@
-"""What the calls give: dictionaries whose keys are the documented columns."""
+"""The dictionaries that the calls return. Times are UTC, as ISO text."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import Any, Optional, TypedDict
 
 
 class Cluster(TypedDict, total=False):
-    """A row of ``clusters``. All keys are there, or none where there is no cluster."""
+    """A row of ``clusters``; the keys are the documented columns. ``{}`` if there is no cluster."""
 
+    #: The position in the log of the event that made the row; 0 for a cluster of the environment.
     id: int
     cluster_id: str
     cluster_name: Optional[str]
@@ -18,20 +19,20 @@ class Cluster(TypedDict, total=False):
     expiry_time: str
     last_accessed: str
     access_count: int
-    is_active: int
-    is_shared: int
+    is_active: int  #: 0 or 1.
+    is_shared: int  #: 0 or 1.
 
 
 class ClusterInfo(Cluster, total=False):
-    """What ``status`` shows of the active cluster."""
+    """The active cluster, as the command ``status`` shows it."""
 
-    is_valid: bool
-    remaining: float
-    from_environment: bool
+    is_valid: bool  #: Active and not expired.
+    remaining: float  #: Seconds until it expires; 0 once it has.
+    from_environment: bool  #: ``DATABRICKS_CLUSTER_ID`` names it; there is no row.
 
 
 class Statistics(TypedDict):
-    """Figures over ``clusters``; the file's size is in bytes."""
+    """Counts over ``clusters``. ``cache_file_size`` is in bytes, without the WAL."""
 
     total_clusters: int
     active_clusters: int
@@ -42,7 +43,8 @@ class Statistics(TypedDict):
 
 
 class RegistryEntry(TypedDict):
-    """A row of ``shared_cluster_registry``."""
+    """A row of ``shared_cluster_registry``; the keys are the documented columns. ``status`` is
+    ``"creating"``, ``"ready"`` or ``"failed"``."""
 
     id: int
     config_hash: str
@@ -55,7 +57,8 @@ class RegistryEntry(TypedDict):
 
 
 class DatabaseInfo(TypedDict):
-    """Where the database is, and how large; sizes are in bytes."""
+    """Where the database is, and its sizes in bytes. ``events`` is the number of events in the log.
+    ``closed`` says why the database takes no changes; ``None`` if it takes them."""
 
     path: str
     schema: str
@@ -72,55 +75,70 @@ class DatabaseInfo(TypedDict):
 
 
 class Event(TypedDict):
-    """An event as the log holds it, and what it changed."""
+    """An event of the log, and what it changed."""
 
-    position: int
-    stream: str
-    version: int
+    position: int  #: In the log, from 1.
+    stream: str  #: ``cluster-<cluster_id>``, ``registry-<config_hash>`` or ``run-<name>``.
+    version: int  #: In its stream, from 1.
     type: str
     recorded_at: str
-    metadata: Any
+    metadata: Any  #: Host, pid, user, program and label of the process that recorded it.
     payload: Any
-    command_id: str
-    hash: str
-    effect: str
-    changes: dict[str, dict[str, Any]]
+    command_id: str  #: 32 hex digits; the events of one command share it.
+    hash: str  #: 64 hex digits.
+    effect: str  #: What it did to its row: ``none``, ``made``, ``changed`` or ``removed``.
+    changes: dict[str, dict[str, Any]]  #: ``before`` and ``after`` of each column that changed.
 
 
 class ReplayReport(TypedDict):
-    events: int
-    clusters: int
-    registry_entries: int
+    """The result of ``replay``."""
+
+    events: int  #: How many events it read.
+    clusters: int  #: How many rows the log makes in ``clusters``.
+    registry_entries: int  #: How many rows it makes in ``shared_cluster_registry``.
+    #: Where the tables differed from the log before anything was written: ``table``, ``key``,
+    #: ``kind`` (``missing``, ``unexpected`` or ``changed``), ``column``, ``expected``, ``found``.
     differences: list[dict[str, Any]]
-    rebuilt: bool
+    rebuilt: bool  #: Whether the tables were written anew.
 
 
 class VerifyReport(TypedDict):
-    ok: bool
-    head: str
-    streams: int
-    problems: list[dict[str, Any]]
+    """The result of ``verify``."""
+
+    ok: bool  #: Whether there are no problems.
+    head: str  #: ``NUMBER:HASH`` of the log. Keep it elsewhere, and give it to a later ``verify``.
+    streams: int  #: How many streams the log has.
+    problems: list[dict[str, Any]]  #: ``position``, ``stream``, ``version`` and ``what`` of each.
 
 
 class ReleaseReport(TypedDict):
-    """What the end of a lease came to."""
+    """The result of a release."""
 
-    of_surrounding_run: bool
-    was_held: bool
-    was_last: bool
-    usage_count: int
-    owed: Optional[str]
-    settled: bool
-    error: Optional[str]
+    of_surrounding_run: bool  #: The lease belongs to the ``dbcache run`` around this process.
+    was_held: bool  #: This call ended the lease. ``False`` if it had ended before.
+    was_last: bool  #: No process holds the cluster any more.
+    usage_count: int  #: The entry's count after the release.
+    owed: Optional[str]  #: The cluster id whose termination this release made due.
+    settled: bool  #: Whether that termination is done.
+    error: Optional[str]  #: Why it is not.
 
 
 class SettleReport(TypedDict):
+    """The result of ``settle``. Each text is the ``subject`` of a pending termination."""
+
     settled: list[str]
-    failed: list[dict[str, str]]
-    left: list[str]
+    failed: list[dict[str, str]]  #: ``subject`` and ``error`` of each.
+    left: list[str]  #: Other processes hold or settle these.
 
 
 class LeaseReport(TypedDict):
+    """The result of ``leases``. A ``holder`` has ``host``, ``pid``, ``label``, ``until`` (the
+    deadline of a lease that has one) and ``alive``."""
+
+    #: Oldest first: ``lease`` (the fencing token), ``kind`` (``lease``, ``creation`` or ``check``),
+    #: ``config_hash``, ``cluster_id``, ``holder``, ``since``, ``policy``, ``run``.
     leases: list[dict[str, Any]]
+    #: Uses by ``increment_shared_cluster_usage``: ``config_hash``, ``cluster_id``, ``count``.
     documented_uses: list[dict[str, Any]]
+    #: Participants of runs: ``id``, ``run``, ``kind``, ``name``, ``holder``, ``since``.
     participants: list[dict[str, Any]]

@@ -12,7 +12,7 @@ namespace py = pybind11;
 namespace dbcache::python {
 namespace {
 
-/// What() of an error may hold a path, which need not be UTF-8.
+/// The text of an error. It may hold a path, which need not be UTF-8.
 py::object message_of(const std::exception& error) {
   const std::string_view text = error.what();
   auto message = py::reinterpret_steal<py::object>(
@@ -66,14 +66,14 @@ void translate(std::exception_ptr thrown) {
   }
 }
 
-/// "ValueError: no such node type"; of the library's own errors the message alone.
+/// "ValueError: no such node type"; for the library's own errors, the message alone.
 std::string message_of(const py::handle& exception) {
   const py::object type = py::type::of(exception);
   std::string text;
   try {
     text = py::cast<std::string>(py::str(exception));
   } catch (const std::exception&) {
-    text = "its message cannot be shown";  // its __str__ raises, or gives what is no text
+    text = "its message cannot be shown";  // its __str__ raises, or its text is not UTF-8
   }
   if (py::isinstance(exception, py::module_::import("dbcache.errors").attr("Error"))) return text;
   auto name = py::cast<std::string>(type.attr("__name__"));

@@ -4,7 +4,7 @@
 
 namespace dbcache::python {
 
-/// Makes the library's errors arrive as those of dbcache.errors.
+/// Makes Python raise the classes of dbcache.errors for the library's errors.
 void bind_errors();
 
 }  // namespace dbcache::python

@@ -9,15 +9,16 @@
 
 #include <pybind11/pybind11.h>
 
-#include "log.hpp"
+#include "logging.hpp"
 
-// Who has the interpreter's lock (GIL), and when. The library never calls a user's function while
-// it holds anything itself, so taking the lock again there cannot deadlock.
+// When a thread holds the interpreter's lock (GIL). A call of the library runs without it. The
+// library holds no lock of its own while it calls a caller's function, so taking the GIL again for
+// that function cannot deadlock.
 namespace dbcache::python {
 
-/// Takes the GIL by a call of the interpreter's. That ends a thread which comes while the
-/// interpreter ends (a daemon's): by unwinding its stack, through destructors that want the GIL.
-/// Such a thread stands still instead, until the process ends.
+/// Takes the GIL by a call of the interpreter. While the interpreter shuts down, that call ends a
+/// daemon thread by unwinding its stack, through destructors that need the GIL. Such a thread
+/// sleeps here instead, until the process ends.
 template <class Take>
 auto take_gil(Take&& take) {
   try {
@@ -27,7 +28,7 @@ auto take_gil(Take&& take) {
   }
 }
 
-/// Without the GIL, which this thread has, for as long as this lives.
+/// Releases the GIL, which this thread holds, for as long as the object lives.
 class Released {
  public:
   Released() : state_(PyEval_SaveThread()) {}
@@ -41,7 +42,7 @@ class Released {
   PyThreadState* state_;
 };
 
-/// With the GIL, whether this thread had it or not.
+/// Holds the GIL for as long as the object lives, whether or not this thread held it before.
 class Acquired {
  public:
   Acquired() : state_(take_gil([] { return PyGILState_Ensure(); })) {}
@@ -53,8 +54,8 @@ class Acquired {
   PyGILState_STATE state_;
 };
 
-/// Runs a call of the library's without the GIL, so that other Python threads go on. What was
-/// logged meanwhile is delivered afterwards, also where the call throws.
+/// Runs a call of the library without the GIL, so that other Python threads can run. Afterwards,
+/// also if the call throws, delivers the lines that the library logged.
 template <class Call>
 auto unlocked(Call&& call) {
   const LogDelivery delivery;
@@ -62,8 +63,8 @@ auto unlocked(Call&& call) {
   return std::forward<Call>(call)();
 }
 
-/// Destroys what the library made, which may take as long as a call: without the GIL. Usable as a
-/// holder's deleter.
+/// Destroys an object of the library without the GIL, since that may take as long as a call. For
+/// the holders of pybind11.
 struct DeleteUnlocked {
   template <class Object>
   void operator()(Object* object) const {
@@ -75,7 +76,7 @@ struct DeleteUnlocked {
   }
 };
 
-/// A Python object that C++ threads may copy and destroy. Leaked where the interpreter is gone.
+/// A Python object that C++ threads may copy and destroy. Leaks it if the interpreter has ended.
 class SharedObject {
  public:
   explicit SharedObject(pybind11::object object)
@@ -85,23 +86,23 @@ class SharedObject {
           delete held;
         }) {}
 
-  /// To be used with the GIL.
+  /// The caller holds the GIL.
   [[nodiscard]] const pybind11::object& get() const noexcept { return *object_; }
 
  private:
   std::shared_ptr<pybind11::object> object_;
 };
 
-/// What a user's Python function raised, on its way through the library. The message is what the
-/// log keeps and other processes are told; the exception itself arrives at the caller.
+/// Carries an exception that a caller's Python function raised through the library. The log, and so
+/// other processes, get its message; the caller gets the exception itself.
 class Raised : public std::exception {
  public:
-  /// Takes the exception that is set. With the GIL.
+  /// Takes the exception that is set in Python. The caller holds the GIL.
   static Raised take();
 
   [[nodiscard]] const char* what() const noexcept override { return message_->c_str(); }
 
-  /// Sets it again. With the GIL.
+  /// Sets the exception in Python again. The caller holds the GIL.
   void restore() const;
 
  private:
@@ -111,7 +112,7 @@ class Raised : public std::exception {
   std::shared_ptr<const std::string> message_;  // copying must not throw
 };
 
-/// Calls Python on behalf of the library, from a thread that has not got the GIL.
+/// Runs `call`, which uses Python, for the library. The thread does not hold the GIL before.
 template <class Call>
 auto locked(Call&& call) {
   const Acquired acquired;

@@ -26,7 +26,7 @@ namespace {
 Durability durability_of(const std::string& word) {
   if (word == "full") return Durability::full;
   if (word == "relaxed") return Durability::relaxed;
-  throw InvalidArgument("durability is 'full' or 'relaxed', not '" + word + "'");
+  throw InvalidArgument("durability must be 'full' or 'relaxed', not '" + word + "'");
 }
 
 template <class Rows>
@@ -45,7 +45,7 @@ py::list list_to_python(const Items& items) {
 
 HeldClusters held_of(bool force) { return force ? HeldClusters::remove : HeldClusters::leave; }
 
-/// Progress is told with the GIL, between two pages; that is when Ctrl-C ends a long pass.
+/// A callback that ends a long pass over the log on Ctrl-C. The library calls it between two pages.
 ProgressCallback interruptible() {
   return [](const LogProgress&) {
     locked([] {
@@ -65,20 +65,18 @@ std::optional<LogHead> head_of(const std::optional<std::string>& text) {
   const char* const end = text->data() + std::min(colon, text->size());
   const auto [stop, error] = std::from_chars(text->data(), end, head.events);
   if (colon == std::string::npos || error != std::errc() || stop != end) {
-    throw InvalidArgument("a log's head is NUMBER:HASH, as verify() gives it");
+    throw InvalidArgument("head must be NUMBER:HASH, as verify() returns it, not '" + *text + "'");
   }
   head.hash = text->substr(colon + 1);
   return head;
 }
 
-}  // namespace
+using ManagerHolder = std::unique_ptr<CacheManager, DeleteUnlocked>;
+using ManagerClass = py::class_<CacheManager, ManagerHolder>;
 
-void bind_manager(py::module_& module) {
-  using Holder = std::unique_ptr<CacheManager, DeleteUnlocked>;
+void bind_construction(ManagerClass& type) {
   using namespace py::literals;
-
-  py::class_<CacheManager, Holder>(module, "Manager")
-      .def(py::init([](const py::bytes& database, const py::str& schema,
+  type.def(py::init([](const py::bytes& database, const py::str& schema,
                        std::int64_t default_expiry_microseconds, const std::string& durability,
                        std::int64_t busy_timeout_milliseconds, const py::str& label,
                        const py::str& adoption_timezone) {
@@ -90,12 +88,14 @@ void bind_manager(py::module_& module) {
              options.busy_timeout = std::chrono::milliseconds(busy_timeout_milliseconds);
              options.label = to_text(label, "label");
              options.adoption_timezone = to_text(adoption_timezone, "adoption_timezone");
-             return unlocked([&] { return Holder(new CacheManager(std::move(options))); });
+             return unlocked([&] { return ManagerHolder(new CacheManager(std::move(options))); });
            }),
            "database"_a, "schema"_a, "default_expiry_microseconds"_a, "durability"_a,
-           "busy_timeout_milliseconds"_a, "label"_a, "adoption_timezone"_a)
+           "busy_timeout_milliseconds"_a, "label"_a, "adoption_timezone"_a);
+}
 
-      .def("load_cluster_cache",
+void bind_clusters(ManagerClass& type) {
+  type.def("load_cluster_cache",
            [](const CacheManager& manager) -> py::object {
              const auto cluster = unlocked([&] { return manager.load_cluster_cache(); });
              return cluster ? to_python(*cluster) : py::dict();
@@ -110,7 +110,7 @@ void bind_manager(py::module_& module) {
            })
       .def("is_cluster_cache_valid",
            [](const CacheManager& manager, const py::str& columns) {
-             const std::string text = to_text(columns, "cluster");
+             const std::string text = to_text(columns, "cache_data");
              return unlocked([&] {
                return manager.is_cluster_cache_valid(
                    read_cached_cluster(ClusterConfig::parse(text).values()));
@@ -119,12 +119,12 @@ void bind_manager(py::module_& module) {
       .def("cache_new_cluster",
            [](CacheManager& manager, const py::object& cluster_id, const py::str& config) {
              const std::string id = to_text(cluster_id, "cluster_id");
-             const std::string text = to_text(config, "configuration");
+             const std::string text = to_text(config, "cluster_config");
              unlocked([&] { manager.cache_new_cluster(id, ClusterConfig::parse(text)); });
            })
       .def("save_cluster_cache",
            [](CacheManager& manager, const py::str& columns) {
-             const std::string text = to_text(columns, "cluster");
+             const std::string text = to_text(columns, "cache_data");
              unlocked([&] { manager.save_cluster_cache(ClusterConfig::parse(text)); });
            })
       .def("update_cluster_access",
@@ -155,13 +155,14 @@ void bind_manager(py::module_& module) {
              const std::string id = to_text(cluster_id, "cluster_id");
              return unlocked([&] { return manager.remove_terminated_cluster(id); });
            })
-      .def("clear_cluster_cache",
-           [](CacheManager& manager, bool force) {
-             return to_python(
-                 to_json(unlocked([&] { return manager.clear_cluster_cache(held_of(force)); })));
-           })
+      .def("clear_cluster_cache", [](CacheManager& manager, bool force) {
+        return to_python(
+            to_json(unlocked([&] { return manager.clear_cluster_cache(held_of(force)); })));
+      });
+}
 
-      .def("register_or_join_shared_cluster",
+void bind_registry(ManagerClass& type) {
+  type.def("register_or_join_shared_cluster",
            [](CacheManager& manager, const py::object& config_hash, std::int64_t worker_pid) {
              const std::string hash = to_text(config_hash, "config_hash");
              const Registration registration = unlocked(
@@ -215,12 +216,13 @@ void bind_manager(py::module_& module) {
              return to_python(to_json(
                  unlocked([&] { return manager.clear_shared_cluster_registry(held_of(force)); })));
            })
-      .def("get_all_shared_clusters",
-           [](const CacheManager& manager) {
-             return list_to_python(unlocked([&] { return manager.get_all_shared_clusters(); }));
-           })
+      .def("get_all_shared_clusters", [](const CacheManager& manager) {
+        return list_to_python(unlocked([&] { return manager.get_all_shared_clusters(); }));
+      });
+}
 
-      .def(
+void bind_log(ManagerClass& type) {
+  type.def(
           "history",
           [](const CacheManager& manager, const py::object& subject, std::vector<std::string> types,
              const std::optional<std::string>& since, const std::optional<std::string>& until,
@@ -248,13 +250,14 @@ void bind_manager(py::module_& module) {
                                          interruptible()};
              return to_python(to_json(unlocked([&] { return manager.replay(options); })));
            })
-      .def("verify",
-           [](const CacheManager& manager, const std::optional<std::string>& head) {
-             const VerifyOptions options{head_of(head), interruptible()};
-             return to_python(to_json(unlocked([&] { return manager.verify(options); })));
-           })
+      .def("verify", [](const CacheManager& manager, const std::optional<std::string>& head) {
+        const VerifyOptions options{head_of(head), interruptible()};
+        return to_python(to_json(unlocked([&] { return manager.verify(options); })));
+      });
+}
 
-      .def("create_database",
+void bind_database(ManagerClass& type) {
+  type.def("create_database",
            [](CacheManager& manager) { unlocked([&] { manager.create_database(); }); })
       .def("optimize_database",
            [](CacheManager& manager, bool vacuum) {
@@ -277,9 +280,20 @@ void bind_manager(py::module_& module) {
         const auto report = unlocked([&] { return manager.adoption(); });
         return report ? to_python(to_json(*report)) : py::none();
       });
+}
+
+}  // namespace
+
+void bind_manager(py::module_& module) {
+  ManagerClass type(module, "Manager");
+  bind_construction(type);
+  bind_clusters(type);
+  bind_registry(type);
+  bind_log(type);
+  bind_database(type);
 
   module.def("config_hash", [](const py::str& config, std::vector<std::string> leave_out) {
-    const std::string text = to_text(config, "configuration");
+    const std::string text = to_text(config, "config");
     return unlocked([&] {
       return config_hash(ClusterConfig::parse(text), {.leave_out = std::move(leave_out)});
     });

@@ -3,16 +3,16 @@
 #include <dbcache/version.hpp>
 
 #include "errors.hpp"
-#include "log.hpp"
+#include "logging.hpp"
 #include "manager.hpp"
 #include "shared.hpp"
 
-/// What the library offers, as the Python of the package needs it: configurations go in as JSON,
-/// everything comes out as dictionaries. Users see the package.
+/// The library for the Python modules of the package: configurations go in as JSON, and results
+/// come out as dictionaries. Users import the package, not this module.
 PYBIND11_MODULE(_dbcache, module) {
   module.attr("version") = DBCACHE_VERSION;
   dbcache::python::bind_errors();
-  dbcache::python::bind_log(module);
+  dbcache::python::bind_logging(module);
   dbcache::python::bind_manager(module);
   dbcache::python::bind_shared(module);
 }

@@ -25,18 +25,20 @@ namespace py = pybind11;
 namespace dbcache::python {
 namespace {
 
-/// The creation that a `create` in Python was given. Python may keep it for longer than the library
-/// has it, and call it from other threads. All of it with the GIL.
+/// The creation that a `create` in Python gets. Python may keep it after `create` has returned, and
+/// call it from other threads. Callers of all members hold the GIL.
 class CreationUnderWay {
  public:
   explicit CreationUnderWay(Creation& creation) : creation_(&creation) {}
 
   Creation& get() const {
-    if (creation_ == nullptr) throw LeaseLost("this creation has ended: its create() returned");
+    if (creation_ == nullptr) {
+      throw LeaseLost("this creation has ended: its create() returned; use it before that");
+    }
     return *creation_;
   }
 
-  /// Without the GIL, which may be had meanwhile by whoever ends it: that one waits.
+  /// Runs without the GIL, so another thread may call end() meanwhile: that waits for this call.
   void started(const std::string& cluster_id) {
     Creation& creation = get();
     {
@@ -74,13 +76,13 @@ HandBackPolicy policy_of(const std::string& word) {
   for (const HandBackPolicy policy : {HandBackPolicy::keep, HandBackPolicy::hand_back}) {
     if (word == to_string(policy)) return policy;
   }
-  throw InvalidArgument("policy is 'keep' or 'hand_back', not '" + word + "'");
+  throw InvalidArgument("policy must be 'keep' or 'hand_back', not '" + word + "'");
 }
 
 OnCreateFailure on_create_failure_of(const std::string& word) {
   if (word == "try_again") return OnCreateFailure::try_again;
   if (word == "fail") return OnCreateFailure::fail;
-  throw InvalidArgument("on_create_failure is 'try_again' or 'fail', not '" + word + "'");
+  throw InvalidArgument("on_create_failure must be 'try_again' or 'fail', not '" + word + "'");
 }
 
 py::object holder_to_python(const HolderInfo& holder) {
@@ -126,7 +128,7 @@ ClusterLifecycle lifecycle_of(const py::object& create, const py::object& check,
           CreationUnderWay& of;
           ~End() { of.end(); }
         } const end{*under_way};
-        return to_text(call.get()(under_way), "what create returned");
+        return to_text(call.get()(under_way), "the cluster id that create returned");
       });
     };
   }
@@ -143,8 +145,8 @@ ClusterLifecycle lifecycle_of(const py::object& create, const py::object& check,
   return lifecycle;
 }
 
-/// Told about once a second; that is also when Ctrl-C ends a wait, and when what was logged
-/// meanwhile is delivered.
+/// A callback for a wait, which the library calls about once a second. It ends the wait on Ctrl-C,
+/// delivers what the library logged, and calls the caller's `on_wait`.
 std::function<void(const WaitProgress&)> interruptible(const py::object& on_wait) {
   return [call = SharedObject(on_wait)](const WaitProgress& progress) {
     locked([&] {
@@ -159,55 +161,77 @@ std::optional<std::string> optional_text(const py::object& value, const char* wh
   return value.is_none() ? std::nullopt : std::optional(to_text(value, what));
 }
 
+using LeaseHolder = std::unique_ptr<ClusterLease, DeleteUnlocked>;
+using MembershipHolder = std::unique_ptr<RunMembership, DeleteUnlocked>;
+using SharedHolder = std::unique_ptr<SharedClusters, DeleteUnlocked>;
+using SharedClass = py::class_<SharedClusters, SharedHolder>;
+
+void bind_stop_source(py::module_& module) {
+  py::class_<std::stop_source>(module, "StopSource")
+      .def(py::init<>())
+      .def("request_stop",
+           [](std::stop_source& source) { unlocked([&] { source.request_stop(); }); })
+      .def("stop_requested", &std::stop_source::stop_requested);
+}
+
 void bind_creation(py::module_& module) {
   py::class_<CreationUnderWay, std::shared_ptr<CreationUnderWay>>(
       module, "Creation",
-      "A creation under way, for the create() that carries it out: over once that returns.")
+      "A creation under way: the second argument of create(). It ends when create() returns; "
+      "after\n"
+      "that, its members raise LeaseLost.")
       .def_property_readonly(
           "config_hash",
-          [](const CreationUnderWay& creation) { return creation.get().config_hash(); })
+          [](const CreationUnderWay& creation) { return creation.get().config_hash(); },
+          "The hash of the configuration.")
       .def_property_readonly(
           "idempotency_token",
           [](const CreationUnderWay& creation) { return creation.get().idempotency_token(); },
-          "The same over retries and takeovers: give it to Databricks as idempotency_token.")
+          "At most 64 characters, the same in every retry and takeover of this creation. Give it\n"
+          "to Databricks as idempotency_token.")
       .def_property_readonly(
           "fencing_token",
-          [](const CreationUnderWay& creation) { return creation.get().fencing_token(); })
+          [](const CreationUnderWay& creation) { return creation.get().fencing_token(); },
+          "The number of this creation: its position in the log. A takeover has a larger one.")
       .def_property_readonly(
           "started_cluster_id",
           [](const CreationUnderWay& creation) { return creation.get().started_cluster_id(); },
-          "The cluster that an earlier creator had started when it died: wait for that very one.")
+          "The id of the cluster that an earlier creator had started when it died, or None. Wait\n"
+          "for that cluster and return its id. If create() returns another id, that cluster gets "
+          "a\n"
+          "pending termination.")
       .def_property_readonly(
           "deadline",
           [](const CreationUnderWay& creation) {
             return std::chrono::duration<double>(creation.get().deadline().time_since_epoch())
                 .count();
           },
-          "When the acquire times out, as time.monotonic() counts.")
+          "When the acquire times out, in seconds as time.monotonic() counts them. Raise\n"
+          "dbcache.Timeout then.")
       .def_property_readonly(
           "cancelled",
           [](const CreationUnderWay& creation) {
             return creation.get().stop_token().stop_requested();
           },
-          "Whether the acquire was cancelled.")
+          "Whether the acquire was cancelled. Raise dbcache.Cancelled then.")
       .def_property_readonly(
           "lock_descriptor",
           [](const CreationUnderWay& creation) { return creation.get().lock_descriptor(); },
-          "A program that inherits it (pass_fds) keeps this creation alive.")
+          "The file descriptor of the creation's lock, or -1. A program that inherits it\n"
+          "(pass_fds) keeps this creation alive.")
       .def(
           "started",
           [](CreationUnderWay& creation, const py::object& cluster_id) {
             creation.started(to_text(cluster_id, "cluster_id"));
           },
           py::arg("cluster_id"),
-          "Records the cluster while it still starts, so that it is found whatever happens to "
-          "this\n"
-          "process. Raises LeaseLost when another creator took over: stop then.");
+          "Records the id of the cluster while it starts, so that it is found if this process\n"
+          "dies. Raises LeaseLost if another creator took over: stop then, the cluster gets a\n"
+          "pending termination.");
 }
 
 void bind_lease(py::module_& module) {
-  using Holder = std::unique_ptr<ClusterLease, DeleteUnlocked>;
-  py::class_<ClusterLease, Holder>(module, "Lease")
+  py::class_<ClusterLease, LeaseHolder>(module, "Lease")
       .def_property_readonly("cluster_id", &ClusterLease::cluster_id)
       .def_property_readonly("config_hash", &ClusterLease::config_hash)
       .def_property_readonly("created_here", &ClusterLease::created_here)
@@ -231,33 +255,17 @@ void bind_lease(py::module_& module) {
 }
 
 void bind_membership(py::module_& module) {
-  using Holder = std::unique_ptr<RunMembership, DeleteUnlocked>;
-  py::class_<RunMembership, Holder>(module, "Membership")
+  py::class_<RunMembership, MembershipHolder>(module, "Membership")
       .def_property_readonly("id", &RunMembership::id)
       .def_property_readonly("run", &RunMembership::run)
       .def("leave",
            [](RunMembership& membership) { return unlocked([&] { return membership.leave(); }); });
 }
 
-}  // namespace
-
-void bind_shared(py::module_& module) {
-  py::class_<std::stop_source>(module, "StopSource")
-      .def(py::init<>())
-      .def("request_stop",
-           [](std::stop_source& source) { unlocked([&] { source.request_stop(); }); })
-      .def("stop_requested", &std::stop_source::stop_requested);
-  bind_creation(module);
-  bind_lease(module);
-  bind_membership(module);
-
-  using Holder = std::unique_ptr<SharedClusters, DeleteUnlocked>;
-  using LeaseHolder = std::unique_ptr<ClusterLease, DeleteUnlocked>;
-  using MembershipHolder = std::unique_ptr<RunMembership, DeleteUnlocked>;
+void bind_acquire(SharedClass& type) {
   using namespace py::literals;
-  py::class_<SharedClusters, Holder>(module, "Shared")
-      .def(py::init([](const CacheManager& manager) {
-        return unlocked([&] { return Holder(new SharedClusters(manager)); });
+  type.def(py::init([](const CacheManager& manager) {
+        return unlocked([&] { return SharedHolder(new SharedClusters(manager)); });
       }))
       .def(
           "acquire",
@@ -267,7 +275,7 @@ void bind_shared(py::module_& module) {
              const std::string& on_create_failure, const py::object& run,
              std::vector<std::string> leave_out, const std::stop_source& stop,
              const py::object& on_wait) {
-            const std::string text = to_text(config, "configuration");
+            const std::string text = to_text(config, "config");
             const ClusterLifecycle lifecycle = lifecycle_of(create, check, terminate);
             AcquireOptions options;
             options.timeout = std::chrono::milliseconds(timeout_milliseconds);
@@ -284,17 +292,18 @@ void bind_shared(py::module_& module) {
           },
           "config"_a, "create"_a, "check"_a, "terminate"_a, "timeout_milliseconds"_a, "policy"_a,
           "on_create_failure"_a, "run"_a, "leave_out"_a, "stop"_a, "on_wait"_a)
-      .def("join_run",
-           [](SharedClusters& shared, const py::object& run, const py::object& kind,
-              const py::object& name) {
-             const std::string of = to_text(run, "run");
-             const std::string as = to_text(kind, "kind");
-             const auto named = optional_text(name, "name");
-             return unlocked([&] {
-               return MembershipHolder(new RunMembership(shared.join_run(of, as, named)));
-             });
-           })
-      .def("leases",
+      .def("join_run", [](SharedClusters& shared, const py::object& run, const py::object& kind,
+                          const py::object& name) {
+        const std::string of = to_text(run, "run");
+        const std::string as = to_text(kind, "kind");
+        const auto named = optional_text(name, "name");
+        return unlocked(
+            [&] { return MembershipHolder(new RunMembership(shared.join_run(of, as, named))); });
+      });
+}
+
+void bind_leases_and_terminations(SharedClass& type) {
+  type.def("leases",
            [](const SharedClusters& shared) {
              return to_python(to_json(unlocked([&] { return shared.leases(); })));
            })
@@ -331,6 +340,18 @@ void bind_shared(py::module_& module) {
         const std::string id = to_text(cluster_id, "cluster_id");
         unlocked([&] { shared.creation_started(hash, fencing_token, id); });
       });
+}
+
+}  // namespace
+
+void bind_shared(py::module_& module) {
+  bind_stop_source(module);
+  bind_creation(module);
+  bind_lease(module);
+  bind_membership(module);
+  SharedClass type(module, "Shared");
+  bind_acquire(type);
+  bind_leases_and_terminations(type);
 }
 
 }  // namespace dbcache::python

@@ -59,7 +59,8 @@ std::string to_text(const py::handle& value, const char* what) {
   const char* const text = PyUnicode_AsUTF8AndSize(value.ptr(), &size);
   if (text == nullptr) {
     PyErr_Clear();
-    throw InvalidArgument(fmt::format("the {} cannot be written in UTF-8", what));
+    throw InvalidArgument(fmt::format(
+        "{} cannot be written as UTF-8: it holds half of a surrogate pair; remove that", what));
   }
   return {text, static_cast<std::size_t>(size)};
 }

@@ -9,17 +9,17 @@
 
 namespace dbcache::python {
 
-/// Made of dict, list, str, int, float, bool and None.
+/// The value as dict, list, str, int, float, bool or None.
 pybind11::object to_python(const boost::json::value& value);
 
-/// A row of `clusters`. SQLite has no booleans: its flags are 0 and 1.
+/// A row of `clusters`. Its flags are 0 and 1, as in SQLite, which has no booleans.
 pybind11::object to_python(const CachedCluster& cluster);
 
-/// UTF-8. Throws TypeError for what is no str, and InvalidArgument for a str with half of a
-/// surrogate pair. `what` names the argument.
+/// The UTF-8 of a str. `what` names the argument. Throws TypeError for any other type, and
+/// InvalidArgument for a str with half of a surrogate pair.
 std::string to_text(const pybind11::handle& value, const char* what);
 
-/// What a file system has for a name, which need not be UTF-8, as os.fsdecode() gives it.
+/// A path as os.fsdecode() gives it; its bytes need not be UTF-8.
 pybind11::object from_path(const std::string& path);
 
 }  // namespace dbcache::python

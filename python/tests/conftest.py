@@ -1,5 +1,5 @@
-"""What the tests share: a new database for each, without what the surroundings may set. They run over
-SQLite, and once more over PostgreSQL where ctest gives them a server."""
+"""Fixtures: a new database for each test, and no environment variables that change its behaviour.
+The tests run on SQLite, and once more on PostgreSQL if ctest gives them a server."""
 
 import os
 import pathlib
@@ -11,42 +11,44 @@ import uuid
 import pytest
 
 import dbcache
+from plugin_project import Project
 
-# A shell has its background jobs ignore it.
+# A shell starts background jobs with SIGINT ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-SET_BY_SURROUNDINGS = [
+VARIABLES = [
     "DATABRICKS_CLUSTER_ID",
     "DATABRICKS_HOST",
     "DATABRICKS_TOKEN",
     "DBCACHE_DATABASE",
     "DBCACHE_LABEL",
     "DBCACHE_LEASE",
+    "DBCACHE_RUN_LEASE",
     "DBCACHE_SCHEMA",
 ]
 
 
 def postgres_url():
-    """Of the server that this run of ctest has: its word is in a file named after ctest."""
+    """The URL of the server of this ctest run, from a file named after the pid of ctest."""
     directory = pathlib.Path(os.environ["DBCACHE_TEST_POSTGRES"])
     pid = os.getppid()
     while pid > 0:
         if (directory / str(pid)).exists():
             return (directory / str(pid)).read_text().splitlines()[0]
         pid = int(pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    raise RuntimeError("no ctest with a PostgreSQL server runs this")
+    raise RuntimeError("DBCACHE_TEST_ENGINE=postgres needs a server, which ctest starts: run ctest")
 
 
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch, tmp_path):
-    for variable in SET_BY_SURROUNDINGS:
+    for variable in VARIABLES:
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
 def place(tmp_path):
-    """Keywords that name a new database."""
+    """The keyword arguments of a CacheManager of a new database."""
     if os.environ.get("DBCACHE_TEST_ENGINE") != "postgres":
         yield {"database": str(tmp_path / "cache.db")}
         return
@@ -55,7 +57,7 @@ def place(tmp_path):
     yield {"database": url, "schema": schema}
     subprocess.run(
         ["psql", "-q", url, "-c", f"DROP SCHEMA IF EXISTS {schema} CASCADE"],
-        check=False,  # a session that was killed may still stand in its way; the server goes anyway
+        check=False,  # the session of a killed process may block it; the server ends soon anyway
         env={**os.environ, "PGOPTIONS": "-c client_min_messages=warning"},
     )
 
@@ -71,8 +73,13 @@ def shared(manager):
 
 
 @pytest.fixture
+def project(tmp_path, place):
+    return Project(tmp_path / "project", place)
+
+
+@pytest.fixture
 def run_python(tmp_path):
-    """Runs a program in an interpreter of its own."""
+    """A function that runs Python source in a new interpreter."""
 
     def run(source, *arguments, **options):
         return subprocess.run(

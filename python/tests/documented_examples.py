@@ -1,4 +1,4 @@
-"""The Python of the document, as written there."""
+"""The Python examples of the document, word for word."""
 
 BASIC = '''\
 from Fixtures.Databricks.cache_manager import CacheManager

@@ -1,5 +1,5 @@
-"""A fixture module as users of the documented system have them: written against the document, it calls
-every method. `CacheManager` is what the shim imports."""
+"""Fixtures as users of the documented system have them. They call every method of the document on
+the `CacheManager` that they are given."""
 
 import os
 import time
@@ -31,7 +31,7 @@ def cached_cluster(manager):
     yield manager.update_cluster_access("cluster-123")
     yield manager.get_all_clusters()
     yield manager.get_cache_statistics()
-    # What was loaded is saved again, with keys of the fixture's own.
+    # Saves the loaded cluster again, with a key of the fixture's own.
     cache_data = manager.load_cluster_cache()
     cache_data["notebook_path"] = "/Repos/tests"
     yield manager.save_cluster_cache(cache_data)

@@ -1,5 +1,5 @@
-"""The documented cache manager, straightforwardly: Python's sqlite3 over the documented tables. What
-the document leaves open is as dbcache decided it. Here to be compared with."""
+"""A plain model of the documented cache manager: Python's sqlite3 over the documented tables. Where
+the document is silent, it does what dbcache does. The tests compare dbcache with it."""
 
 import os
 import sqlite3

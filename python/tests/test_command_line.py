@@ -24,7 +24,7 @@ def command(place):
     return run
 
 
-def test_both_see_the_same_database(command, manager):
+def test_the_command_and_the_package_use_the_same_database(command, manager):
     manager.cache_new_cluster("cluster-123", {"cluster_name": "test_name"})
     status = command("status")
     assert status.returncode == 0, status.stderr
@@ -36,12 +36,12 @@ def test_both_see_the_same_database(command, manager):
     assert manager.load_cluster_cache() == {}
 
 
-def test_exit_codes_are_its_own(command):
+def test_the_exit_code_is_that_of_the_command_line(command):
     assert command("no-such-command").returncode == 2
     assert command("remove", "cluster-404").returncode == 1
 
 
-def test_a_configuration_has_one_hash(command):
+def test_the_command_and_the_package_give_a_configuration_one_hash(command):
     config = {"cluster_name": "t\u00e9st", "num_workers": 2, "spark_conf": {"b": 1.5, "a": None}}
     run = subprocess.run(
         [sys.executable, "-m", "dbcache", "hash", "--config", "-"],

@@ -1,5 +1,5 @@
-"""Every Python example of the document runs as written, through the shim. Mended are the two slips of
-the document itself: a comma and an import."""
+"""Every Python example of the document runs as written, through the shim. The tests correct only two
+slips of the document: a missing comma and a missing import."""
 
 import pathlib
 import sqlite3
@@ -49,7 +49,7 @@ def test_the_examples_run_as_written(shim, run_python, tmp_path):
     assert (tmp_path / "Environment" / "Databricks" / "cluster_cache.db").exists()
 
 
-def test_debug_information_is_enabled_by_pythons_logging(shim, run_python):
+def test_pythons_logging_shows_debug_information(shim, run_python):
     basic = documented_examples.BASIC.replace(LACKS_COMMA, LACKS_COMMA[:-1] + ",\n")
 
     run = run_python(documented_examples.DEBUG + basic)
@@ -59,7 +59,7 @@ def test_debug_information_is_enabled_by_pythons_logging(shim, run_python):
     assert "INFO:dbcache:cached cluster cluster-123" in run.stderr
 
 
-def test_the_database_can_be_inspected(shim, run_python, tmp_path):
+def test_sqlite3_can_read_the_documented_tables(shim, run_python, tmp_path):
     run = run_python(
         "from Fixtures.Databricks.cache_manager import CacheManager\n"
         "CacheManager().cache_new_cluster('cluster-123', {})"
@@ -75,7 +75,7 @@ def test_the_database_can_be_inspected(shim, run_python, tmp_path):
         ]
 
 
-def test_the_command_line_is_the_documented_one(shim, run_python, tmp_path):
+def test_the_shim_of_the_command_line_shows_the_status(shim, run_python, tmp_path):
     path = pathlib.Path("Fixtures/Databricks/cli.py")
     source = "import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0])"
 

@@ -1,5 +1,5 @@
-"""A fixture module written against the document gives the same results on this package and, with the
-import changed, on a straightforward sqlite3 model of the document."""
+"""Fixtures written for the documented system give the same results with this package as with a
+plain sqlite3 model of that system."""
 
 import re
 import sqlite3
@@ -15,7 +15,7 @@ CREATED_AT = documented_fixtures.CONFIG["created_at"]
 
 
 def comparable(result):
-    """Without what differs by nature: the moment, row ids, and the size of the file."""
+    """The result without times, row ids and file sizes, which differ from run to run."""
     if isinstance(result, list):
         return [comparable(each) for each in result]
     if not isinstance(result, dict):
@@ -57,19 +57,19 @@ def results(make, fixtures):
 
 
 @pytest.mark.parametrize("name", ["cached_cluster", "conditions", "expiry", "shared_cluster"])
-def test_same_results(name, package, model):
+def test_the_package_and_the_model_give_the_same_results(name, package, model):
     fixtures = getattr(documented_fixtures, name)
     assert results(package, fixtures) == results(model, fixtures)
 
 
 @only_sqlite
-def test_same_results_about_the_database(package, model):
+def test_the_package_and_the_model_agree_about_the_database(package, model):
     fixtures = documented_fixtures.database
     assert results(package, fixtures) == results(model, fixtures)
 
 
-def test_every_method_is_called():
-    """... by the fixtures above, and has the same argument names in both."""
+def test_the_fixtures_call_every_documented_method():
+    """Each method also has the same argument names in the package and in the model."""
     import inspect
 
     source = inspect.getsource(documented_fixtures)
@@ -93,8 +93,8 @@ def test_every_method_is_called():
 
 
 @only_sqlite
-def test_rows_are_as_sqlite_gives_them(manager):
-    """Keys, order, and values with their types."""
+def test_rows_equal_those_of_sqlite3(manager):
+    """They have the same keys in the same order, and values of the same types."""
     manager.cache_new_cluster("cluster-123", documented_fixtures.CONFIG)
     manager.register_shared_cluster_creation("hash", 1)
     with sqlite3.connect(manager.db_path) as connection:

@@ -1,4 +1,4 @@
-"""What goes wrong is raised: a fixture must not take a broken database for an empty cache."""
+"""Failures raise errors: a fixture must not take a broken database for an empty cache."""
 
 import datetime
 import math
@@ -29,7 +29,7 @@ def test_a_damaged_database_is_not_an_empty_cache(place):
 
 
 @only_sqlite
-def test_a_directory_in_its_place_is_a_storage_failure(place):
+def test_a_directory_in_place_of_the_database_is_a_storage_failure(place):
     os.mkdir(place["database"])
     with pytest.raises(dbcache.StorageFailure) as raised:
         dbcache.CacheManager(**place).cache_new_cluster("c")
@@ -60,7 +60,7 @@ def test_a_directory_in_its_place_is_a_storage_failure(place):
         lambda manager: manager.verify("no head"),
     ],
 )
-def test_what_breaks_a_rule_is_an_invalid_argument(call, manager):
+def test_an_argument_that_breaks_a_rule_is_an_invalid_argument(call, manager):
     with pytest.raises(dbcache.InvalidArgument) as raised:
         call(manager)
     assert isinstance(raised.value, ValueError)
@@ -69,13 +69,13 @@ def test_what_breaks_a_rule_is_an_invalid_argument(call, manager):
 
 
 @pytest.mark.parametrize("hours", [-1, math.nan, math.inf, 1e300, "many", None])
-def test_an_expiry_outside_of_reason_is_refused(hours, place):
+def test_an_expiry_outside_0_to_100_years_is_refused(hours, place):
     with pytest.raises(dbcache.InvalidArgument):
         dbcache.CacheManager(default_expiry_hours=hours, **place)
 
 
 @pytest.mark.parametrize("options", [{"durability": "some"}, {"busy_timeout": -1}])
-def test_options_that_no_database_could_have_are_refused(options, place):
+def test_impossible_options_are_refused(options, place):
     with pytest.raises(dbcache.InvalidArgument):
         dbcache.CacheManager(**options, **place)
 
@@ -99,13 +99,13 @@ def test_a_locked_database_is_busy(place):
     manager.cache_new_cluster("d")
 
 
-def test_reading_makes_no_database(manager, place):
+def test_reading_creates_no_database(manager, place):
     assert manager.load_cluster_cache() == {}
     assert manager.get_all_clusters() == []
     assert manager.get_database_info()["exists"] is False
 
 
-def test_extra_keys_and_times_are_kept_and_secrets_are_not(manager):
+def test_the_log_keeps_extra_keys_and_times_but_no_secrets(manager):
     at = datetime.datetime(2026, 1, 15, 12, tzinfo=datetime.timezone(datetime.timedelta(hours=2)))
     manager.cache_new_cluster(
         "c", {"created_at": at, "node_type_id": "m5.large", "tags": {"a": [1, None]}, "token": "x"}
@@ -121,7 +121,7 @@ def test_extra_keys_and_times_are_kept_and_secrets_are_not(manager):
     assert second["api_key"] != "y"
 
 
-def test_a_fraction_of_an_hour_is_a_fraction(place):
+def test_the_expiry_may_be_a_fraction_of_an_hour(place):
     manager = dbcache.CacheManager(default_expiry_hours=0.25, **place)
     assert manager.expiry_time == datetime.timedelta(minutes=15)
     manager.cache_new_cluster("c")
@@ -133,7 +133,7 @@ def test_a_fraction_of_an_hour_is_a_fraction(place):
 
 
 @only_sqlite
-def test_the_database_is_where_it_was_at_construction(tmp_path, monkeypatch):
+def test_a_change_of_directory_does_not_change_the_database(tmp_path, monkeypatch):
     manager = dbcache.CacheManager()
     monkeypatch.chdir("/")
     manager.cache_new_cluster("c")
@@ -143,7 +143,7 @@ def test_the_database_is_where_it_was_at_construction(tmp_path, monkeypatch):
 
 
 @only_sqlite
-def test_the_database_is_where_the_environment_says(tmp_path, monkeypatch):
+def test_the_environment_names_the_database(tmp_path, monkeypatch):
     monkeypatch.setenv("DBCACHE_DATABASE", str(tmp_path / "shared.db"))
     assert dbcache.CacheManager().db_path == tmp_path / "shared.db"
 
@@ -158,7 +158,7 @@ def test_a_path_may_hold_any_bytes(tmp_path):
     assert pickle.loads(pickle.dumps(manager)).load_cluster_cache()["cluster_id"] == "c"
 
 
-def test_without_a_cluster_the_environments_stands_in(manager, monkeypatch):
+def test_the_cluster_of_the_environment_stands_in_for_a_missing_one(manager, monkeypatch):
     monkeypatch.setenv("DATABRICKS_CLUSTER_ID", "0115-103000-abc123")
     row = manager.load_cluster_cache()
     assert (row["id"], row["cluster_id"]) == (0, "0115-103000-abc123")

@@ -1,5 +1,5 @@
-"""`pip install .` in a virtual environment, with no network. What it installs is what the build made:
-building all of it anew would take as long as the whole build."""
+"""`pip install .` in a virtual environment, with no network. It installs the files of an existing
+build, since a new build would take too long."""
 
 import os
 import pathlib
@@ -36,8 +36,10 @@ def environment(tmp_path, request):
     return environment / "bin", variables
 
 
-@pytest.mark.skipif("DBCACHE_BUILT_IN" not in os.environ, reason="ctest says where it was built")
-def test_an_installed_package_stands_by_itself(environment, tmp_path):
+@pytest.mark.skipif(
+    "DBCACHE_BUILT_IN" not in os.environ, reason="DBCACHE_BUILT_IN must name a build; ctest sets it"
+)
+def test_an_installed_package_needs_no_build_directory(environment, tmp_path):
     programs, variables = environment
 
     def run(*command):
@@ -48,7 +50,8 @@ def test_an_installed_package_stands_by_itself(environment, tmp_path):
     cluster, loaded, where = run(programs / "python", "-c", USE).splitlines()
     assert cluster == "cluster-123"
     assert where.startswith(str(programs.parent))
-    # One libsqlite3 in the process, which Python's own sqlite3 uses too; and no library of the build.
+    # The process has one libsqlite3, which Python's own sqlite3 also uses, and no library of the
+    # build.
     libraries = [pathlib.Path(path) for path in eval(loaded)]
     assert [path.name.split(".so")[0] for path in libraries].count("libsqlite3") == 1
     [library] = [path for path in libraries if path.name.startswith("libdbcache")]

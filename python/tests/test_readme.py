@@ -1,4 +1,4 @@
-"""The README's Python runs as shown."""
+"""The Python examples of the README and of docs/python.md run as shown."""
 
 import os
 import pathlib
@@ -8,16 +8,16 @@ import sys
 
 from conftest import only_sqlite
 
-README = pathlib.Path(__file__).resolve().parents[2] / "README.md"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
-def blocks():
-    return re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+def blocks(page):
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
 
 
 @only_sqlite
-def test_the_fixture_of_the_readme_shares_one_cluster(tmp_path):
-    fixture = blocks()[0]
+def test_workers_with_the_fixture_of_the_python_page_share_one_cluster(tmp_path):
+    [fixture] = blocks("docs/python.md")
     environment = {**os.environ, "DBCACHE_DATABASE": str(tmp_path / "cache.db")}
     workers = [
         subprocess.Popen(
@@ -33,7 +33,7 @@ def test_the_fixture_of_the_readme_shares_one_cluster(tmp_path):
 
 @only_sqlite
 def test_the_files_of_the_readme_share_clusters_under_xdist(tmp_path):
-    for block in blocks()[1:]:
+    for block in blocks("README.md"):
         name = re.match(r"# (\S+)", block).group(1)
         (tmp_path / name).write_text(block)
     (tmp_path / "pytest.ini").touch()
@@ -48,4 +48,5 @@ def test_the_files_of_the_readme_share_clusters_under_xdist(tmp_path):
     )
 
     assert run.returncode == 0, run.stdout
-    assert "\n2 clusters created, 0 joined, 0.0 minutes of start-up saved, 0 still held, 0 owed\n" in run.stdout
+    summary = "2 clusters created, 0 joined, 0.0 minutes of start-up saved, 0 still held, 0 owed"
+    assert f"\n{summary}\n" in run.stdout

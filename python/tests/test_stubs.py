@@ -1,4 +1,4 @@
-"""The stubs say what the extension has, and everything that users see is described."""
+"""The stubs describe the extension module, and every public name has a docstring."""
 
 import ast
 import inspect

@@ -1,4 +1,4 @@
-"""Threads run beside a call; processes, forked or spawned, use a manager that was made before."""
+"""Threads run while another is in a call, and forked and spawned processes share a manager."""
 
 import concurrent.futures
 import contextlib
@@ -36,7 +36,7 @@ def manager(place):
     return manager
 
 
-def test_threads_in_parallel_count_exactly(manager):
+def test_increments_on_parallel_threads_are_all_counted(manager):
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         for future in [pool.submit(increment, manager) for _ in range(8)]:
             future.result(timeout=120)
@@ -45,7 +45,7 @@ def test_threads_in_parallel_count_exactly(manager):
 
 
 def busy_turns(until):
-    """How often a thread that computes comes to run, and how long it stands still at most."""
+    """How often a computing thread runs, and the longest time in seconds that it does not."""
     turns, longest, last = 0, 0.0, time.monotonic()
     while not until.is_set():
         now = time.monotonic()
@@ -58,7 +58,7 @@ def busy_turns(until):
 @pytest.mark.skipif(
     os.environ.get("DBCACHE_TEST_ENGINE") == "postgres", reason="locks SQLite's database"
 )
-def test_this_thread_runs_while_a_change_waits_in_another(manager, place):
+def test_a_thread_runs_while_a_change_waits_on_another(manager, place):
     begins = threading.Event()
 
     def change():
@@ -70,7 +70,7 @@ def test_this_thread_runs_while_a_change_waits_in_another(manager, place):
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(change)
             begins.wait()
-            # With the interpreter's lock, it would keep this thread from ending what it waits for.
+            # If the call kept the GIL, this thread could not commit, and the call would never end.
             assert not concurrent.futures.wait([waiting], timeout=1).done
             other.execute("COMMIT")
             waiting.result(timeout=120)
@@ -84,18 +84,18 @@ def test_a_busy_thread_keeps_running_beside_a_wait(manager):
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         busy = pool.submit(busy_turns, done)
         began = time.monotonic()
-        # One call of the library's, which sleeps all the while.
+        # One call of the library, which sleeps for 5 seconds.
         assert manager._native.wait_for_events(last + 1, 5000) == []
         assert time.monotonic() - began >= 5
         done.set()
 
     turns, longest = busy.result()
     assert turns > 10_000
-    assert longest < 2.5  # of the 5 that it would be if the call kept the lock
+    assert longest < 2.5  # 5 if the call kept the GIL
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_processes_count_exactly(method, manager):
+def test_increments_in_several_processes_are_all_counted(method, manager):
     context = multiprocessing.get_context(method)
     children = [context.Process(target=increment, args=(manager,)) for _ in range(4)]
     for child in children:
@@ -109,9 +109,9 @@ def test_processes_count_exactly(method, manager):
     assert manager.replay(check=True)["differences"] == []
 
 
-def test_a_forked_child_goes_on_when_the_parent_closed_first(manager, place):
+def test_a_forked_child_can_use_a_manager_that_the_parent_closed(manager, place):
     context = multiprocessing.get_context("fork")
-    increment(manager)  # the manager has its connections open
+    increment(manager)  # the manager now has open connections
     closed = context.Event()
     children = [
         context.Process(target=increment_after_parent_closed, args=(manager, closed))
@@ -131,7 +131,7 @@ def test_a_forked_child_goes_on_when_the_parent_closed_first(manager, place):
     assert len(other.history(types=["UsageIncremented"])) == 4 * COUNT
 
 
-def test_forks_beside_threads_that_change_lose_nothing(manager):
+def test_forks_beside_writing_threads_lose_no_increment(manager):
     context = multiprocessing.get_context("fork")
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         threads = [pool.submit(increment, manager) for _ in range(2)]
@@ -148,7 +148,7 @@ def test_forks_beside_threads_that_change_lose_nothing(manager):
     assert usage(manager) == 1 + 2 * COUNT + 40
 
 
-def test_a_closed_manager_says_so(manager):
+def test_a_call_on_a_closed_manager_raises(manager):
     manager.close()
     manager.close()
     with pytest.raises(dbcache.Error, match="closed"):
@@ -180,7 +180,7 @@ kept = shared.acquire({"cluster_name": "y"}, lambda config, creation: "c-1", pol
 """
 
 
-def test_a_program_ends_in_peace_beside_daemon_threads(run_python, place):
+def test_a_program_exits_cleanly_beside_daemon_threads(run_python, place):
     for _ in range(10):
         run = run_python(ENDS_BESIDE_THREADS, *place.values())
         assert (run.returncode, run.stderr) == (0, "")

@@ -1,4 +1,4 @@
-"""The condition of get_all_clusters() chooses rows and can do nothing else."""
+"""The condition of get_all_clusters() selects rows and can do nothing else."""
 
 import time
 
@@ -49,7 +49,7 @@ def manager(place):
 
 
 @pytest.mark.parametrize("kind", ABUSE)
-def test_abuse_is_refused(kind, manager, tmp_path):
+def test_a_condition_that_does_more_than_select_is_refused(kind, manager, tmp_path):
     before = manager.get_all_clusters(), len(manager.history())
     target = tmp_path / "evil"
 
@@ -64,12 +64,12 @@ def test_abuse_is_refused(kind, manager, tmp_path):
 
 
 @pytest.mark.parametrize("condition", [7, b"1", ["1"]])
-def test_what_is_no_text_is_refused(condition, manager):
+def test_a_condition_that_is_not_a_str_is_refused(condition, manager):
     with pytest.raises(TypeError):
         manager.get_all_clusters(condition)
 
 
-def test_a_condition_may_look_at_the_clusters_and_the_present(manager):
+def test_a_condition_may_use_the_clusters_and_the_present_time(manager):
     assert len(manager.get_all_clusters("expiry_time > datetime('now')")) == 3
     assert len(manager.get_all_clusters("expiry_time > CURRENT_TIMESTAMP")) == 3
     assert len(manager.get_all_clusters(" OR ".join(["num_workers = 1"] * 250))) == 1

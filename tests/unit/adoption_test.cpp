@@ -55,9 +55,9 @@ json::object with(json::object row, const char* column, const std::string& text)
   return with(std::move(row), column, json::value(json::string(text)));
 }
 
-Adoption adopt_in(const std::string& zone, const DocumentedRows& rows,
-                  const std::string& databricks_token = "") {
-  return adopt(rows, Zone(zone), Redactor(databricks_token), now);
+events::Adoption adopt_in(const std::string& zone, const rows::DocumentedRows& rows,
+                          const std::string& databricks_token = "") {
+  return adopt(rows, Zone(zone), input::Redactor(databricks_token), now);
 }
 
 ClusterImported adopt_cluster(const json::object& row, const std::string& zone = "+00:00",
@@ -128,7 +128,7 @@ TEST(AdoptingAnEntry, KeepsTheRowAsItWasWithItsOldId) {
 }
 
 TEST(AdoptingRows, GivesAnEventForEachInTheirOrderClustersFirst) {
-  const Adoption adoption = adopt_in(
+  const events::Adoption adoption = adopt_in(
       "+00:00", {{python_cluster(), with(python_cluster(), "cluster_id", json::value("c-2"))},
                  {python_entry()}});
   std::vector<std::string> streams;
@@ -137,14 +137,15 @@ TEST(AdoptingRows, GivesAnEventForEachInTheirOrderClustersFirst) {
 }
 
 TEST(AdoptingRows, ReportsHowManyThereWereAndTheirZone) {
-  const Adoption adoption = adopt_in("Europe/Berlin", {{python_cluster()}, {python_entry()}});
+  const events::Adoption adoption =
+      adopt_in("Europe/Berlin", {{python_cluster()}, {python_entry()}});
   EXPECT_EQ(adoption.report.clusters, 1);
   EXPECT_EQ(adoption.report.registry_entries, 1);
   EXPECT_EQ(adoption.report.timezone, "Europe/Berlin");
 }
 
 TEST(AdoptingRows, ReportsNotesWithTheirTable) {
-  const Adoption adoption =
+  const events::Adoption adoption =
       adopt_in("+00:00", {{with(python_cluster(), "expiry_time", json::value("never"))}, {}});
   EXPECT_THAT(adoption.report.notes,
               ElementsAre(AllOf(HasSubstr("clusters: "), HasSubstr("expiry_time"),

@@ -28,8 +28,8 @@ using test::told;
 using test::given::now;
 using testing::IsEmpty;
 
-ClusterInput input(const std::string& cluster_id) {
-  ClusterInput given;
+input::ClusterInput given_cluster(const std::string& cluster_id) {
+  input::ClusterInput given;
   given.cluster_id = cluster_id;
   return given;
 }
@@ -43,7 +43,7 @@ CachedCluster cached_row(const Events& events) {
 
 TEST(CachingACluster, FillsEveryColumnFromTheInputAndThePresent) {
   const MemoryTables rows;
-  ClusterInput given = input("c-1");
+  input::ClusterInput given = given_cluster("c-1");
   given.cluster_name = "test_name";
   given.host = "https://workspace.cloud.databricks.com";
   given.num_workers = 2;
@@ -69,14 +69,15 @@ TEST(CachingACluster, FillsEveryColumnFromTheInputAndThePresent) {
 
 TEST(CachingACluster, WasCreatedNowWhereNoCreationTimeIsGiven) {
   const MemoryTables rows;
-  EXPECT_EQ(cached_row(decide(CacheCluster{input("c-1"), 1h}, test::present(rows, now)).events)
-                .created_at,
-            now);
+  EXPECT_EQ(
+      cached_row(decide(CacheCluster{given_cluster("c-1"), 1h}, test::present(rows, now)).events)
+          .created_at,
+      now);
 }
 
 TEST(CachingACluster, CountsExpiryFromThePresentAndNotFromItsCreation) {
   const MemoryTables rows;
-  ClusterInput given = input("c-1");
+  input::ClusterInput given = given_cluster("c-1");
   given.created_at = at("01:00");
   EXPECT_EQ(
       cached_row(decide(CacheCluster{given, 1h}, test::present(rows, now)).events).expiry_time,
@@ -85,9 +86,10 @@ TEST(CachingACluster, CountsExpiryFromThePresentAndNotFromItsCreation) {
 
 TEST(CachingACluster, ExpiresAtOnceWithADefaultExpiryOfZero) {
   const MemoryTables rows;
-  EXPECT_EQ(cached_row(decide(CacheCluster{input("c-1"), 0h}, test::present(rows, now)).events)
-                .expiry_time,
-            now);
+  EXPECT_EQ(
+      cached_row(decide(CacheCluster{given_cluster("c-1"), 0h}, test::present(rows, now)).events)
+          .expiry_time,
+      now);
 }
 
 TEST(CachingACluster, DeactivatesEveryOtherActiveClusterFirst) {
@@ -95,7 +97,8 @@ TEST(CachingACluster, DeactivatesEveryOtherActiveClusterFirst) {
   rows.put(cluster_row(1, "old"));
   rows.put(cluster_row(2, "older"));
 
-  const Events events = decide(CacheCluster{input("new"), 1h}, test::present(rows, now)).events;
+  const Events events =
+      decide(CacheCluster{given_cluster("new"), 1h}, test::present(rows, now)).events;
 
   ASSERT_EQ(events.size(), 3u);
   EXPECT_EQ(told({events[0], events[1]}),
@@ -105,20 +108,23 @@ TEST(CachingACluster, DeactivatesEveryOtherActiveClusterFirst) {
 TEST(CachingACluster, DeactivatesAnExpiredActiveClusterToo) {
   MemoryTables rows;
   rows.put(expiring(cluster_row(1, "expired"), "10:00"));
-  const Events events = decide(CacheCluster{input("new"), 1h}, test::present(rows, now)).events;
+  const Events events =
+      decide(CacheCluster{given_cluster("new"), 1h}, test::present(rows, now)).events;
   EXPECT_EQ(told({events.front()}), told({ClusterDeactivated{"expired", "new"}}));
 }
 
 TEST(CachingACluster, LeavesInactiveClustersAlone) {
   MemoryTables rows;
   rows.put(inactive(cluster_row(1, "old")));
-  EXPECT_EQ(decide(CacheCluster{input("new"), 1h}, test::present(rows, now)).size(), 1u);
+  EXPECT_EQ(decide(CacheCluster{given_cluster("new"), 1h}, test::present(rows, now)).events.size(),
+            1u);
 }
 
 TEST(CachingAClusterAgain, DoesNotDeactivateItself) {
   MemoryTables rows;
   rows.put(cluster_row(1, "c-1"));
-  EXPECT_EQ(decide(CacheCluster{input("c-1"), 1h}, test::present(rows, now)).size(), 1u);
+  EXPECT_EQ(decide(CacheCluster{given_cluster("c-1"), 1h}, test::present(rows, now)).events.size(),
+            1u);
 }
 
 TEST(CachingAClusterAgain, CountsItsAccessesFromOne) {
@@ -126,16 +132,18 @@ TEST(CachingAClusterAgain, CountsItsAccessesFromOne) {
   CachedCluster before = cluster_row(1, "c-1");
   before.access_count = 7;
   rows.put(before);
-  EXPECT_EQ(cached_row(decide(CacheCluster{input("c-1"), 1h}, test::present(rows, now)).events)
-                .access_count,
-            1);
+  EXPECT_EQ(
+      cached_row(decide(CacheCluster{given_cluster("c-1"), 1h}, test::present(rows, now)).events)
+          .access_count,
+      1);
 }
 
 TEST(CachingAClusterAgain, MakesItActiveAgain) {
   MemoryTables rows;
   rows.put(inactive(cluster_row(1, "c-1")));
-  EXPECT_TRUE(cached_row(decide(CacheCluster{input("c-1"), 1h}, test::present(rows, now)).events)
-                  .is_active);
+  EXPECT_TRUE(
+      cached_row(decide(CacheCluster{given_cluster("c-1"), 1h}, test::present(rows, now)).events)
+          .is_active);
 }
 
 // ---- Saving a whole row
@@ -185,9 +193,9 @@ TEST(SavingAnActiveCluster, DeactivatesTheOthers) {
 TEST(SavingAnInactiveCluster, LeavesTheActiveOneActive) {
   MemoryTables rows;
   rows.put(cluster_row(1, "old"));
-  EXPECT_EQ(
-      decide(SaveCluster{inactive(cluster_row(0, "new")), 1h}, test::present(rows, now)).size(),
-      1u);
+  EXPECT_EQ(decide(SaveCluster{inactive(cluster_row(0, "new")), 1h}, test::present(rows, now))
+                .events.size(),
+            1u);
 }
 
 // ---- Access

@@ -7,6 +7,9 @@
 #include "given.hpp"
 
 namespace dbcache::projections {
+
+using namespace rows;
+
 namespace {
 
 namespace json = boost::json;

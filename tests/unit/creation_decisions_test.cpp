@@ -265,7 +265,7 @@ TEST_F(Creating, ACreatorThatWasTakenForDeadIsStaleEvenIfNobodyTookOver) {
 // ---- Failed
 
 TEST_F(Creating, AFailureIsTheEntrysAndADebtByTokenAlone) {
-  const auto [events, first] = commit(FailCreation{"hash", creation, "no quota"});
+  const Events events = commit(FailCreation{"hash", creation, "no quota"}).first.events;
   EXPECT_EQ(told(events),
             told({RegistryStatusChanged{"hash", RegistryStatus::creating, RegistryStatus::failed,
                                         std::nullopt, "no quota"},
@@ -287,7 +287,7 @@ TEST_F(Creating, AFailureAfterAStartIsADebtByIdAndToken) {
 
 TEST_F(Creating, AFailureOfAStaleCreatorIsNothing) {
   take_over();
-  const auto [events, first] = commit(FailCreation{"hash", creation, "too late"});
+  const Events events = commit(FailCreation{"hash", creation, "too late"}).first.events;
   EXPECT_THAT(events, IsEmpty());
   EXPECT_EQ(entry().status, RegistryStatus::creating);
 }

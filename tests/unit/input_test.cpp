@@ -12,7 +12,7 @@
 #include "text/json_text.hpp"
 #include "text/utf8.hpp"
 
-namespace dbcache::commands {
+namespace dbcache::input {
 namespace {
 
 namespace json = boost::json;
@@ -436,4 +436,4 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& each) { return std::string(each.param.name); });
 
 }  // namespace
-}  // namespace dbcache::commands
+}  // namespace dbcache::input

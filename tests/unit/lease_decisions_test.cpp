@@ -228,7 +228,7 @@ class RenewingALease : public Leases {};
 
 TEST_F(RenewingALease, MakesItHoldByADeadlineAndByNoLock) {
   const Held held = created();
-  const auto [events, first] = commit(RenewLease{held.lease, at("12:30"), true});
+  const Events events = commit(RenewLease{held.lease, at("12:30"), true}).first.events;
   EXPECT_EQ(told(events), told({LeaseRenewed{"hash", held.lease, at("12:30")}}));
   const Holder holder = tables.lease(held.lease)->holder;
   EXPECT_EQ(holder.until, at("12:30"));
@@ -275,7 +275,7 @@ class NotingAUse : public Leases {};
 
 TEST_F(NotingAUse, NamesTheUserAndTheLease) {
   const Held held = created();
-  const auto [events, first] = commit(NoteUse{held.lease, "test_1"});
+  const Events events = commit(NoteUse{held.lease, "test_1"}).first.events;
   EXPECT_EQ(told(events), told({ClusterUsed{"c-1", held.lease, "test_1"}}));
 }
 
@@ -506,7 +506,7 @@ TEST_F(Runs, AreJoinedAndLeft) {
   ASSERT_EQ(tables.participants().size(), 1u);
   EXPECT_EQ(tables.participants()[0].id, id);
   EXPECT_EQ(tables.participants()[0].name, "gw0");
-  const auto [events, first] = commit(LeaveRun{id});
+  const Events events = commit(LeaveRun{id}).first.events;
   EXPECT_EQ(told(events), told({RunLeft{"nightly", id, RunLeftReason::left}}));
   EXPECT_THAT(commit(LeaveRun{id}).first.events, IsEmpty());
 }

@@ -9,6 +9,9 @@
 #include "given.hpp"
 
 namespace dbcache::projections {
+
+using namespace rows;
+
 namespace {
 
 using test::at;

@@ -7,6 +7,9 @@
 #include "projections/project.hpp"
 
 namespace dbcache::projections {
+
+using namespace rows;
+
 namespace {
 
 using namespace events;

@@ -10,7 +10,7 @@
 #include "input/redact.hpp"
 #include "text/json_text.hpp"
 
-namespace dbcache::commands {
+namespace dbcache::input {
 namespace {
 
 namespace json = boost::json;
@@ -146,4 +146,4 @@ TEST(Redacting, RefusesThirtyThreeLevels) {
 }
 
 }  // namespace
-}  // namespace dbcache::commands
+}  // namespace dbcache::input

@@ -31,8 +31,8 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-constexpr milliseconds first_pause{20};
-constexpr milliseconds most_pause{1000};
+constexpr milliseconds first_reconnect_pause{20};
+constexpr milliseconds most_reconnect_pause{1000};
 
 /// A server that stands still answers nobody, though its host does. Longer than a session waits for
 /// a lock of its own.
@@ -250,14 +250,14 @@ bool SessionKeeper::use(Use use) {
 }
 
 void SessionKeeper::open_by(Moment until, Turn& turn) {
-  milliseconds pause = first_pause;
+  milliseconds pause = first_reconnect_pause;
   while (!connection_) {
     try {
       restore();
     } catch (const ConnectionLost&) {
       if (steady_clock::now() >= until) throw;
       turn.wait_for(restored_, pause, [&] { return connection_ != nullptr; });
-      pause = std::min(2 * pause, most_pause);
+      pause = std::min(2 * pause, most_reconnect_pause);
     }
   }
 }
@@ -307,7 +307,7 @@ void SessionKeeper::restore() {
 void SessionKeeper::lose() {
   connection_.reset();
   if (lost_since_ == 0) lost_since_ = steady_clock::now().time_since_epoch().count();
-  asio::post(loop_->io, [this] { reconnect(first_pause); });
+  asio::post(loop_->io, [this] { reconnect(first_reconnect_pause); });
 }
 
 void SessionKeeper::renew() {
@@ -387,7 +387,7 @@ void SessionKeeper::reconnect(milliseconds pause) {
   }
   loop_->retry.expires_after(pause);
   loop_->retry.async_wait([this, pause](const boost::system::error_code& error) {
-    if (!error) reconnect(std::min(2 * pause, most_pause));
+    if (!error) reconnect(std::min(2 * pause, most_reconnect_pause));
   });
 }
 

@@ -15,9 +15,10 @@
 #include <dbcache/errors.hpp>
 
 namespace dbcache::store::sqlite {
-namespace {
 
 std::string reason(int error) { return std::generic_category().message(error); }
+
+namespace {
 
 std::string directory_of(const std::string& path) {
   return std::filesystem::path(path).parent_path().string();

@@ -51,6 +51,9 @@ void create_directories_for(const std::string& path);
 /// Gives the files beside the database its mode and group, where they are this user's to give.
 void align_side_files(const std::string& path);
 
+/// What an errno means, in words.
+std::string reason(int error);
+
 /// Opens a file beside the database for reading and writing, making it with the database's mode and
 /// group where it is missing. Follows no link. Returns the descriptor, or -errno.
 int open_side_file(const std::string& path, const std::string& suffix);

@@ -42,8 +42,6 @@ std::int64_t random_place() {
   return first_place + static_cast<std::int64_t>(number % range) * 2;
 }
 
-std::string reason(int error) { return std::generic_category().message(error); }
-
 std::string read_id(int descriptor) {
   std::array<char, id_bytes> id{};
   return ::pread(descriptor, id.data(), id.size(), 0) == static_cast<ssize_t>(id.size())

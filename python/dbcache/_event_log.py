@@ -1,4 +1,4 @@
-"""The log of a database, for those who need nothing else of it."""
+"""The log of events of a database, for callers that need no other operation on it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ Database = Union[str, bytes, os.PathLike, None]
 
 
 def history(subject: str = "", *, database: Database = None, **query: Any) -> list[Event]:
-    """``CacheManager.history`` of a database."""
+    """``CacheManager(database=database).history(subject, **query)``: the events of a cluster, a
+    configuration or a run."""
     return CacheManager(database=database).history(subject, **query)
 
 
 def replay(*, database: Database = None, check: bool = False) -> ReplayReport:
-    """``CacheManager.replay`` of a database."""
+    """``CacheManager(database=database).replay(check=check)``: rebuilds the tables from the log, or
+    only compares them with it."""
     return CacheManager(database=database).replay(check=check)
 
 
 def verify(head: Optional[str] = None, *, database: Database = None) -> VerifyReport:
-    """``CacheManager.verify`` of a database."""
+    """``CacheManager(database=database).verify(head)``: checks every hash of the log."""
     return CacheManager(database=database).verify(head)
 
 
@@ -33,5 +35,6 @@ def watch(
     database: Database = None,
     timeout: Optional[float] = None,
 ) -> Iterator[Event]:
-    """``CacheManager.watch`` of a database."""
+    """``CacheManager(database=database).watch(from_position, timeout=timeout)``: the events as they
+    are committed. ``timeout`` is in seconds."""
     return CacheManager(database=database).watch(from_position, timeout=timeout)

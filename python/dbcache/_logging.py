@@ -1,4 +1,5 @@
-"""Lines of the library, and of this package, in Python's logging."""
+"""Hands the lines that the C++ library logs to Python's logging, under the name ``dbcache``. The
+package logs under the same name."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ logger = logging.getLogger("dbcache")
 
 
 def _receive(level: int, text: str, created: float) -> None:
-    """Takes a line that the library logged, at the time when it did."""
+    """Logs a line of the library. ``created`` is when the library logged it, in seconds since
+    1970."""
     if not logger.isEnabledFor(level):
         return
     record = logger.makeRecord(logger.name, level, "(dbcache)", 0, "%s", (text,), None)
@@ -24,6 +26,6 @@ def _receive(level: int, text: str, created: float) -> None:
 
 
 _dbcache.receive_log(_receive)
-# What the parent has not delivered yet, it will.
+# The parent delivers the lines that it held at the fork; the child must not deliver them again.
 os.register_at_fork(after_in_child=_dbcache.forget_log)
 atexit.register(_dbcache.deliver_log)

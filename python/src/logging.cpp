@@ -1,4 +1,4 @@
-#include "log.hpp"
+#include "logging.hpp"
 
 #include <atomic>
 #include <chrono>
@@ -7,6 +7,7 @@
 #include <string>
 
 #include <boost/lockfree/queue.hpp>
+#include <fmt/format.h>
 #include <spdlog/details/null_mutex.h>
 #include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
@@ -16,20 +17,21 @@ namespace py = pybind11;
 namespace dbcache::python {
 namespace {
 
-constexpr const char* logger_name = "dbcache";  // The library's.
-constexpr std::size_t most_lines = 1024;
+constexpr const char* logger_name = "dbcache";  // the logger that the library looks up
+constexpr std::size_t max_lines = 1024;
 
 struct Line {
   int level;
-  double created;  ///< Seconds since 1970.
+  double created;  ///< When the library logged it, in seconds since 1970.
   std::string text;
 };
 
-/// Without a lock: a fork may come while a thread of the library's adds a line. Never freed, since
-/// threads may log until the process ends.
+/// The lines that are not delivered yet. The queue has no lock, since a fork may come while a
+/// thread of the library adds a line. It is never freed, since threads may log until the process
+/// ends.
 auto& lines() {
   static auto* const kept =
-      new boost::lockfree::queue<Line*, boost::lockfree::capacity<most_lines>>();
+      new boost::lockfree::queue<Line*, boost::lockfree::capacity<max_lines>>();
   return *kept;
 }
 
@@ -38,7 +40,7 @@ std::atomic<std::size_t>& dropped() {
   return count;
 }
 
-/// The levels of Python's logging (https://docs.python.org/3/library/logging.html#logging-levels).
+/// The level in Python's logging (https://docs.python.org/3/library/logging.html#logging-levels).
 int python_level(spdlog::level::level_enum level) {
   switch (level) {
     case spdlog::level::trace:
@@ -84,7 +86,8 @@ void deliver(int level, const std::string& text, double created) {
   receiver()(level, decoded, created);
 }
 
-/// An exception of a handler's is none of the call's that was made. Ctrl-C is: it comes again.
+/// An exception of a logging handler must not fail the caller's call, so it is only printed. Ctrl-C
+/// is raised again.
 void deliver_quietly(int level, const std::string& text, double created) {
   try {
     deliver(level, text, created);
@@ -107,8 +110,11 @@ void deliver_all() {
   if (dropped() == 0 || !receiver()) return;
   const std::size_t count = dropped().exchange(0);
   const auto now = std::chrono::system_clock::now().time_since_epoch();
-  deliver_quietly(30, std::to_string(count) + " lines of the log were dropped: too many at once",
-                  std::chrono::duration<double>(now).count());
+  deliver_quietly(
+      30,
+      fmt::format("dropped {} log lines: more than {} came before Python could take them", count,
+                  max_lines),
+      std::chrono::duration<double>(now).count());
 }
 
 }  // namespace
@@ -117,8 +123,8 @@ LogDelivery::~LogDelivery() {
   if (!lines().empty() || dropped() != 0) deliver_all();
 }
 
-void bind_log(py::module_& module) {
-  // Python's logging decides what is shown, and may change its mind at any time.
+void bind_logging(py::module_& module) {
+  // The logger keeps every level: Python's logging filters them, and its level may change later.
   spdlog::drop(logger_name);
   const auto logger = std::make_shared<spdlog::logger>(logger_name, std::make_shared<KeepLines>());
   logger->set_level(spdlog::level::debug);

@@ -7,7 +7,7 @@
 #include <dbcache/errors.hpp>
 
 #include "cli/config_file.hpp"
-#include "cli/lease_text.hpp"
+#include "cli/print_lease.hpp"
 #include "cli/wait_line.hpp"
 
 namespace dbcache::cli {
@@ -19,43 +19,47 @@ constexpr double most_seconds = 1e9;
 
 std::chrono::milliseconds seconds_of(const char* option, double seconds, double least) {
   if (!(seconds >= least && seconds <= most_seconds)) {
-    throw InvalidArgument(
-        fmt::format("{}: {} is out of range, it is a number of seconds from {} to {:.0e}", option,
-                    seconds, least, most_seconds));
+    throw InvalidArgument(fmt::format("{} must be {} to {:.0e} seconds, not {}", option, least,
+                                      most_seconds, seconds));
   }
   return std::chrono::ceil<std::chrono::milliseconds>(std::chrono::duration<double>(seconds));
 }
 
 void AcquireArguments::declare(Arguments& arguments) {
-  arguments.required("--config", "FILE", config_, "The configuration, a JSON object; -: stdin");
+  arguments.required("--config", "FILE", config_,
+                     "The configuration, a JSON object; - reads stdin");
   arguments.required("--create", "CMD", commands_.create,
-                     "Starts a cluster: gets the configuration on stdin, prints the id last");
+                     "Starts a cluster: reads the configuration on stdin, prints the id last");
   arguments.optional("--check", "CMD", commands_.check,
-                     "Whether $DBCACHE_CLUSTER_ID runs: exit code 0 yes, 1 no");
+                     "Exits with 0 if $DBCACHE_CLUSTER_ID runs, with 1 if it does not");
   arguments.optional("--terminate", "CMD", commands_.terminate,
-                     "Terminates $DBCACHE_CLUSTER_ID, or what $DBCACHE_IDEMPOTENCY_TOKEN left");
+                     "Terminates $DBCACHE_CLUSTER_ID; if that is unset, the cluster that was\n"
+                     "created with $DBCACHE_IDEMPOTENCY_TOKEN");
   arguments.optional("--timeout", "S", timeout_, "Seconds to wait for a lease; default: 1800");
-  arguments.flag("--keep", keep_,
-                 "Keep the cluster for the next to use, until it expires; default");
-  arguments.flag("--hand-back", hand_back_, "Terminate the cluster when nobody holds it any more");
+  arguments.flag("--keep", keep_, "Keep the cluster for its next user until it expires (default)");
+  arguments.flag("--hand-back", hand_back_, "Terminate the cluster when its last lease ends");
   arguments.optional("--run", "NAME", run_,
-                     "The run that uses it: not handed back before that is over");
+                     "The run that uses the cluster: hand it back only after this run ends");
   arguments.one_of("--on-create-failure", {"try-again", "fail"}, "WORD", on_create_failure_,
-                   "When another's create fails: try-again, or fail, too; default: try-again");
+                   "If another process's create fails: try-again or fail; default: try-again");
   arguments.repeatable("--leave-out", "KEY", leave_out_,
-                       "A key that is not to count in config_hash; may be repeated");
+                       "Leave this key out of config_hash; may be repeated");
 }
 
 void AcquireArguments::check() const {
-  if (keep_ && hand_back_) throw InvalidArgument("--keep and --hand-back exclude each other");
+  if (keep_ && hand_back_) {
+    throw InvalidArgument("--keep and --hand-back exclude each other; give one of them");
+  }
   if (timeout_) seconds_of("--timeout", *timeout_, 0);
-  if (commands_.create.empty()) throw InvalidArgument("--create: an empty command");
-  // An unset variable of a script would say yes to every check, or terminate nothing.
+  if (commands_.create.empty()) {
+    throw InvalidArgument("--create is empty; give the command that starts a cluster");
+  }
+  // An empty CMD, from an unset variable in a script, would pass every check and terminate nothing.
   if (commands_.check && commands_.check->empty()) {
-    throw InvalidArgument("--check: an empty command; leave the option out for none");
+    throw InvalidArgument("--check is empty; give a command, or leave the option out");
   }
   if (commands_.terminate && commands_.terminate->empty()) {
-    throw InvalidArgument("--terminate: an empty command; leave the option out for none");
+    throw InvalidArgument("--terminate is empty; give a command, or leave the option out");
   }
 }
 
@@ -76,27 +80,27 @@ AcquireOptions AcquireArguments::options() const {
 
 ClusterLease acquire_lease(Context& context, SharedClusters& clusters,
                            const AcquireArguments& arguments, const ClusterConfig& config,
-                           SignalWatch& signals) {
+                           SignalThread& signals) {
   WaitLine line(context.terminal());
   AcquireOptions options = arguments.options();
   options.stop = signals.stop();
   options.on_wait = [&line](const WaitProgress& progress) { line.show(progress); };
-  const auto workshop = std::make_shared<Workshop>(
-      Workshop{.terminal = context.terminal(),
-               .signals = signals,
-               .database = context.manager().get_database_info(),
-               .make_room = [&line] { line.erase(); },
-               .deadline = std::chrono::steady_clock::now() + options.timeout,
-               .stop = options.stop});
+  const auto lifecycle_context = std::make_shared<LifecycleContext>(
+      LifecycleContext{.terminal = context.terminal(),
+                       .signals = signals,
+                       .database = context.manager().get_database_info(),
+                       .before_command = [&line] { line.erase(); },
+                       .deadline = std::chrono::steady_clock::now() + options.timeout,
+                       .stop = options.stop});
   ClusterLease lease =
-      clusters.acquire(config, make_lifecycle(arguments.commands(), workshop), options);
-  // The lease keeps the lifecycle, for when it is released: without these bounds.
-  workshop->make_room = {};
-  workshop->deadline = std::nullopt;
-  workshop->stop = {};
+      clusters.acquire(config, make_lifecycle(arguments.commands(), lifecycle_context), options);
+  // The lease keeps the lifecycle for its release, where these bounds do not apply.
+  lifecycle_context->before_command = {};
+  lifecycle_context->deadline = std::nullopt;
+  lifecycle_context->stop = {};
   if (signals.first() != 0) {
     line.erase();
-    report_debt(context, lease.release(signals.stop()));
+    report_pending_termination(context, lease.release(signals.stop()));
     throw Cancelled(std::string(signalled_text));
   }
   return lease;

@@ -12,17 +12,17 @@
 
 #include "cli/arguments.hpp"
 #include "cli/command.hpp"
-#include "cli/lifecycle.hpp"
-#include "cli/signals.hpp"
+#include "cli/process/lifecycle.hpp"
+#include "cli/process/signals.hpp"
 
 namespace dbcache::cli {
 
-/// What every command takes that acquires a lease.
+/// The options of the commands that acquire a lease.
 class AcquireArguments {
  public:
   void declare(Arguments& arguments);
 
-  /// Of values that cannot be meant: throws InvalidArgument.
+  /// Throws InvalidArgument for values that make no sense.
   void check() const;
 
   [[nodiscard]] ClusterConfig read_config(Terminal& terminal) const;
@@ -42,23 +42,25 @@ class AcquireArguments {
 
 /// For the end of their help.
 inline constexpr std::string_view lifecycle_notes =
-    "A CMD runs by /bin/sh, with DBCACHE_DATABASE set. Create has the configuration on stdin, and\n"
-    "DBCACHE_CONFIG_HASH, DBCACHE_IDEMPOTENCY_TOKEN (give it to Databricks), DBCACHE_CREATION, "
-    "and\n"
-    "DBCACHE_STARTED_CLUSTER_ID where a creator that died had started that one; it may record an "
-    "id\n"
-    "early with dbcache started.";
+    "/bin/sh runs each CMD, with DBCACHE_DATABASE set. The create CMD reads the configuration "
+    "from\n"
+    "stdin, and has DBCACHE_CONFIG_HASH, DBCACHE_CREATION and DBCACHE_IDEMPOTENCY_TOKEN set. It\n"
+    "should give the token to Databricks. If an earlier creator died, DBCACHE_STARTED_CLUSTER_ID\n"
+    "is the cluster that it had started. Record the id of a starting cluster with dbcache started.";
 
-/// Acquires with the CMDs of a command line, and says meanwhile for whom it waits. A signal
-/// cancels.
+/// Acquires a lease with the CMDs of the command line, and shows for which process it waits. A
+/// signal cancels it.
 ClusterLease acquire_lease(Context& context, SharedClusters& clusters,
                            const AcquireArguments& arguments, const ClusterConfig& config,
-                           SignalWatch& signals);
+                           SignalThread& signals);
 
-/// Of an option in seconds. Throws InvalidArgument for what is below `least`, or past centuries.
+/// The value of an option in seconds. Throws InvalidArgument below `least` or above 1e9.
 std::chrono::milliseconds seconds_of(const char* option, double seconds, double least);
 
-/// When a lease that holds by a deadline ends.
+/// How long a lease with a deadline lasts by default.
+inline constexpr double default_ttl_seconds = 7200;
+
+/// When a lease with a deadline ends.
 std::optional<Timestamp> end_of_lease(SharedClusters& clusters, std::int64_t lease);
 
 }  // namespace dbcache::cli

@@ -11,11 +11,11 @@ class App;
 
 namespace dbcache::cli {
 
-/// What a command takes, each with the variable that it goes to. A name with dashes is an option's,
-/// one without a positional's; `placeholder` stands for the value in the help. The variables must
-/// outlive the parsing.
+/// The arguments of a command, each with the variable that parsing sets. A name with dashes is an
+/// option, a name without is positional; `placeholder` stands for the value in the help. The
+/// variables must outlive the parsing.
 ///
-/// A narrow face of CLI11: that takes seconds to compile, and so only parser.cpp includes it.
+/// Hides CLI11, which takes seconds to compile: only parser.cpp includes it.
 class Arguments {
  public:
   explicit Arguments(CLI::App& parser) : parser_(parser) {}
@@ -32,11 +32,11 @@ class Arguments {
                 std::optional<std::int64_t>& value, const std::string& help);
   void optional(const std::string& name, const std::string& placeholder,
                 std::optional<double>& value, const std::string& help);
-  /// May be given several times, with one value each.
+  /// An option that may be given several times, with one value each.
   void repeatable(const std::string& name, const std::string& placeholder,
                   std::vector<std::string>& values, const std::string& help);
-  /// At least one word, and all that follow; after `--` they are taken as they are.
-  void rest(const std::string& name, std::vector<std::string>& words, const std::string& help);
+  /// All remaining words, at least one. After `--` they are taken literally.
+  void remaining(const std::string& name, std::vector<std::string>& words, const std::string& help);
   void flag(const std::string& name, bool& value, const std::string& help);
   void one_of(const std::string& name, const std::vector<std::string>& words,
               const std::string& placeholder, std::string& value, const std::string& help);

@@ -27,8 +27,8 @@ const CacheManager* Context::manager_if_made() const noexcept {
   return manager_ ? &*manager_ : nullptr;
 }
 
-ExitCode Context::no(std::string_view why) {
-  complain(terminal_, why);
+ExitCode Context::answer_no(std::string_view why) {
+  print_diagnostic(terminal_, why);
   return ExitCode::no;
 }
 
@@ -38,7 +38,7 @@ bool Context::can_ask() const noexcept {
 
 bool Context::confirm(std::string_view question) {
   if (!can_ask()) return true;
-  // With --json, stdout belongs to the document.
+  // With --json, stdout carries the document alone.
   std::ostream& asked = json_ ? terminal_.err : terminal_.out;
   asked << question << " [y/N] " << std::flush;
   std::string answer;

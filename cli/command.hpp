@@ -16,32 +16,32 @@
 
 namespace dbcache::cli {
 
-/// What a process exits with. `run` passes on what its command exited with, which may be any code.
+/// The exit codes of dbcache. `run` passes on the code of its COMMAND, which may be any.
 enum class ExitCode : int {
   done = 0,
   no = 1,      ///< The answer is no: drift found, no such cluster.
   usage = 2,   ///< Wrong usage.
-  failed = 3,  ///< What was asked could not be done.
-  // Those of `run`, which must not be taken for its command's: env(1)'s and timeout(1)'s.
+  failed = 3,  ///< The command could not do its work.
+  // `run` uses those of env(1) and timeout(1), so that they are not taken for its COMMAND's.
   timed_out = 124,
   run_failed = 125,
   cannot_execute = 126,
   not_found = 127,
 };
 
-/// As a shell has it for a program that died of a signal, or ended for one: 128 and its number.
+/// The shell's exit code for a program that a signal killed or stopped: 128 plus its number.
 [[nodiscard]] constexpr ExitCode exit_code_of_signal(int signal) {
   return static_cast<ExitCode>(128 + signal);
 }
 
-/// The options that every command takes.
+/// The options of every command.
 struct Globals {
   Options options;
   bool json = false;
   std::string log_level = "warn";
 };
 
-/// What a running command works with.
+/// The terminal, the options and the cache manager of a running command.
 class Context {
  public:
   Context(Terminal& terminal, const Globals& globals);
@@ -49,21 +49,21 @@ class Context {
   [[nodiscard]] Terminal& terminal() noexcept { return terminal_; }
   [[nodiscard]] std::ostream& out() noexcept { return terminal_.out; }
 
-  /// Whether stdout is to carry one JSON document and nothing else.
+  /// Whether stdout must carry one JSON document and nothing else.
   [[nodiscard]] bool json() const noexcept { return json_; }
   void print_json(const boost::json::value& document);
 
-  /// For a command that sets an option of its own; before the first manager().
+  /// A command may change them before its first call of manager().
   [[nodiscard]] Options& options() noexcept { return options_; }
 
-  /// Made when first asked for.
+  /// The first call makes it.
   [[nodiscard]] CacheManager& manager();
   [[nodiscard]] const CacheManager* manager_if_made() const noexcept;
 
-  /// Says on stderr, as `dbcache: ...`, why the answer is no. Returns that answer.
-  ExitCode no(std::string_view why);
+  /// Prints on stderr, as `dbcache: ...`, why the answer is no. Returns ExitCode::no.
+  ExitCode answer_no(std::string_view why);
 
-  /// Asks, where there is somebody to ask. Without a terminal the answer is yes.
+  /// Asks the question on a terminal. Without one the answer is yes.
   [[nodiscard]] bool confirm(std::string_view question);
   [[nodiscard]] bool can_ask() const noexcept;
 
@@ -74,7 +74,7 @@ class Context {
   std::optional<CacheManager> manager_;
 };
 
-/// Where `dbcache --help` lists a command.
+/// The section of `dbcache --help` that lists a command.
 enum class Group { cache, log, leases, shells };
 
 struct Description {
@@ -82,10 +82,10 @@ struct Description {
   Group group = Group::cache;
   std::string summary;  ///< One line.
   std::string example;  ///< A command line that works.
-  std::string notes{};  ///< Lines for the end of its help.
+  std::string notes{};  ///< Lines at the end of its help.
 };
 
-/// A command: it declares what it takes, asks the library, and prints. It holds no rules.
+/// A command declares its arguments, calls the library and prints. It holds no rules of its own.
 class Command {
  public:
   Command() = default;

@@ -10,8 +10,8 @@
 namespace dbcache::cli {
 namespace {
 
-/// One byte more than a configuration may have: enough for the library to refuse it, and no more is
-/// read of what may be an endless stream.
+/// One byte more than a configuration may have, so that the library refuses it: the stream may be
+/// endless.
 constexpr std::size_t most_bytes = ClusterConfig::max_bytes + 1;
 
 std::string read_text(std::istream& in) {
@@ -28,7 +28,7 @@ ClusterConfig read_config(Terminal& terminal, const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   const std::string text = file.is_open() ? read_text(file) : "";
   const int reason = errno;
-  // A directory can be opened; only reading it fails.
+  // Opening a directory succeeds; reading it fails.
   if (!file.is_open() || file.bad()) {
     throw InvalidArgument("the configuration " + path +
                           " cannot be read: " + std::generic_category().message(reason));

@@ -9,8 +9,8 @@
 
 namespace dbcache::cli {
 
-/// The configuration in a file, or on stdin for `-`. Throws InvalidArgument for what cannot be read
-/// or is no configuration.
+/// Reads the configuration from a file, or from stdin for `-`. Throws InvalidArgument if it cannot
+/// be read or is not a configuration.
 ClusterConfig read_config(Terminal& terminal, const std::string& path);
 
 }  // namespace dbcache::cli

@@ -13,7 +13,7 @@
 namespace dbcache::cli {
 namespace {
 
-constexpr const char* logger_name = "dbcache";  // The library's.
+constexpr const char* logger_name = "dbcache";  // of the library's logger
 
 class TerminalSink : public spdlog::sinks::base_sink<std::mutex> {
  public:

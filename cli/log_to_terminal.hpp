@@ -5,7 +5,7 @@
 
 namespace dbcache::cli {
 
-/// While it lives, what the library logs at `level` and above goes to `err`, escaped.
+/// During its lifetime the library's log at `level` and above goes to `err`, escaped.
 class LogToTerminal {
  public:
   LogToTerminal(std::ostream& err, const std::string& level);

@@ -6,16 +6,16 @@
 #include <unistd.h>
 #include <vector>
 
-#include "cli/run.hpp"
+#include "cli/command_line.hpp"
 
 namespace {
 
-/// Fills descriptors 0 to 2 where the caller closed them, with something that fails when used: else
-/// the next file opened takes the number, and what is meant for stdout goes into the database.
+/// Opens those of descriptors 0 to 2 that the caller closed, so that using them fails. Otherwise
+/// the next file opened would take the number, and output for stdout would go into the database.
 void fill_standard_descriptors() {
   for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     if (::fcntl(descriptor, F_GETFD) != -1) continue;
-    // open() takes the lowest free number, and those below are taken by now.
+    // open() returns the lowest free number, and the lower ones are in use.
     if (::open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY) != descriptor) {
       std::abort();
     }
@@ -23,7 +23,7 @@ void fill_standard_descriptors() {
 }
 
 std::string_view environment(const char* name) {
-  const char* const value = std::getenv(name);  // no other thread yet
+  const char* const value = std::getenv(name);  // there is no other thread yet
   return value != nullptr ? value : "";
 }
 
@@ -50,5 +50,5 @@ int main(int count, char** values) {
   };
   std::vector<std::string> arguments(values, values + count);
   if (!arguments.empty()) arguments.erase(arguments.begin());
-  return dbcache::cli::run(arguments, terminal);
+  return dbcache::cli::run_command_line(arguments, terminal);
 }

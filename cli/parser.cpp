@@ -26,16 +26,16 @@ std::string group_title(Group group) {
     case Group::cache:
       return "The cache";
     case Group::log:
-      return "What happened, from the log";
+      return "The log of all changes";
     case Group::leases:
-      return "Leases: a shared cluster for as long as it is used";
+      return "Leases of shared clusters";
     case Group::shells:
       return "For shell fixtures";
   }
   return "";
 }
 
-/// CLI11's help without its remark on how many commands it wants.
+/// CLI11's help, without its remark on the required number of commands.
 class HelpFormatter : public CLI::Formatter {
  public:
   HelpFormatter() {
@@ -60,20 +60,20 @@ Number read_number(const std::string& name, const std::string& text, const char*
   return number;
 }
 
-/// CLI11 takes a word such as `[a,b]` for a list where several may follow. What stands after `--`
-/// is nobody's to interpret, so it is marked by a byte that no word of a command line can have.
-constexpr char mark = '\0';
+/// CLI11 splits a word such as `[a,b]` into a list where an argument takes several words. The words
+/// after `--` must stay literal, so they get a final byte that no word of a command line can have.
+constexpr char literal_mark = '\0';
 
-std::vector<std::string> marked_after_dashes(std::vector<std::string> words) {
+std::vector<std::string> mark_literal_words(std::vector<std::string> words) {
   const auto dashes = std::find(words.begin(), words.end(), "--");
   for (auto word = dashes; word != words.end(); ++word) {
-    if (word->starts_with('[')) *word += mark;
+    if (word->starts_with('[')) *word += literal_mark;
   }
   return words;
 }
 
-std::string unmarked(std::string word) {
-  if (!word.empty() && word.back() == mark) word.pop_back();
+std::string without_mark(std::string word) {
+  if (!word.empty() && word.back() == literal_mark) word.pop_back();
   return word;
 }
 
@@ -84,7 +84,7 @@ CLI::Option* add_option(CLI::App& parser, const std::string& name, const std::st
       .add_option(
           name,
           [take](const CLI::results_t& results) {
-            take(unmarked(results.at(0)));
+            take(without_mark(results.at(0)));
             return true;
           },
           help)
@@ -92,38 +92,45 @@ CLI::Option* add_option(CLI::App& parser, const std::string& name, const std::st
 }
 
 void declare_globals(CLI::App& app, Globals& globals) {
-  app.set_help_flag("-h,--help", "Print this help, or that of a command, and exit");
+  app.set_help_flag("-h,--help", "Print this help, or the help of a command, and exit");
   app.set_version_flag("--version", "dbcache " DBCACHE_VERSION, "Print the version and exit");
   add_option(app, "--database", "PATH|URL",
-             "Default: $DBCACHE_DATABASE, else Environment/Databricks/cluster_cache.db",
+             "The database: a SQLite file, or the URL of a PostgreSQL server; default:\n"
+             "$DBCACHE_DATABASE, else Environment/Databricks/cluster_cache.db",
              [&globals](const std::string& path) {
-               // An unset variable of a script must not end up as another database.
-               if (path.empty()) throw CLI::ValidationError("--database", "the path is empty");
+               // An unset variable in a script must not select another database.
+               if (path.empty()) {
+                 throw CLI::ValidationError("--database",
+                                            "the path is empty; give one, or leave the option out");
+               }
                globals.options.database = path;
              });
   add_option(app, "--schema", "NAME",
-             "In a PostgreSQL database; default: $DBCACHE_SCHEMA, else dbcache",
+             "The schema in PostgreSQL; default: $DBCACHE_SCHEMA, else dbcache",
              [&globals](const std::string& schema) {
-               if (schema.empty()) throw CLI::ValidationError("--schema", "the name is empty");
+               if (schema.empty()) {
+                 throw CLI::ValidationError("--schema",
+                                            "the name is empty; give one, or leave the option out");
+               }
                globals.options.schema = schema;
              });
   app.add_flag("--json", globals.json, "Print one JSON document instead of text");
   add_option(app, "--label", "TEXT",
-             "Who calls, for the log; default: $DBCACHE_LABEL or $PYTEST_CURRENT_TEST",
+             "The caller's label in the log; default: $DBCACHE_LABEL, else\n$PYTEST_CURRENT_TEST",
              [&globals](const std::string& label) { globals.options.label = label; });
   add_option(
-      app, "--busy-timeout", "SECONDS",
-      "How long to wait for a database that others keep locked; default: 30",
+      app, "--busy-timeout", "SECONDS", "How long to wait for a locked database; default: 30",
       [&globals](const std::string& text) {
         const auto seconds = read_number<double>("--busy-timeout", text, "a number of seconds");
         if (!(seconds >= 0 && seconds <= most_busy_seconds)) {
-          throw CLI::ValidationError("--busy-timeout", text + " is out of range");
+          throw CLI::ValidationError("--busy-timeout",
+                                     text + " is out of range; give 0 to 1e9 seconds");
         }
         globals.options.busy_timeout =
             std::chrono::ceil<std::chrono::milliseconds>(std::chrono::duration<double>(seconds));
       });
   add_option(app, "--adopt-timezone", "ZONE",
-             "Zone of times in a Python system's database; default: this machine's",
+             "Time zone of a Python system's database; default: this machine's",
              [&globals](const std::string& zone) { globals.options.adoption_timezone = zone; });
   Arguments(app).one_of("--log-level", {"trace", "debug", "info", "warn", "error", "off"}, "LEVEL",
                         globals.log_level,
@@ -131,7 +138,7 @@ void declare_globals(CLI::App& app, Globals& globals) {
   for (CLI::Option* option : app.get_options()) option->group("Options of every command");
 }
 
-/// Every command's parser, so that the one that was called can be found.
+/// The command of each parser, to find the one that was called.
 using Parsers = std::map<const CLI::App*, Command*>;
 
 Parsers declare_commands(CLI::App& app, const std::vector<CommandPointer>& commands) {
@@ -141,8 +148,8 @@ Parsers declare_commands(CLI::App& app, const std::vector<CommandPointer>& comma
     CLI::App* const parser = app.add_subcommand(description.name, description.summary);
     parser->group(group_title(description.group));
     parser->footer(fmt::format(
-        "The options of every command, --database and --json among them, stand in "
-        "dbcache --help.\n\n{}Example:\n  {}",
+        "For the options of every command, such as --database and --json, see dbcache --help."
+        "\n\n{}Example:\n  {}",
         description.notes.empty() ? "" : description.notes + "\n\n", description.example));
     Arguments arguments(*parser);
     command->declare(arguments);
@@ -151,7 +158,7 @@ Parsers declare_commands(CLI::App& app, const std::vector<CommandPointer>& comma
   return parsers;
 }
 
-/// The command that was called, if any.
+/// The parser of the command that was called, or null.
 const CLI::App* called(const CLI::App& app) {
   const auto parsed = app.get_subcommands();
   return parsed.empty() ? nullptr : parsed.front();
@@ -192,14 +199,14 @@ void Arguments::required(const std::string& name, const std::string& placeholder
   })->required();
 }
 
-void Arguments::rest(const std::string& name, std::vector<std::string>& words,
-                     const std::string& help) {
+void Arguments::remaining(const std::string& name, std::vector<std::string>& words,
+                          const std::string& help) {
   parser_
       .add_option(
           name,
           [&words](const CLI::results_t& results) {
             words.clear();
-            for (const std::string& result : results) words.push_back(unmarked(result));
+            for (const std::string& result : results) words.push_back(without_mark(result));
             return true;
           },
           help)
@@ -267,10 +274,13 @@ Parsed parse(const std::vector<std::string>& arguments, const std::vector<Comman
   const Parsers parsers = declare_commands(app, commands);
   app.footer(
       "Exit codes: 0 done, 1 the answer is no, 2 wrong usage, 3 failed.\n\n"
-      "Example:\n  dbcache status");
+      "Examples:\n"
+      "  dbcache status\n"
+      "  dbcache run --config cluster.json --create ./create.sh -- pytest -n 8\n"
+      "  dbcache run --help");
   try {
-    std::vector<std::string> words = marked_after_dashes(arguments);
-    std::reverse(words.begin(), words.end());  // as CLI11 wants them
+    std::vector<std::string> words = mark_literal_words(arguments);
+    std::reverse(words.begin(), words.end());  // CLI11 expects them so
     app.parse(std::move(words));
   } catch (const CLI::CallForHelp&) {
     terminal.out << app.help();
@@ -279,7 +289,7 @@ Parsed parse(const std::vector<std::string>& arguments, const std::vector<Comman
     terminal.out << version.what() << '\n';
     return {nullptr, ExitCode::done};
   } catch (const CLI::ParseError& error) {
-    complain(terminal, usage_error(app, error));
+    print_diagnostic(terminal, usage_error(app, error));
     return {nullptr, ExitCode::usage};
   }
   const CLI::App* const parser = called(app);

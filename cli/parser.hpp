@@ -7,13 +7,13 @@
 
 namespace dbcache::cli {
 
-/// What came of parsing: the command to run, or how it ended without one.
+/// The result of parsing: the command to run, or an exit code if there is none to run.
 struct Parsed {
   Command* command = nullptr;
-  ExitCode ended = ExitCode::done;
+  ExitCode code = ExitCode::done;  ///< Without a command.
 };
 
-/// Sets `globals` and the commands' variables from the arguments. Answers --help, --version and
+/// Sets `globals` and the commands' variables from the arguments. Handles --help, --version and
 /// wrong usage itself.
 Parsed parse(const std::vector<std::string>& arguments, const std::vector<CommandPointer>& commands,
              Globals& globals, Terminal& terminal);

@@ -1,8 +1,8 @@
 #include "cli/print.hpp"
 
 #include <algorithm>
-#include <array>
 #include <optional>
+#include <utf8.h>
 
 #include <fmt/format.h>
 
@@ -12,39 +12,33 @@
 namespace dbcache::cli {
 namespace {
 
-struct CodePoint {
-  char32_t value = 0;
-  std::size_t size = 0;
-};
-
-/// The code point that `text`, which is not empty, begins with; nothing for ill-formed UTF-8.
-std::optional<CodePoint> first_code_point(std::string_view text) {
-  const auto byte = [&](std::size_t at) { return static_cast<unsigned char>(text[at]); };
-  if (byte(0) < 0x80) return CodePoint{byte(0), 1};
-  const std::size_t size = byte(0) < 0xE0 ? 2 : byte(0) < 0xF0 ? 3 : 4;
-  if (byte(0) < 0xC2 || byte(0) > 0xF4 || text.size() < size) return std::nullopt;
-  char32_t value = byte(0) & (0xFFU >> (size + 1));
-  for (std::size_t at = 1; at < size; ++at) {
-    if ((byte(at) & 0xC0) != 0x80) return std::nullopt;
-    value = (value << 6) | (byte(at) & 0x3F);
-  }
-  constexpr std::array<char32_t, 5> least{0, 0, 0x80, 0x800, 0x10000};
-  const bool surrogate = value >= 0xD800 && value <= 0xDFFF;
-  if (value < least[size] || surrogate || value > 0x10FFFF) return std::nullopt;
-  return CodePoint{value, size};
-}
-
-/// C1 controls, line separators, and what sets the direction of text.
-bool steers(char32_t point) {
-  const auto within = [point](char32_t first, char32_t last) {
+/// C1 controls, line separators, and characters that set the direction of text.
+bool controls_terminal(std::uint32_t point) {
+  const auto within = [point](std::uint32_t first, std::uint32_t last) {
     return point >= first && point <= last;
   };
   return within(0x80, 0x9F) || point == 0x61C || within(0x200E, 0x200F) || within(0x2028, 0x202E) ||
          within(0x2066, 0x2069);
 }
 
-/// A time in the stored form (`2026-01-15T10:30:00.000000`); such text is a time wherever it
-/// stands.
+void append_byte(std::string& escaped, char byte) {
+  escaped += fmt::format("\\x{:02x}", static_cast<unsigned char>(byte));
+}
+
+/// Appends the code point at `at`, in valid UTF-8, and advances `at` past it.
+void append_code_point(std::string& escaped, std::string_view::const_iterator& at) {
+  const auto begin = at;
+  const std::uint32_t point = utf8::unchecked::next(at);
+  if (point < 0x20 || point == 0x7F) {
+    append_byte(escaped, *begin);
+  } else if (controls_terminal(point)) {
+    escaped += fmt::format("\\u{:04x}", point);
+  } else {
+    escaped.append(begin, at);
+  }
+}
+
+/// The time, if the text has the stored form of one (`2026-01-15T10:30:00.000000`).
 std::optional<Timestamp> stored_time(std::string_view text) {
   constexpr std::string_view form = "dddd-dd-ddTdd:dd:dd.dddddd";
   const bool fits =
@@ -64,17 +58,10 @@ std::optional<Timestamp> stored_time(std::string_view text) {
 std::string escape(std::string_view text) {
   std::string escaped;
   escaped.reserve(text.size());
-  while (!text.empty()) {
-    const auto point = first_code_point(text);
-    const std::size_t size = point ? point->size : 1;
-    if (!point || point->value < 0x20 || point->value == 0x7F) {
-      escaped += fmt::format("\\x{:02x}", static_cast<unsigned char>(text.front()));
-    } else if (steers(point->value)) {
-      escaped += fmt::format("\\u{:04x}", static_cast<std::uint32_t>(point->value));
-    } else {
-      escaped += text.substr(0, size);
-    }
-    text.remove_prefix(size);
+  for (auto at = text.begin(); at != text.end();) {
+    const auto valid_end = utf8::find_invalid(at, text.end());
+    while (at != valid_end) append_code_point(escaped, at);
+    if (at != text.end()) append_byte(escaped, *at++);
   }
   return escaped;
 }
@@ -117,17 +104,17 @@ void print_entry(std::ostream& out, const RegistryEntry& entry) {
   if (entry.error_message) print_field(out, "Error Message", *entry.error_message);
 }
 
-void print_state_of_database(Context& context) {
+void print_database_note(Context& context) {
   const DatabaseInfo info = context.manager().get_database_info();
   if (info.closed) context.out() << "  Note: " << escape(*info.closed) << '\n';
   if (info.exists) return;
   context.out() << "  There is no database yet at " << escape(info.path)
-                << ": the first cluster or entry makes it.\n";
+                << "; the first cluster or entry creates it.\n";
 }
 
-void complain(Terminal& terminal, std::string_view message) {
+void print_diagnostic(Terminal& terminal, std::string_view message) {
   terminal.out.flush();
-  // In one piece: several processes may complain at once.
+  // In one write: several processes may print at once.
   terminal.err << fmt::format("dbcache: {}\n", escape(message)) << std::flush;
 }
 

@@ -20,7 +20,7 @@ namespace {
 
 constexpr std::string_view indent = "    ";
 
-/// Escape codes, or nothing where there are to be none.
+/// Escape codes, or empty without colours.
 struct Colors {
   std::string_view faint;
   std::string_view bold;
@@ -59,7 +59,7 @@ void print_change(std::ostream& out, const ColumnChange& change) {
   std::string before = column_text(change.before);
   std::string after = column_text(change.after);
   if (before == after) {
-    // Times within one second: seconds hide the change.
+    // Both times are in the same second: show the fractions.
     before = escape(write_json(change.before));
     after = escape(write_json(change.after));
   }
@@ -98,7 +98,7 @@ std::string holder_of(const json::object& holder) {
   return text;
 }
 
-/// What an event says beside its row's columns: why the row went, whose a lease is, and the like.
+/// The payload's fields that are no columns: why a row was removed, who holds a lease, and so on.
 void print_remarks(std::ostream& out, const RecordedEvent& event) {
   const json::object payload = parse_object(event.payload);
   const auto was_shown = [&event](std::string_view column) {
@@ -114,7 +114,7 @@ void print_remarks(std::ostream& out, const RecordedEvent& event) {
        {"lease", "creation", "check", "termination", "participant", "subject"}) {
     remark(key);
   }
-  // Elsewhere it is the stream's own name, or stays what it was.
+  // In other events it is the name of the stream, or unchanged.
   if (event.type.starts_with("Lease") || event.type.starts_with("Check")) remark("cluster_id");
   const json::value* const holder = payload.if_contains("holder");
   if (holder != nullptr && holder->is_object()) {
@@ -132,7 +132,7 @@ void print_remarks(std::ostream& out, const RecordedEvent& event) {
   }
 }
 
-/// An altered event may hold a time that is none.
+/// An altered event may hold an invalid time.
 std::string time_of(const RecordedEvent& event) {
   try {
     return format_seconds(event.recorded_at);

@@ -6,7 +6,7 @@
 
 namespace dbcache::cli {
 
-/// An event as people read it: when, what, about what, who, and what it changed.
+/// Prints an event for people: when, which type, which stream, who, and what it changed.
 void print_event(Context& context, const RecordedEvent& event);
 
 }  // namespace dbcache::cli

@@ -11,8 +11,8 @@
 
 namespace dbcache::cli {
 
-/// Shows on stderr, if that is a terminal, how far a pass over the log has come, once it has taken
-/// longer than a moment. Gone without a trace when destroyed.
+/// Shows the progress of a pass over the log on stderr, if that is a terminal and the pass takes
+/// longer than half a second. The destructor erases it.
 class ProgressBar {
  public:
   using Now = std::function<std::chrono::steady_clock::time_point()>;

@@ -35,14 +35,14 @@ HeldClusters held_clusters(bool force) {
 void print_removal(Context& context, const std::string& total, const Removal& removal) {
   print_field(context.out(), total, static_cast<std::int64_t>(removal.removed));
   for (const std::string& held : removal.held) {
-    context.out() << "  Left alone, since a live lease holds it: " << escape(held) << '\n';
+    context.out() << "  Kept, because a live lease holds it: " << escape(held) << '\n';
   }
   if (!removal.held.empty()) {
-    context.out() << "  (dbcache leases shows who; --force removes it all the same)\n";
+    context.out() << "  (dbcache leases shows the holder; --force removes it anyway)\n";
   }
 }
 
-boost::json::object removal_document(const Removal& removal) {
+boost::json::object removal_json(const Removal& removal) {
   boost::json::object document{{"removed", removal.removed}};
   if (!removal.held.empty()) {
     document["held"] = boost::json::array(removal.held.begin(), removal.held.end());
@@ -50,18 +50,18 @@ boost::json::object removal_document(const Removal& removal) {
   return document;
 }
 
-ExitCode remove_as_asked(Context& context, const PlannedRemoval& planned) {
+ExitCode confirm_and_remove(Context& context, const PlannedRemoval& planned) {
   const bool asks = context.can_ask() && !planned.confirmed;
-  // With --json, stdout belongs to the document.
+  // With --json, stdout carries the document alone.
   if (!context.json()) print_plan(context.out(), planned);
   if (context.json() && asks) print_plan(context.terminal().err, planned);
 
-  // What nobody was shown is not removed either, where somebody could have been asked.
+  // On a terminal, remove only what the plan has shown: nothing, if it was empty.
   const bool nothing = asks && planned.what.empty();
   const bool agreed = !asks || nothing || context.confirm(question(planned));
   const Removal removal = agreed && !nothing ? planned.remove() : Removal{};
   if (context.json()) {
-    context.print_json(removal_document(removal));
+    context.print_json(removal_json(removal));
   } else {
     print_removal(context, planned.total, removal);
   }

@@ -8,26 +8,27 @@
 
 namespace dbcache::cli {
 
-/// What a destructive command is about to do.
+/// What a destructive command will remove.
 struct PlannedRemoval {
   std::string title;
-  std::string one;                  ///< What one thing is called: `cluster`.
-  std::string many;                 ///< And several.
-  std::string total;                ///< What their number is called: `Removed Clusters`.
-  std::vector<std::string> what;    ///< The things, one a line.
-  bool confirmed = false;           ///< --yes.
-  std::function<Removal()> remove;  ///< Returns what came of it.
+  std::string one;                ///< The word for one: `cluster`.
+  std::string many;               ///< The word for several.
+  std::string total;              ///< The key of their number: `Removed Clusters`.
+  std::vector<std::string> what;  ///< One line for each.
+  bool confirmed = false;         ///< --yes.
+  std::function<Removal()> remove;
 };
 
-/// Says what is to go, asks where there is somebody to ask, removes, and says how many went.
-ExitCode remove_as_asked(Context& context, const PlannedRemoval& planned);
+/// Prints the plan, asks for confirmation on a terminal, removes, and prints the number removed.
+ExitCode confirm_and_remove(Context& context, const PlannedRemoval& planned);
 
-/// What --force stands for, and its help.
+/// The meaning of --force, and its help.
 [[nodiscard]] HeldClusters held_clusters(bool force);
-inline constexpr const char* force_help = "Also what live leases hold: their holders lose it";
+inline constexpr const char* force_help =
+    "Also remove what live leases hold; those leases are lost";
 
-/// The number that went, and what was left alone.
+/// Prints the number removed, and what was kept.
 void print_removal(Context& context, const std::string& total, const Removal& removal);
-[[nodiscard]] boost::json::object removal_document(const Removal& removal);
+[[nodiscard]] boost::json::object removal_json(const Removal& removal);
 
 }  // namespace dbcache::cli

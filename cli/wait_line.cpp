@@ -9,9 +9,7 @@
 namespace dbcache::cli {
 namespace {
 
-constexpr std::string_view to_line_start_and_erase = "\r\x1b[K";
-
-std::string_view doing(WaitProgress::For waits_for) {
+std::string_view activity(WaitProgress::For waits_for) {
   switch (waits_for) {
     case WaitProgress::For::creator:
       return "creates the cluster";
@@ -25,14 +23,14 @@ std::string_view doing(WaitProgress::For waits_for) {
 
 void WaitLine::show(const WaitProgress& progress) {
   const std::string who = fmt::format("waiting: {} {}", escape(holder_text(progress.holder)),
-                                      doing(progress.waits_for));
+                                      activity(progress.waits_for));
   if (!terminal_.err_is_terminal) {
-    if (who != said_) complain(terminal_, who);
-    said_ = who;
+    if (who != last_printed_) print_diagnostic(terminal_, who);
+    last_printed_ = who;
     return;
   }
   drawn_ = true;
-  terminal_.err << to_line_start_and_erase
+  terminal_.err << erase_line
                 << fmt::format("{}, for {} now (waited {})", who,
                                duration_text(now() - progress.since),
                                duration_text(progress.waited))
@@ -40,7 +38,7 @@ void WaitLine::show(const WaitProgress& progress) {
 }
 
 void WaitLine::erase() {
-  if (drawn_) terminal_.err << to_line_start_and_erase << std::flush;
+  if (drawn_) terminal_.err << erase_line << std::flush;
   drawn_ = false;
 }
 

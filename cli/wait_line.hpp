@@ -8,8 +8,8 @@
 
 namespace dbcache::cli {
 
-/// Says on stderr for whom an acquire waits: on a terminal in a line that is drawn over, and gone
-/// without a trace when destroyed; elsewhere once for each whom it waits for.
+/// Shows on stderr which process an acquire waits for. On a terminal it redraws one line, which the
+/// destructor erases; elsewhere it prints one line for each process.
 class WaitLine {
  public:
   explicit WaitLine(Terminal& terminal) : terminal_(terminal) {}
@@ -25,10 +25,10 @@ class WaitLine {
 
   Terminal& terminal_;
   bool drawn_ = false;
-  std::string said_;
+  std::string last_printed_;
 };
 
-/// `90 s` as `1 min 30 s`, without a fraction.
+/// 90 s as `1 min 30 s`, rounded down to seconds.
 std::string duration_text(std::chrono::microseconds duration);
 
 /// `pid 4711 on build-7, label nightly`.

@@ -15,7 +15,7 @@ class AdoptionTest : public CliTest {
   }
 };
 
-TEST_F(AdoptionTest, IsSaidOnceOnStderrAndGoesOnFromThere) {
+TEST_F(AdoptionTest, AdoptionIsReportedOnceOnStderr) {
   make_python_database(R"(
     INSERT INTO clusters (cluster_id, cluster_name, num_workers, created_at, expiry_time,
                           last_accessed, access_count, is_active, is_shared) VALUES
@@ -30,14 +30,14 @@ TEST_F(AdoptionTest, IsSaidOnceOnStderrAndGoesOnFromThere) {
                                         "history cluster-1", "replay --check", "verify"}));
 }
 
-TEST_F(AdoptionTest, WhatCouldNotBeTakenAsItWasIsNoted) {
+TEST_F(AdoptionTest, ChangedValuesAreReported) {
   make_python_database(R"(
     INSERT INTO clusters (cluster_id, num_workers, created_at, expiry_time, last_accessed) VALUES
       ('cluster-1', -3, '2024-01-15 08:00:00', 'soon', '2024-01-15 08:00:00');)");
   expect_golden("adoption_notes", transcript({"list --adopt-timezone UTC", "history cluster-1"}));
 }
 
-TEST_F(AdoptionTest, IsSaidAlsoWhenTheCommandHasNothingToShow) {
+TEST_F(AdoptionTest, AdoptionIsReportedByACommandWithoutOutput) {
   make_python_database(
       "INSERT INTO shared_cluster_registry (config_hash, creation_time) VALUES"
       " ('team-tests', '2024-01-15T10:30:00')");

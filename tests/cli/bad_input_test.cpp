@@ -21,7 +21,7 @@ std::string nested(int levels) {
 
 class BadInputTest : public CliTest, public ::testing::WithParamInterface<BadInput> {};
 
-TEST_P(BadInputTest, IsRefusedAndLeavesNoEvent) {
+TEST_P(BadInputTest, BadInputIsRefusedAndLeavesNoEvent) {
   must("register team-tests");
   const std::int64_t before = events_in_log();
   const Result result = run_words(GetParam().words, GetParam().input);

@@ -9,7 +9,7 @@
 #include <sstream>
 #include <unistd.h>
 
-#include "cli/run.hpp"
+#include "cli/command_line.hpp"
 #include "support/raw_database.hpp"
 
 namespace dbcache::cli {
@@ -103,7 +103,7 @@ Result CliTest::run_words(const std::vector<std::string>& words, const std::stri
                   .no_color = false,
                   .clock = clock_.clock(),
                   .parent_pid = parent_pid};
-  const int code = cli::run(words, around);
+  const int code = cli::run_command_line(words, around);
   return {code, out.str(), err.str()};
 }
 

@@ -46,7 +46,7 @@ TEST_F(CommandsTest, Clear) {
   expect_golden("clear", transcript({"clear", "clear --json"}));
 }
 
-TEST_F(CommandsTest, ClearNamesOnlySoMany) {
+TEST_F(CommandsTest, ClearListsAtMostTwentyClusters) {
   for (int cluster = 10; cluster < 35; ++cluster) must("cache cluster-" + std::to_string(cluster));
   EXPECT_THAT(must("clear"), ::testing::HasSubstr("  Cluster: cluster-15\n  ... and 5 more\n"));
 }
@@ -201,7 +201,7 @@ TEST_F(CommandsTest, UseAndUnuse) {
                                      "unuse team-tests", "unuse team-tests", "unuse unknown"}));
 }
 
-TEST_F(CommandsTest, HashIsThatOfTheLibraryWhereverTheConfigurationComesFrom) {
+TEST_F(CommandsTest, HashOfAFileAndOfStdinEqualsTheLibrarys) {
   write_file("cluster.json", config);
   const std::string from_file = must("hash --config cluster.json");
   EXPECT_THAT(from_file, ::testing::MatchesRegex("[0-9a-f]+\n"));
@@ -219,7 +219,7 @@ TEST_F(CommandsTest, HashLeavesOutTheKeysGiven) {
             plain);
 }
 
-TEST_F(CommandsTest, TheParentIsTheOneThatRegisters) {
+TEST_F(CommandsTest, RegisterUsesTheParentPidByDefault) {
   must("register team-tests");
   EXPECT_THAT(must("shared team-tests"), ::testing::HasSubstr("  Worker PID: 4711\n"));
 }

@@ -28,13 +28,13 @@ TEST_F(ExitCodeTest, OneForAClusterThatIsNoLongerActive) {
   EXPECT_EQ(code("access cluster-1"), 1);
 }
 
-TEST_F(ExitCodeTest, OneForTheRegistrationOfWhatFailed) {
+TEST_F(ExitCodeTest, OneForARegistrationOfAFailedCreation) {
   must("register team-tests");
   must("mark team-tests failed");
   EXPECT_EQ(code("register team-tests"), 1);
 }
 
-TEST_F(ExitCodeTest, OneForDriftUntilItIsMended) {
+TEST_F(ExitCodeTest, OneForDriftUntilItIsRepaired) {
   must("cache cluster-1");
   test::run_sql(database, "UPDATE clusters SET access_count = 7");
   EXPECT_EQ(code("replay --check"), 1);
@@ -67,7 +67,7 @@ TEST_F(ExitCodeTest, ThreeForWhatIsNotADatabase) {
   EXPECT_THAT(result.err, ::testing::StartsWith("dbcache: "));
 }
 
-TEST_F(ExitCodeTest, ThreeForADatabaseThatOthersKeepLocked) {
+TEST_F(ExitCodeTest, ThreeForALockedDatabase) {
   must("cache cluster-1");
   SQLite::Database other = test::open_raw(database);
   other.exec("BEGIN IMMEDIATE");

@@ -5,7 +5,7 @@
 
 #include <gmock/gmock.h>
 
-#include "cli/commands.hpp"
+#include "cli/commands/all.hpp"
 #include "cli_test.hpp"
 
 namespace dbcache::cli {
@@ -31,7 +31,7 @@ void expect_lines_fit(const std::string& text) {
 
 class HelpTest : public CliTest {};
 
-TEST_F(HelpTest, OfTheProgram) {
+TEST_F(HelpTest, ProgramHelpIsGolden) {
   const std::string help = must("--help");
   expect_golden("help", help);
   expect_lines_fit(help);

@@ -1,6 +1,6 @@
 #include <gmock/gmock.h>
 
-#include "cli/system_call.hpp"
+#include "cli/process/system_call.hpp"
 #include "lease_test.hpp"
 
 // Leases from shells: acquire, renew, release, guards, pending terminations, and what leaves them
@@ -39,7 +39,7 @@ class LeaseCommandsTest : public LeaseTest {
   }
 };
 
-TEST_F(LeaseCommandsTest, AcquirePrintsTheNumberAlone) {
+TEST_F(LeaseCommandsTest, AcquirePrintsOnlyTheNumber) {
   const Result result = acquire("");
   EXPECT_EQ(result.out, "4\n");
   EXPECT_EQ(result.err, "");
@@ -47,7 +47,7 @@ TEST_F(LeaseCommandsTest, AcquirePrintsTheNumberAlone) {
                               HasSubstr("  Alive: Yes\n  Until: ")));
 }
 
-TEST_F(LeaseCommandsTest, AcquirePrintsWhatAShellCanEvaluate) {
+TEST_F(LeaseCommandsTest, AcquireEnvPrintsShellCode) {
   EXPECT_EQ(acquire("--env").out, "export DBCACHE_LEASE=4 DATABRICKS_CLUSTER_ID=cluster-1\n");
   write_file("odd.json", R"({"cluster_name": "odd"})");
   const Result result = shell(
@@ -65,14 +65,14 @@ TEST_F(LeaseCommandsTest, AcquirePrintsJson) {
   EXPECT_EQ(lease.at("until").as_string().size(), 26U);
 }
 
-TEST_F(LeaseCommandsTest, ALeaseThatNobodyLearntOfIsNotKept) {
+TEST_F(LeaseCommandsTest, ALeaseIsReleasedIfItsNumberCannotBePrinted) {
   EXPECT_EQ(
       shell("\"$dbcache\" acquire --config cluster.json --create 'echo cluster-1' >/dev/full").code,
       3);
   EXPECT_EQ(leases(), no_leases);
 }
 
-TEST_F(LeaseCommandsTest, AFailedAcquireSaysWhy) {
+TEST_F(LeaseCommandsTest, AFailedAcquireNamesTheReason) {
   const Result result =
       dbcache("acquire --config cluster.json --create 'echo no quota >&2; false'");
   EXPECT_EQ(result.code, 3);
@@ -80,7 +80,7 @@ TEST_F(LeaseCommandsTest, AFailedAcquireSaysWhy) {
   EXPECT_THAT(result.err, EndsWith("ended with exit code 1: no quota\n"));
 }
 
-TEST_F(LeaseCommandsTest, WrongUsageIs2) {
+TEST_F(LeaseCommandsTest, WrongUsageExitsWith2) {
   EXPECT_EQ(acquire("--ttl 0").code, 2);
   EXPECT_EQ(acquire("--ttl 60 --while-pid $$").code, 2);
   EXPECT_EQ(acquire("--while-pid 0").code, 2);
@@ -100,7 +100,7 @@ TEST_F(LeaseCommandsTest, RenewMovesTheDeadline) {
   EXPECT_GT(until(), before);
 }
 
-TEST_F(LeaseCommandsTest, RenewOfWhatIsNotHeldByADeadlineIsRefused) {
+TEST_F(LeaseCommandsTest, RenewOfALeaseWithoutADeadlineIsRefused) {
   EXPECT_EQ(dbcache("renew 4711").code, 1);
   auto owner = start_owner();
   const std::string lease = number(acquire("--while-pid " + std::to_string(owner.pid())));
@@ -109,12 +109,12 @@ TEST_F(LeaseCommandsTest, RenewOfWhatIsNotHeldByADeadlineIsRefused) {
   wait_for_event("LeaseReleased");
 }
 
-TEST_F(LeaseCommandsTest, ReleaseSaysWhatItCameTo) {
+TEST_F(LeaseCommandsTest, ReleasePrintsTheRemainingUses) {
   const std::string first = number(acquire(""));
   const std::string second = number(acquire(""));
   EXPECT_EQ(dbcache("release " + first).out, "released lease " + first + ": 1 use left\n");
   EXPECT_EQ(dbcache("release " + second).out,
-            "released lease " + second + ", the last: its cluster is kept\n");
+            "released lease " + second + ", the last one: its cluster is kept\n");
   EXPECT_EQ(leases(), no_leases);
 }
 
@@ -124,15 +124,16 @@ TEST_F(LeaseCommandsTest, ATeardownMayRunTwice) {
   for (const std::string& number : {lease, std::string("4711")}) {
     const Result result = dbcache("release " + number);
     EXPECT_EQ(result.code, 0);
-    EXPECT_EQ(result.out, "there is no lease " + number + " (any more): nothing to release\n");
+    EXPECT_EQ(result.out,
+              "lease " + number + " does not exist, or has ended: nothing to release\n");
   }
 }
 
-TEST_F(LeaseCommandsTest, ReleaseHandsBack) {
+TEST_F(LeaseCommandsTest, ReleaseTerminatesAHandBackCluster) {
   const std::string lease = number(acquire("--hand-back"));
   const Result result =
       dbcache("release " + lease + " --terminate 'echo $DBCACHE_CLUSTER_ID >terminated.txt'");
-  EXPECT_EQ(result.out, "released lease " + lease + ", the last: terminated cluster-1\n");
+  EXPECT_EQ(result.out, "released lease " + lease + ", the last one: terminated cluster-1\n");
   EXPECT_EQ(test::read_bytes("terminated.txt"), "cluster-1\n");
   EXPECT_EQ(owed(), nothing_owed);
 }
@@ -145,7 +146,7 @@ TEST_F(LeaseCommandsTest, ReleaseTerminatesItsOwnClusterFirst) {
   EXPECT_EQ(test::read_bytes("terminated.txt"), "cluster-1\ncluster-0\n");
 }
 
-TEST_F(LeaseCommandsTest, ReleaseThatIsToldToEndLeavesTheDebtsOfOthers) {
+TEST_F(LeaseCommandsTest, AStoppedReleaseLeavesOtherTerminationsPending) {
   write_file("other.json", R"({"cluster_name": "other"})");
   dbcache("run --config other.json --create 'echo cluster-0' --hand-back -- true");
   const std::string lease = number(acquire("--hand-back"));
@@ -163,18 +164,18 @@ TEST_F(LeaseCommandsTest, ReleaseThatIsToldToEndLeavesTheDebtsOfOthers) {
                             Not(HasSubstr("  Cluster ID: cluster-1\n"))));
 }
 
-TEST_F(LeaseCommandsTest, ReleaseWithoutATerminateLeavesADebt) {
+TEST_F(LeaseCommandsTest, ReleaseWithoutTerminateLeavesATerminationPending) {
   const std::string lease = number(acquire("--hand-back"));
   const Result result = dbcache("release " + lease);
   EXPECT_EQ(result.code, 0);
-  EXPECT_THAT(result.out, EndsWith("the termination of cluster-1 is owed\n"));
+  EXPECT_THAT(result.out, EndsWith("the termination of cluster-1 is pending\n"));
   EXPECT_THAT(result.err, HasSubstr("dbcache cleanup --terminate CMD"));
   EXPECT_THAT(owed(), AllOf(HasSubstr("  Cluster ID: cluster-1\n"),
                             HasSubstr("  Reason: handed_back\n"), HasSubstr("  Attempts: 0\n")));
   EXPECT_EQ(json("owed").at(0).at("cluster_id").as_string(), "cluster-1");
 }
 
-TEST_F(LeaseCommandsTest, ReleaseWhoseTerminateFailsIs3) {
+TEST_F(LeaseCommandsTest, ReleaseExitsWith3IfTerminateFails) {
   const std::string lease = number(acquire("--hand-back"));
   const Result result = dbcache("release " + lease + " --terminate 'echo no >&2; exit 9'");
   EXPECT_EQ(result.code, 3);
@@ -183,7 +184,7 @@ TEST_F(LeaseCommandsTest, ReleaseWhoseTerminateFailsIs3) {
 
 // ---- Guards
 
-TEST_F(LeaseCommandsTest, AGuardHoldsForAsLongAsAProcessLives) {
+TEST_F(LeaseCommandsTest, AGuardHoldsItsLeaseWhileTheProcessLives) {
   auto owner = start_owner();
   const std::string lease = number(acquire("--while-pid " + std::to_string(owner.pid())));
   EXPECT_THAT(leases(), AllOf(HasSubstr("  Lease: " + lease + "\n"), HasSubstr("  Alive: Yes\n"),
@@ -194,7 +195,7 @@ TEST_F(LeaseCommandsTest, AGuardHoldsForAsLongAsAProcessLives) {
   EXPECT_EQ(leases(), no_leases);
 }
 
-TEST_F(LeaseCommandsTest, AGuardHandsBack) {
+TEST_F(LeaseCommandsTest, AGuardTerminatesAHandBackCluster) {
   make_fifo("terminated");
   auto owner = start_owner();
   number(acquire("--hand-back --terminate 'echo $DBCACHE_CLUSTER_ID >terminated' --while-pid " +
@@ -206,7 +207,7 @@ TEST_F(LeaseCommandsTest, AGuardHandsBack) {
   EXPECT_EQ(owed(), nothing_owed);
 }
 
-TEST_F(LeaseCommandsTest, AGuardThatIsToldToEndLeavesTheDebtsOfOthers) {
+TEST_F(LeaseCommandsTest, AStoppedGuardLeavesOtherTerminationsPending) {
   auto owner = start_owner();
   number(
       acquire("--hand-back --terminate 'echo $DBCACHE_CLUSTER_ID >>terminated.txt' --while-pid " +
@@ -224,7 +225,7 @@ TEST_F(LeaseCommandsTest, AGuardThatIsToldToEndLeavesTheDebtsOfOthers) {
   let_go("owner");
 }
 
-TEST_F(LeaseCommandsTest, AGuardOutlivesNoReleaseOfItsLease) {
+TEST_F(LeaseCommandsTest, AGuardEndsWhenItsLeaseIsReleased) {
   auto owner = start_owner();
   const std::string lease = number(acquire("--while-pid " + std::to_string(owner.pid())));
   EXPECT_THAT(dbcache("release " + lease).out, StartsWith("released lease " + lease));
@@ -232,7 +233,7 @@ TEST_F(LeaseCommandsTest, AGuardOutlivesNoReleaseOfItsLease) {
   let_go("owner");
 }
 
-TEST_F(LeaseCommandsTest, AGuardKeepsNothingOpen) {
+TEST_F(LeaseCommandsTest, AGuardKeepsNoDescriptorOpen) {
   auto owner = start_owner();
   // $(...) returns once the last writer has closed.
   const Result result = shell(
@@ -244,7 +245,7 @@ TEST_F(LeaseCommandsTest, AGuardKeepsNothingOpen) {
   wait_for_event("LeaseReleased");
 }
 
-TEST_F(LeaseCommandsTest, AGuardIsForAProcessThatLives) {
+TEST_F(LeaseCommandsTest, AGuardNeedsALivingProcess) {
   auto gone = start("true");
   const std::string pid = std::to_string(gone.pid());
   gone.wait();
@@ -254,7 +255,7 @@ TEST_F(LeaseCommandsTest, AGuardIsForAProcessThatLives) {
   EXPECT_FALSE(database_exists());
 }
 
-TEST_F(LeaseCommandsTest, AFailureOfTheGuardIsThatOfTheCommand) {
+TEST_F(LeaseCommandsTest, TheCommandReportsAFailureOfItsGuard) {
   auto owner = start_owner();
   const Result result =
       dbcache("acquire --config cluster.json --create 'echo no quota >&2; false' --while-pid " +
@@ -280,7 +281,7 @@ TEST_F(LeaseCommandsTest, ASignalToTheCommandEndsTheGuardsWait) {
 }
 
 // It may end well all the same; but who was told to end has nobody to tell the number to.
-TEST_F(LeaseCommandsTest, ASignalDuringACreateThatEndsWellLeavesNoLease) {
+TEST_F(LeaseCommandsTest, ASignalDuringASuccessfulCreateLeavesNoLease) {
   make_fifo("up");
   make_fifo("go");
   auto owner = start_owner();
@@ -299,7 +300,7 @@ TEST_F(LeaseCommandsTest, ASignalDuringACreateThatEndsWellLeavesNoLease) {
   let_go("owner");
 }
 
-TEST_F(LeaseCommandsTest, ARunLastsForAsLongAsAParticipantLives) {
+TEST_F(LeaseCommandsTest, ARunLastsWhileAParticipantLives) {
   auto owner = start_owner();
   const std::string participant = number(dbcache(
       "join-run nightly --kind worker --name gw0 --while-pid " + std::to_string(owner.pid())));
@@ -319,7 +320,7 @@ TEST_F(LeaseCommandsTest, ARunLastsForAsLongAsAParticipantLives) {
 
 // ---- Pending terminations
 
-TEST_F(LeaseCommandsTest, CleanupSettlesWhatIsOwed) {
+TEST_F(LeaseCommandsTest, CleanupRunsPendingTerminations) {
   dbcache("run --config cluster.json --create 'echo cluster-1' --hand-back -- true");
   const Result failed = dbcache("cleanup --terminate 'echo no >&2; exit 1'");
   EXPECT_EQ(failed.code, 3);
@@ -328,26 +329,26 @@ TEST_F(LeaseCommandsTest, CleanupSettlesWhatIsOwed) {
 
   const Result settled = dbcache("cleanup --terminate 'echo $DBCACHE_CLUSTER_ID >>terminated.txt'");
   EXPECT_EQ(settled.code, 0) << settled.err;
-  EXPECT_THAT(settled.out, EndsWith("\n=== Owed Terminations ===\n  Terminated: cluster-1\n"));
+  EXPECT_THAT(settled.out, EndsWith("\n=== Pending Terminations ===\n  Terminated: cluster-1\n"));
   EXPECT_EQ(test::read_bytes("terminated.txt"), "cluster-1\n");
   EXPECT_EQ(owed(), nothing_owed);
   EXPECT_THAT(dbcache("cleanup --terminate false").out, EndsWith("===\n  None\n"));
 }
 
-TEST_F(LeaseCommandsTest, CleanupSettlesWithJson) {
+TEST_F(LeaseCommandsTest, CleanupRunsPendingTerminationsWithJson) {
   dbcache("run --config cluster.json --create 'echo cluster-1' --hand-back -- true");
   const auto document = boost::json::parse(dbcache("cleanup --json --terminate true").out);
   EXPECT_EQ(document.at("terminations").at("settled").at(0).as_string(), "cluster-1");
 }
 
-TEST_F(LeaseCommandsTest, WhatACreationStartedIsOwedByItsId) {
+TEST_F(LeaseCommandsTest, AStartedClusterIsPendingByItsId) {
   dbcache(
       "run --config cluster.json "
       "--create '\"$dbcache\" started cluster-77 && echo half way >&2 && false' -- true");
   EXPECT_THAT(owed(), HasSubstr("  Cluster ID: cluster-77\n"));
 }
 
-TEST_F(LeaseCommandsTest, ATakeoverGoesOnWithWhatWasStarted) {
+TEST_F(LeaseCommandsTest, ATakeoverContinuesWithTheStartedCluster) {
   make_fifo("up");
   Lifeline lifeline;
   auto creator = start(
@@ -368,7 +369,7 @@ TEST_F(LeaseCommandsTest, ATakeoverGoesOnWithWhatWasStarted) {
   EXPECT_EQ(owed(), nothing_owed);
 }
 
-TEST_F(LeaseCommandsTest, StartedNeedsToKnowTheCreation) {
+TEST_F(LeaseCommandsTest, StartedNeedsTheCreation) {
   const Result result = dbcache("started cluster-1");
   EXPECT_EQ(result.code, 2);
   EXPECT_THAT(result.err, HasSubstr("DBCACHE_CREATION"));
@@ -378,37 +379,37 @@ TEST_F(LeaseCommandsTest, StartedNeedsToKnowTheCreation) {
 
 // ---- What leaves leases alone
 
-TEST_F(LeaseCommandsTest, ClearLeavesAloneWhatALiveLeaseHolds) {
+TEST_F(LeaseCommandsTest, ClearKeepsALeasedCluster) {
   const std::string lease = number(acquire(""));
   const Result result = dbcache("clear --yes");
   EXPECT_THAT(result.out,
               EndsWith("  Removed Clusters: 0\n"
-                       "  Left alone, since a live lease holds it: cluster-1\n"
-                       "  (dbcache leases shows who; --force removes it all the same)\n"));
+                       "  Kept, because a live lease holds it: cluster-1\n"
+                       "  (dbcache leases shows the holder; --force removes it anyway)\n"));
   EXPECT_EQ(json("clear").at("held").at(0).as_string(), "cluster-1");
   EXPECT_THAT(dbcache("clear --yes --force").out, EndsWith("  Removed Clusters: 1\n"));
   EXPECT_EQ(leases(), no_leases);
   EXPECT_THAT(log(), Contains("LeaseLost"));
 }
 
-TEST_F(LeaseCommandsTest, CleanupSharedLeavesAloneWhatALiveLeaseHolds) {
+TEST_F(LeaseCommandsTest, CleanupSharedKeepsALeasedEntry) {
   number(acquire(""));
   const std::string hash = must("hash --config cluster.json").substr(0, 64);
   for (const std::string& line : {std::string("cleanup-shared --yes"), "cleanup-shared " + hash}) {
     EXPECT_THAT(dbcache(line).out, AllOf(HasSubstr("  Removed Entries: 0\n"),
-                                         HasSubstr("since a live lease holds it: " + hash)));
+                                         HasSubstr("because a live lease holds it: " + hash)));
   }
   EXPECT_THAT(dbcache("cleanup-shared --force " + hash).out, EndsWith("  Removed Entries: 1\n"));
   EXPECT_EQ(leases(), no_leases);
 }
 
-TEST_F(LeaseCommandsTest, DocumentedUsesStandBesideLeases) {
+TEST_F(LeaseCommandsTest, LeasesListsDocumentedUses) {
   dbcache("register team-tests");
   EXPECT_THAT(leases(), HasSubstr("\n=== Uses Counted Without a Lease ===\n"
                                   "  Config Hash: team-tests\n  Uses: 1\n"));
 }
 
-TEST_F(LeaseCommandsTest, HistoryTellsWhoHeldWhat) {
+TEST_F(LeaseCommandsTest, HistoryNamesTheHolders) {
   shell(
       "\"$dbcache\" run --label nightly --config cluster.json --hand-back "
       "--create 'echo cluster-1' --terminate 'exit 3' -- true");

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "cli/descriptor.hpp"
+#include "cli/process/descriptor.hpp"
 #include "cli_test.hpp"
 #include "support/child_process.hpp"
 #include "support/files.hpp"
@@ -97,7 +97,7 @@ class LeaseTest : public CliTest {
   static std::string leases() { return dbcache("leases").out; }
   static std::string owed() { return dbcache("owed").out; }
   static constexpr const char* no_leases = "\n=== Leases ===\n  None\n";
-  static constexpr const char* nothing_owed = "\n=== Owed Terminations ===\n  None\n";
+  static constexpr const char* nothing_owed = "\n=== Pending Terminations ===\n  None\n";
 
   /// The types of the events, in their order.
   static std::vector<std::string> log() {

@@ -9,7 +9,7 @@ namespace {
 
 class MissingDatabaseTest : public CliTest {};
 
-TEST_F(MissingDatabaseTest, WhatReadsDoesNotMakeIt) {
+TEST_F(MissingDatabaseTest, AReadingCommandCreatesNoDatabase) {
   for (const char* const line :
        {"status", "status --json", "list", "list --json", "shared", "shared team-tests", "dbinfo",
         "dbinfo --json", "history", "history cluster-1", "can-join team-tests", "verify",
@@ -19,7 +19,7 @@ TEST_F(MissingDatabaseTest, WhatReadsDoesNotMakeIt) {
   }
 }
 
-TEST_F(MissingDatabaseTest, IsSaid) {
+TEST_F(MissingDatabaseTest, AMissingDatabaseIsReported) {
   expect_golden("no_database", transcript({"list", "shared", "dbinfo", "dbinfo --json", "history",
                                            "history cluster-1", "verify", "replay --check",
                                            "can-join team-tests"}));

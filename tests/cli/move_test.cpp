@@ -24,7 +24,7 @@ class MoveTest : public CliTest {
   }
 };
 
-TEST_F(MoveTest, MovesAndTellsWhereTheLogWent) {
+TEST_F(MoveTest, TheOldDatabaseNamesTheNewOne) {
   expect_golden(
       "move", transcript({from_here + " --to moved.db", from_here + " --to moved.db",
                           from_here + " --to elsewhere.db", "access cluster-1", "status", "dbinfo",
@@ -38,7 +38,7 @@ TEST_F(MoveTest, Json) {
                                          "--json move --from moved.db --cancel"}));
 }
 
-TEST_F(MoveTest, AnInterruptedMoveIsGoneOnWithOrCancelled) {
+TEST_F(MoveTest, AnInterruptedMoveIsResumedOrCancelled) {
   close_by_hand();
   expect_golden("move_interrupted",
                 transcript({"access cluster-1", from_here + " --to elsewhere.db",
@@ -48,7 +48,7 @@ TEST_F(MoveTest, AnInterruptedMoveIsGoneOnWithOrCancelled) {
   EXPECT_EQ(run(from_here + " --cancel").code, 3);
 }
 
-TEST_F(MoveTest, IsRefusedWhileAnybodyHoldsAnything) {
+TEST_F(MoveTest, AMoveIsRefusedWhileAProcessHoldsSomething) {
   must("register h --pid " + std::to_string(::getpid()));
   const Result result = run(from_here + " --to moved.db");
   EXPECT_EQ(result.code, 3);

@@ -3,8 +3,8 @@
 
 #include <gmock/gmock.h>
 
+#include "cli/command_line.hpp"
 #include "cli/print.hpp"
-#include "cli/run.hpp"
 #include "cli_test.hpp"
 #include "support/raw_database.hpp"
 
@@ -30,7 +30,7 @@ TEST(EscapeTest, ShowsC1Controls) {
   EXPECT_EQ(escape("\u00a0"), "\u00a0");
 }
 
-TEST(EscapeTest, ShowsWhatTurnsTheDirectionOfText) {
+TEST(EscapeTest, ShowsCharactersThatSetTheDirectionOfText) {
   EXPECT_EQ(escape("\u061c\u200e\u200f\u202a\u202e\u2066\u2069"),
             "\\u061c\\u200e\\u200f\\u202a\\u202e\\u2066\\u2069");
   EXPECT_EQ(escape("\u2028\u2029"), "\\u2028\\u2029");
@@ -60,11 +60,11 @@ class OutputTest : public CliTest {
                       .no_color = no_color,
                       .clock = {},
                       .parent_pid = parent_pid};
-    return cli::run(split_words(line), terminal);
+    return cli::run_command_line(split_words(line), terminal);
   }
 };
 
-TEST_F(OutputTest, NamesFromTheLogCannotSteerTheTerminal) {
+TEST_F(OutputTest, NamesFromTheLogCannotControlTheTerminal) {
   const std::string steering = "a\x1b[2J\u202eb";
   write_file("config.json", "{\"cluster_name\": \"x\\u001b[31m\\u202e\", \"host\": \"a\\nb\"}");
   ASSERT_EQ(run_words({"cache", steering, "--config", "config.json"}).code, 0);
@@ -95,7 +95,7 @@ TEST_F(OutputTest, NamesFromTheLogCannotSteerTheTerminal) {
   }
 }
 
-TEST_F(OutputTest, DriftAndProblemsCannotEither) {
+TEST_F(OutputTest, DriftAndProblemsCannotControlTheTerminal) {
   must("cache cluster-1");
   test::run_sql(
       database,
@@ -132,7 +132,7 @@ class FullDisk : public std::streambuf {
 /// Takes nothing: as a closed stdout does.
 class ClosedOutput : public std::streambuf {};
 
-TEST_F(OutputTest, WhatCannotBeWrittenIsAnError) {
+TEST_F(OutputTest, OutputThatCannotBeWrittenIsAnError) {
   FullDisk full;
   ClosedOutput closed;
   for (std::streambuf* const buffer :
@@ -143,7 +143,8 @@ TEST_F(OutputTest, WhatCannotBeWrittenIsAnError) {
       EXPECT_EQ(run_with(line, out, err, false, false), 3) << line;
       EXPECT_EQ(
           err.str(),
-          "dbcache: what was done could not be printed: is stdout closed, or its disk full?\n")
+          "dbcache: the command ran, but its output could not be written; check that stdout is "
+          "open and its disk is not full\n")
           << line;
     }
   }
@@ -183,7 +184,7 @@ TEST_F(OutputTest, JsonIsOneDocumentOnOneLine) {
   }
 }
 
-TEST_F(OutputTest, TheLibrarysLogGoesToStderrAtTheLevelAsked) {
+TEST_F(OutputTest, TheLibraryLogsToStderrAtTheGivenLevel) {
   must("cache cluster-1");
   EXPECT_EQ(run("status").err, "");
   const Result traced = run("cache cluster-2 --log-level trace");

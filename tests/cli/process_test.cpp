@@ -27,10 +27,10 @@ TEST_F(ProcessTest, RunsWithoutAnyTerminal) {
 
 TEST_F(ProcessTest, AFullDiskBehindStdoutIsAFailure) {
   EXPECT_EQ(shell("\"$dbcache\" status >/dev/full 2>err"), 3);
-  EXPECT_EQ(shell("grep -q 'could not be printed' err"), 0);
+  EXPECT_EQ(shell("grep -q 'could not be written' err"), 0);
 }
 
-TEST_F(ProcessTest, ClosedDescriptorsAreNotTakenForTheDatabase) {
+TEST_F(ProcessTest, TheDatabaseDoesNotTakeAClosedDescriptor) {
   EXPECT_EQ(shell("\"$dbcache\" cache cluster-1 >&- 2>err </dev/null"), 3);
   EXPECT_EQ(shell("\"$dbcache\" cache cluster-2 >&- 2>&- <&-"), 3);
   EXPECT_EQ(shell("\"$dbcache\" cache cluster-3 --config - <&- >out 2>&-"), 2);
@@ -39,12 +39,12 @@ TEST_F(ProcessTest, ClosedDescriptorsAreNotTakenForTheDatabase) {
                                                     ::testing::HasSubstr("cluster-2")));
 }
 
-TEST_F(ProcessTest, TheShellThatCallsIsTheOneThatRegisters) {
+TEST_F(ProcessTest, TheCallingShellIsTheRegisteredWorker) {
   EXPECT_EQ(shell("\"$dbcache\" register team-tests >out; echo $$ >pid"), 0);
   EXPECT_EQ(shell("\"$dbcache\" shared team-tests | grep -qx \"  Worker PID: $(cat pid)\""), 0);
 }
 
-TEST_F(ProcessTest, AConfigurationOnStdinIsReadNoFurtherThanItMayGo) {
+TEST_F(ProcessTest, AnEndlessConfigurationOnStdinIsRefused) {
   EXPECT_EQ(shell("\"$dbcache\" hash </dev/zero >out 2>err"), 2);
 }
 

@@ -33,7 +33,7 @@ class ProgressBarTest : public ::testing::Test {
   std::chrono::steady_clock::time_point now_{};
 };
 
-TEST_F(ProgressBarTest, WhatTakesNoMomentShowsNothing) {
+TEST_F(ProgressBarTest, AShortPassShowsNoBar) {
   Terminal here = terminal(true);
   {
     ProgressBar bar(here, clock());
@@ -43,7 +43,7 @@ TEST_F(ProgressBarTest, WhatTakesNoMomentShowsNothing) {
   EXPECT_EQ(shown(), "");
 }
 
-TEST_F(ProgressBarTest, WhatTakesLongerIsShownAndClearedAtTheEnd) {
+TEST_F(ProgressBarTest, ALongPassShowsABarThatIsErasedAtTheEnd) {
   Terminal here = terminal(true);
   {
     ProgressBar bar(here, clock());
@@ -55,7 +55,7 @@ TEST_F(ProgressBarTest, WhatTakesLongerIsShownAndClearedAtTheEnd) {
   EXPECT_EQ(shown(), "\r\x1b[K");
 }
 
-TEST_F(ProgressBarTest, IsNotDrawnMoreOftenThanOneCanSee) {
+TEST_F(ProgressBarTest, TheBarIsRedrawnAtMostTenTimesASecond) {
   Terminal here = terminal(true);
   ProgressBar bar(here, clock());
   now_ += 500ms;
@@ -69,7 +69,7 @@ TEST_F(ProgressBarTest, IsNotDrawnMoreOftenThanOneCanSee) {
   EXPECT_THAT(shown(), ::testing::HasSubstr("70 of 200 events"));
 }
 
-TEST_F(ProgressBarTest, StaysWithinItsBoundsWhenEventsAreAddedMeanwhile) {
+TEST_F(ProgressBarTest, TheBarStaysWithinItsBoundsWhenEventsAreAdded) {
   Terminal here = terminal(true);
   ProgressBar bar(here, clock());
   now_ += 500ms;
@@ -77,7 +77,7 @@ TEST_F(ProgressBarTest, StaysWithinItsBoundsWhenEventsAreAddedMeanwhile) {
   EXPECT_THAT(shown(), ::testing::HasSubstr("[##############################] 100%"));
 }
 
-TEST_F(ProgressBarTest, WithoutATerminalThereIsNone) {
+TEST_F(ProgressBarTest, WithoutATerminalThereIsNoBar) {
   Terminal here = terminal(false);
   {
     ProgressBar bar(here, clock());
@@ -87,7 +87,7 @@ TEST_F(ProgressBarTest, WithoutATerminalThereIsNone) {
   EXPECT_EQ(shown(), "");
 }
 
-TEST_F(ProgressBarTest, AnEmptyLogHasNone) {
+TEST_F(ProgressBarTest, AnEmptyLogShowsNoBar) {
   Terminal here = terminal(true);
   ProgressBar bar(here, clock());
   now_ += 10s;

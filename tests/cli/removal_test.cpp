@@ -27,7 +27,7 @@ class RemovalTest : public CliTest {
   }
 };
 
-TEST_F(RemovalTest, OnATerminalItSaysWhatAndAsks) {
+TEST_F(RemovalTest, OnATerminalItListsTheRemovalsAndAsks) {
   const Result result = run("clear", "y\n", Seat::terminal);
   EXPECT_EQ(result.code, 0);
   EXPECT_EQ(result.out,
@@ -47,7 +47,7 @@ TEST_F(RemovalTest, AnythingButYesRemovesNothing) {
   }
 }
 
-TEST_F(RemovalTest, OneIsSingular) {
+TEST_F(RemovalTest, OneClusterIsSingular) {
   must("remove cluster-2");
   EXPECT_THAT(run("clear", "n\n", Seat::terminal).out, HasSubstr("Remove 1 cluster? [y/N] "));
   EXPECT_THAT(run("cleanup-shared", "n\n", Seat::terminal).out,
@@ -66,7 +66,7 @@ TEST_F(RemovalTest, WithoutATerminalItGoesAhead) {
   EXPECT_EQ(clusters_left(), 0U);
 }
 
-TEST_F(RemovalTest, NothingToRemoveIsNotAsked) {
+TEST_F(RemovalTest, ItDoesNotAskIfThereIsNothingToRemove) {
   must("clear");
   const Result result = run("clear", "", Seat::terminal);
   EXPECT_EQ(result.code, 0);
@@ -81,14 +81,14 @@ TEST_F(RemovalTest, TheRegistryAsksToo) {
   EXPECT_THAT(must("shared"), Not(HasSubstr("team-tests")));
 }
 
-TEST_F(RemovalTest, WithJsonTheQuestionLeavesStdoutToTheDocument) {
+TEST_F(RemovalTest, WithJsonTheQuestionGoesToStderr) {
   const Result result = run("clear --json", "n\n", Seat::terminal);
   EXPECT_EQ(result.code, 1);
   EXPECT_EQ(result.out, "{\"removed\":0}\n");
   EXPECT_THAT(result.err, HasSubstr("Remove 2 clusters? [y/N] "));
 }
 
-TEST_F(RemovalTest, CleanupNeitherAsksNorTouchesWhatIsValid) {
+TEST_F(RemovalTest, CleanupDoesNotAskAndKeepsValidClusters) {
   at("2024-01-15T12:00:00");
   must("cache cluster-3");
   EXPECT_EQ(run("cleanup", "n\n", Seat::terminal).code, 0);

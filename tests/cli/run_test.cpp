@@ -28,7 +28,7 @@ class RunTest : public LeaseTest {
   }
 };
 
-TEST_F(RunTest, TheCommandHasTheCluster) {
+TEST_F(RunTest, TheCommandReceivesTheCluster) {
   const Result result =
       run("--create 'echo cluster-1' -- "
           "sh -c 'echo $DATABRICKS_CLUSTER_ID $DBCACHE_LEASE $DBCACHE_DATABASE'");
@@ -41,7 +41,7 @@ TEST_F(RunTest, TheCommandHasTheCluster) {
   expect_nothing_left();
 }
 
-TEST_F(RunTest, ItsExitCodeIsPassedOn) {
+TEST_F(RunTest, TheExitCodeOfTheCommandIsPassedOn) {
   for (const int code : {0, 1, 3, 77, 124, 255}) {
     EXPECT_EQ(run("--create 'echo cluster-1' -- sh -c 'exit " + std::to_string(code) + "'").code,
               code);
@@ -49,13 +49,13 @@ TEST_F(RunTest, ItsExitCodeIsPassedOn) {
   expect_nothing_left();
 }
 
-TEST_F(RunTest, ACommandThatDiesOfASignalIs128AndTheSignal) {
+TEST_F(RunTest, ACommandKilledByASignalExitsWith128PlusItsNumber) {
   EXPECT_EQ(run("--create 'echo cluster-1' -- sh -c 'kill -KILL $$'").code, 137);
   EXPECT_EQ(run("--create 'echo cluster-1' -- sh -c 'kill -TERM $$'").code, 143);
   expect_nothing_left();
 }
 
-TEST_F(RunTest, ItsWordsArriveAsTheyAre) {
+TEST_F(RunTest, TheCommandReceivesItsArgumentsUnchanged) {
   const Result result =
       run("--create 'echo cluster-1' -- "
           "printf '<%s>' '[a,b]' --json -- '{}' '[' ']' '' '[]' --help -n 8");
@@ -68,7 +68,7 @@ TEST_F(RunTest, TheCommandHasStdinAndStdout) {
   EXPECT_EQ(result.out, "from stdin\n");
 }
 
-TEST_F(RunTest, ACommandThatCannotRunCostsNoCluster) {
+TEST_F(RunTest, ACommandThatCannotRunStartsNoCluster) {
   write_file("plain.txt", "no program");
   const std::string create = "--create 'echo created >&2; echo cluster-1' -- ";
   for (const auto& [command, code] :
@@ -81,14 +81,14 @@ TEST_F(RunTest, ACommandThatCannotRunCostsNoCluster) {
   EXPECT_FALSE(database_exists());
 }
 
-TEST_F(RunTest, AProgramThatTheKernelRefusesIs126) {
+TEST_F(RunTest, AProgramThatTheKernelRefusesExitsWith126) {
   write_file("no-program", "no program");
   std::filesystem::permissions("no-program", std::filesystem::perms::owner_all);
   EXPECT_EQ(run("--create 'echo cluster-1' -- ./no-program").code, 126);
   expect_nothing_left();
 }
 
-TEST_F(RunTest, AFailingCreateIs125AndShowsWhatItSaid) {
+TEST_F(RunTest, AFailedCreateExitsWith125AndShowsItsOutput) {
   const Result result = run("--create 'echo no quota >&2; exit 3' -- echo ran");
   EXPECT_EQ(result.code, 125);
   EXPECT_EQ(result.out, "");
@@ -104,19 +104,19 @@ TEST_F(RunTest, AFailingCreateIs125AndShowsWhatItSaid) {
   EXPECT_THAT(dbcache("shared").out, HasSubstr("no quota"));
 }
 
-TEST_F(RunTest, ACreateThatPrintsNoIdHasFailed) {
+TEST_F(RunTest, ACreateWithoutAnIdFails) {
   const Result result = run("--create true -- echo ran");
   EXPECT_EQ(result.code, 125);
   EXPECT_THAT(result.err, HasSubstr("printed no cluster id"));
   EXPECT_EQ(result.out, "");
 }
 
-TEST_F(RunTest, WhatDbcacheCannotDoIs125) {
+TEST_F(RunTest, AFailureOfDbcacheExitsWith125) {
   EXPECT_EQ(dbcache("run --config missing.json --create true -- true").code, 125);
   EXPECT_EQ(run("--database /dev/null/cache.db --create 'echo cluster-1' -- true").code, 125);
 }
 
-TEST_F(RunTest, WrongUsageIs2) {
+TEST_F(RunTest, WrongUsageExitsWith2) {
   EXPECT_EQ(run("--create 'echo cluster-1'").code, 2);
   EXPECT_EQ(run("-- true").code, 2);
   EXPECT_EQ(run("--create 'echo cluster-1' --keep --hand-back -- true").code, 2);
@@ -125,7 +125,7 @@ TEST_F(RunTest, WrongUsageIs2) {
   EXPECT_FALSE(database_exists());
 }
 
-TEST_F(RunTest, ThoseWhoWaitInVainTimeOutWith124) {
+TEST_F(RunTest, AWaitPastTheTimeoutExitsWith124) {
   make_fifo("up");
   make_fifo("go");
   auto creator = start(
@@ -144,7 +144,7 @@ TEST_F(RunTest, ThoseWhoWaitInVainTimeOutWith124) {
   expect_nothing_left();
 }
 
-TEST_F(RunTest, ACreateThatTakesTooLongIsEndedWith124) {
+TEST_F(RunTest, ACreatePastTheTimeoutExitsWith124) {
   const Result result = run("--timeout 0.1 --create 'sleep 1000' -- echo ran");
   EXPECT_EQ(result.code, 124);
   EXPECT_THAT(result.err, HasSubstr("it took longer than --timeout"));
@@ -154,7 +154,7 @@ TEST_F(RunTest, ACreateThatTakesTooLongIsEndedWith124) {
 
 // ---- Signals
 
-TEST_F(RunTest, ASignalGoesToTheCommandWhoseEndItIs) {
+TEST_F(RunTest, ASignalIsPassedToTheCommandWhichDecides) {
   make_fifo("up");
   auto running = start(
       "\"$dbcache\" run --config cluster.json --create 'echo cluster-1' -- "
@@ -166,7 +166,7 @@ TEST_F(RunTest, ASignalGoesToTheCommandWhoseEndItIs) {
   expect_nothing_left();
 }
 
-TEST_F(RunTest, TheCommandMayDieOfIt) {
+TEST_F(RunTest, ASignalMayKillTheCommand) {
   for (const int signal : {SIGTERM, SIGHUP, SIGINT, SIGQUIT}) {
     make_fifo("up");
     auto running = start(
@@ -180,7 +180,7 @@ TEST_F(RunTest, TheCommandMayDieOfIt) {
   expect_nothing_left();
 }
 
-TEST_F(RunTest, ASecondSignalEndsTheCommand) {
+TEST_F(RunTest, ASecondSignalKillsTheCommand) {
   make_fifo("up");
   auto running = start(
       "\"$dbcache\" run --config cluster.json --create 'echo cluster-1' -- "
@@ -213,7 +213,7 @@ TEST_F(RunTest, ASignalThatIsSentTwiceAtOnceIsOneRequest) {
 }
 
 // As systemd does, and the hang-up is seen first.
-TEST_F(RunTest, AHangUpBesideATermKeepsNothingFromACommandThatIgnoresHangUps) {
+TEST_F(RunTest, ACommandThatIgnoresHangUpsStillGetsTheTerm) {
   make_fifo("up");
   auto running = start(
       "\"$dbcache\" run --config cluster.json --create 'echo cluster-1' -- "
@@ -238,7 +238,7 @@ TEST_F(RunTest, ASignalThatTheCallerIgnoresIsIgnored) {
   EXPECT_EQ(running.wait(), 5);
 }
 
-TEST_F(RunTest, ASignalEndsTheWaiting) {
+TEST_F(RunTest, ASignalStopsTheWait) {
   make_fifo("up");
   make_fifo("go");
   auto creator = start(
@@ -262,7 +262,7 @@ TEST_F(RunTest, ASignalEndsTheWaiting) {
   expect_nothing_left();
 }
 
-TEST_F(RunTest, ASignalEndsTheCreating) {
+TEST_F(RunTest, ASignalStopsTheCreation) {
   make_fifo("up");
   auto running = start(
       "\"$dbcache\" run --config cluster.json --create 'trap \"echo term >said.txt; exit 1\" TERM; "
@@ -279,7 +279,7 @@ TEST_F(RunTest, ASignalEndsTheCreating) {
 
 // ---- When dbcache is killed
 
-TEST_F(RunTest, KilledTheCommandHoldsTheLeaseUntilItEnds) {
+TEST_F(RunTest, IfRunIsKilledTheCommandHoldsTheLease) {
   make_fifo("up");
   make_fifo("go");
   Lifeline lifeline;
@@ -304,7 +304,7 @@ TEST_F(RunTest, KilledTheCommandHoldsTheLeaseUntilItEnds) {
   EXPECT_THAT(dbcache("history --type LeaseLost").out, HasSubstr("    reason: died\n"));
 }
 
-TEST_F(RunTest, KilledTheCreateCommandGoesOnAsTheCreator) {
+TEST_F(RunTest, IfRunIsKilledTheCreateCommandStaysTheCreator) {
   make_fifo("up");
   make_fifo("go");
   Lifeline lifeline;
@@ -327,7 +327,7 @@ TEST_F(RunTest, KilledTheCreateCommandGoesOnAsTheCreator) {
 
 // ---- What it does with the cluster
 
-TEST_F(RunTest, NestedItJoinsTheLease) {
+TEST_F(RunTest, ANestedRunJoinsTheLease) {
   const Result result =
       run("--create 'echo cluster-1' -- \"$dbcache\" run --config cluster.json --create 'exit 1' "
           "--hand-back -- sh -c 'echo $DATABRICKS_CLUSTER_ID $DBCACHE_LEASE; exit 6'");
@@ -340,7 +340,7 @@ TEST_F(RunTest, NestedItJoinsTheLease) {
   expect_nothing_left();
 }
 
-TEST_F(RunTest, NestedWithAnotherConfigurationItTakesAnotherCluster) {
+TEST_F(RunTest, ANestedRunOfAnotherConfigurationTakesAnotherCluster) {
   write_file("other.json", R"({"cluster_name": "other"})");
   const Result result =
       run("--create 'echo cluster-1' -- \"$dbcache\" run --config other.json "
@@ -350,7 +350,7 @@ TEST_F(RunTest, NestedWithAnotherConfigurationItTakesAnotherCluster) {
   expect_nothing_left();
 }
 
-TEST_F(RunTest, HandedBackItIsTerminated) {
+TEST_F(RunTest, AHandedBackClusterIsTerminated) {
   const Result result =
       run("--hand-back --create 'echo cluster-1' "
           "--terminate 'echo $DBCACHE_CLUSTER_ID >>terminated.txt' -- true");
@@ -361,7 +361,7 @@ TEST_F(RunTest, HandedBackItIsTerminated) {
   expect_nothing_left();
 }
 
-TEST_F(RunTest, ToldToEndItHandsBackItsOwnClusterAlone) {
+TEST_F(RunTest, AStoppedRunTerminatesItsOwnClusterAlone) {
   write_file("other.json", R"({"cluster_name": "other"})");
   make_fifo("up");
   auto running = start(
@@ -376,26 +376,26 @@ TEST_F(RunTest, ToldToEndItHandsBackItsOwnClusterAlone) {
   EXPECT_THAT(owed(), HasSubstr("  Cluster ID: cluster-0\n"));
 }
 
-TEST_F(RunTest, AHandBackThatFailsIsSaidAndOwedAndChangesNoExitCode) {
+TEST_F(RunTest, AFailedHandBackIsPendingAndKeepsTheExitCode) {
   const Result result =
       run("--hand-back --create 'echo cluster-1' "
           "--terminate 'echo no permission >&2; exit 1' -- sh -c 'exit 4'");
   EXPECT_EQ(result.code, 4);
   EXPECT_THAT(result.err,
-              AllOf(HasSubstr("the cluster cluster-1 is still to be terminated"),
+              AllOf(HasSubstr("the cluster cluster-1 is not terminated yet"),
                     HasSubstr("no permission"), HasSubstr("dbcache cleanup --terminate CMD")));
   EXPECT_EQ(leases(), no_leases);
   EXPECT_THAT(owed(), AllOf(HasSubstr("  Cluster ID: cluster-1\n"), HasSubstr("  Attempts: 1\n"),
                             HasSubstr("no permission")));
 }
 
-TEST_F(RunTest, KeptItServesTheNextRun) {
+TEST_F(RunTest, AKeptClusterServesTheNextRun) {
   const std::string show = "-- sh -c 'echo $DATABRICKS_CLUSTER_ID'";
   EXPECT_EQ(run("--create 'echo cluster-1' " + show).out, "cluster-1\n");
   EXPECT_EQ(run("--create 'echo cluster-2' " + show).out, "cluster-1\n");
 }
 
-TEST_F(RunTest, ACheckDecidesWhetherAKeptClusterServes) {
+TEST_F(RunTest, ACheckDecidesIfAKeptClusterIsUsed) {
   const std::string show = "-- sh -c 'echo $DATABRICKS_CLUSTER_ID'";
   run("--create 'echo cluster-1' " + show);
   EXPECT_EQ(
@@ -409,7 +409,7 @@ TEST_F(RunTest, ACheckDecidesWhetherAKeptClusterServes) {
   expect_nothing_left();
 }
 
-TEST_F(RunTest, TheCreateCommandIsToldWhatItNeeds) {
+TEST_F(RunTest, TheCreateCommandReceivesItsEnvironment) {
   const Result result =
       run("--create 'cat >got.json; echo $DBCACHE_CONFIG_HASH $DBCACHE_CREATION $DBCACHE_DATABASE "
           "$DBCACHE_STARTED_CLUSTER_ID >got.txt; echo $DBCACHE_IDEMPOTENCY_TOKEN >token.txt; "
@@ -423,7 +423,7 @@ TEST_F(RunTest, TheCreateCommandIsToldWhatItNeeds) {
   EXPECT_THAT(test::read_bytes("token.txt"), StartsWith("dbcache-"));
 }
 
-TEST_F(RunTest, AClusterOfTheEnvironmentIsUsedAndLeftAlone) {
+TEST_F(RunTest, AClusterFromTheEnvironmentIsUsedAndNeverTerminated) {
   const test::ScopedVariable cluster("DATABRICKS_CLUSTER_ID", "cluster-mine");
   const Result result =
       run("--hand-back --create 'exit 1' --terminate 'echo >terminated.txt' -- "
@@ -433,7 +433,7 @@ TEST_F(RunTest, AClusterOfTheEnvironmentIsUsedAndLeftAlone) {
   EXPECT_FALSE(std::filesystem::exists("terminated.txt"));
 }
 
-TEST_F(RunTest, LosingTheLeaseIsSaid) {
+TEST_F(RunTest, ALostLeaseIsReported) {
   const Result result =
       run("--create 'echo cluster-1' -- "
           "sh -c '\"$dbcache\" clear --yes --force >cleared.txt'");

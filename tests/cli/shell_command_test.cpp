@@ -1,4 +1,4 @@
-#include "cli/shell_command.hpp"
+#include "cli/process/shell_command.hpp"
 
 #include <array>
 #include <fcntl.h>
@@ -54,8 +54,8 @@ class ShellCommandTest : public ::testing::Test {
     });
   }
 
-  HeldSignals held_;
-  SignalWatch signals_{held_};
+  BlockedSignals blocked_;
+  SignalThread signals_{blocked_};
   std::ostringstream err_;
   ShellCommand command_{.role = "create"};
 
@@ -69,9 +69,9 @@ class ShellCommandTest : public ::testing::Test {
   const std::string up_and_waiting_ = "sh -c 'echo >" + up_ + "; exec sleep 1000' & wait";
 };
 
-TEST_F(ShellCommandTest, GetsItsInputAndPrintsItsResultLast) {
+TEST_F(ShellCommandTest, ReadsItsInputAndPrintsItsResultLast) {
   const ShellOutcome outcome = run("echo working; cat; echo ' cluster-1 '; echo", "{\"a\": 1}\n");
-  EXPECT_EQ(outcome.ending.as_exit_code(), 0);
+  EXPECT_EQ(outcome.status.as_exit_code(), 0);
   EXPECT_EQ(outcome.out.last_line(), "cluster-1");
   EXPECT_EQ(outcome.out.last_lines(), "working | {\"a\": 1} | cluster-1");
 }
@@ -81,11 +81,11 @@ TEST_F(ShellCommandTest, WithoutInputItsStandardInputIsEmpty) {
 }
 
 TEST_F(ShellCommandTest, NeedNotReadItsInput) {
-  EXPECT_EQ(run("exit 4", std::string(1 << 20, 'x')).ending.code, 4);
+  EXPECT_EQ(run("exit 4", std::string(1 << 20, 'x')).status.code, 4);
   EXPECT_EQ(run("exec <&-; echo read", std::string(1 << 20, 'x')).out.last_line(), "read");
 }
 
-TEST_F(ShellCommandTest, MayPrintWithoutEnd) {
+TEST_F(ShellCommandTest, MayPrintAnyAmount) {
   const ShellOutcome outcome =
       run("head -c 3000000 /dev/zero | tr '\\0' x; head -c 3000000 /dev/zero >&2; "
           "echo; echo cluster-1");
@@ -93,12 +93,12 @@ TEST_F(ShellCommandTest, MayPrintWithoutEnd) {
   EXPECT_EQ(err_.str().size(), 3000000U);
 }
 
-TEST_F(ShellCommandTest, ItsStderrIsPassedOn) {
+TEST_F(ShellCommandTest, CopiesItsStderr) {
   run("echo one >&2; echo two; echo three >&2");
   EXPECT_EQ(err_.str(), "one\nthree\n");
 }
 
-TEST_F(ShellCommandTest, AFailureShowsHowItEndedAndWhatItSaidLast) {
+TEST_F(ShellCommandTest, AFailureShowsTheExitStatusAndTheLastLines) {
   EXPECT_EQ(failure("echo no quota >&2; exit 3"),
             "the create command 'echo no quota >&2; exit 3' ended with exit code 3: no quota");
   EXPECT_THAT(failure("for n in 1 2 3 4 5 6 7; do echo $n >&2; done; exit 1"),
@@ -107,7 +107,7 @@ TEST_F(ShellCommandTest, AFailureShowsHowItEndedAndWhatItSaidLast) {
   EXPECT_THAT(failure("echo told on stdout; exit 1"), EndsWith("exit code 1: told on stdout"));
 }
 
-TEST_F(ShellCommandTest, IsNotWaitedForWhenADaemonKeepsItsOutputsOpen) {
+TEST_F(ShellCommandTest, DoesNotWaitForADaemonThatKeepsTheOutputsOpen) {
   const std::string go = fifo("go");
   const ShellOutcome outcome = run("(cat " + go + " >/dev/null) & echo cluster-1");
   EXPECT_EQ(outcome.out.last_line(), "cluster-1");
@@ -118,17 +118,17 @@ TEST_F(ShellCommandTest, IsNotWaitedForWhenADaemonKeepsItsOutputsOpen) {
 TEST_F(ShellCommandTest, InheritsTheLock) {
   const Descriptor lock(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   command_.lock_descriptor = lock.number();
-  EXPECT_EQ(run("[ -e /proc/$$/fd/" + std::to_string(lock.number()) + " ]").ending.code, 0);
+  EXPECT_EQ(run("[ -e /proc/$$/fd/" + std::to_string(lock.number()) + " ]").status.code, 0);
   command_.lock_descriptor = -1;
-  EXPECT_EQ(run("[ -e /proc/$$/fd/" + std::to_string(lock.number()) + " ]").ending.code, 1);
+  EXPECT_EQ(run("[ -e /proc/$$/fd/" + std::to_string(lock.number()) + " ]").status.code, 1);
 }
 
-TEST_F(ShellCommandTest, PastItsDeadlineItIsEnded) {
+TEST_F(ShellCommandTest, IsStoppedAtItsDeadline) {
   command_.deadline = steady_clock::now() + std::chrono::milliseconds(50);
   EXPECT_THROW(run("sleep 1000"), Timeout);
 }
 
-TEST_F(ShellCommandTest, WhatItStartedIsEndedWithIt) {
+TEST_F(ShellCommandTest, ItsDescendantsAreStoppedWithIt) {
   std::array<int, 2> ends{};
   ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
   const Descriptor reader(ends[0]);
@@ -141,13 +141,13 @@ TEST_F(ShellCommandTest, WhatItStartedIsEndedWithIt) {
   EXPECT_EQ(::read(reader.number(), &byte, 1), 0) << "a process that holds the lock is left";
 }
 
-TEST_F(ShellCommandTest, CanCleanUpWhenItIsEnded) {
+TEST_F(ShellCommandTest, CanCleanUpWhenItIsStopped) {
   const std::jthread stopper = stop_once_up();
   EXPECT_THROW(run("trap 'echo cleaned up >&2; exit 1' TERM; " + up_and_waiting_), Cancelled);
   EXPECT_EQ(err_.str(), "cleaned up\n");
 }
 
-TEST_F(ShellCommandTest, AResultInSpiteOfAllIsKept) {
+TEST_F(ShellCommandTest, AResultAfterAStopRequestIsKept) {
   const std::jthread stopper = stop_once_up();
   const auto outcome = run("trap 'echo cluster-1; exit 0' TERM; " + up_and_waiting_);
   EXPECT_EQ(outcome.out.last_line(), "cluster-1");
@@ -158,7 +158,7 @@ TEST_F(ShellCommandTest, StopsOnRequest) {
   EXPECT_THROW(run("echo >" + up_ + "; sleep 1000"), Cancelled);
 }
 
-TEST_F(ShellCommandTest, IsNotRunAtAllAfterTheRequest) {
+TEST_F(ShellCommandTest, IsNotStartedAfterAStopRequest) {
   std::stop_source source;
   source.request_stop();
   command_.stop = source.get_token();
@@ -166,13 +166,13 @@ TEST_F(ShellCommandTest, IsNotRunAtAllAfterTheRequest) {
   EXPECT_EQ(err_.str(), "");
 }
 
-TEST_F(ShellCommandTest, GetsTheSignalThatComesMeanwhile) {
+TEST_F(ShellCommandTest, ReceivesASignal) {
   std::jthread sender([&] {
     wait_on(up_);
     ::kill(::getpid(), SIGHUP);
   });
   const ShellOutcome outcome = run("trap 'exit 7' HUP; " + up_and_waiting_);
-  EXPECT_EQ(outcome.ending.code, 7);
+  EXPECT_EQ(outcome.status.code, 7);
   EXPECT_EQ(signals_.first(), SIGHUP);
 }
 
@@ -182,10 +182,10 @@ TEST_F(ShellCommandTest, ASecondSignalKillsIt) {
     ::kill(::getpid(), SIGINT);
     ::kill(::getpid(), SIGTERM);
   });
-  EXPECT_EQ(run("trap '' INT TERM; echo >" + up_ + "; exec sleep 1000").ending.signal, SIGKILL);
+  EXPECT_EQ(run("trap '' INT TERM; echo >" + up_ + "; exec sleep 1000").status.signal, SIGKILL);
 }
 
-TEST_F(ShellCommandTest, ASignalAsTheReasonToStopIsItsOnlyOne) {
+TEST_F(ShellCommandTest, ASignalThatStopsItIsNotFollowedByATerm) {
   command_.stop = signals_.stop();
   std::jthread sender([&] {
     wait_on(up_);

@@ -1,4 +1,4 @@
-#include "cli/signals.hpp"
+#include "cli/process/signals.hpp"
 
 #include <chrono>
 #include <csignal>
@@ -11,49 +11,49 @@ namespace dbcache::cli {
 namespace {
 
 using std::chrono::milliseconds;
-using Kind = SignalRequests::Kind;
+using Kind = StopRequests::Kind;
 
-TEST(SignalRequestsTest, TheSameSignalAtOnceIsTheSameRequest) {
-  const auto now = SignalRequests::Clock::now();
-  SignalRequests requests;
-  EXPECT_EQ(requests.take(SIGTERM, now), Kind::another);
-  EXPECT_EQ(requests.take(SIGTERM, now), Kind::same);
-  EXPECT_EQ(requests.take(SIGTERM, now + milliseconds(999)), Kind::same);
-  EXPECT_EQ(requests.take(SIGTERM, now + milliseconds(1000)), Kind::another);
-  EXPECT_EQ(requests.take(SIGTERM, now + milliseconds(1999)), Kind::same);
+TEST(StopRequestsTest, TheSameSignalAtOnceIsTheSameRequest) {
+  const auto now = StopRequests::Clock::now();
+  StopRequests requests;
+  EXPECT_EQ(requests.classify(SIGTERM, now), Kind::new_request);
+  EXPECT_EQ(requests.classify(SIGTERM, now), Kind::repeated);
+  EXPECT_EQ(requests.classify(SIGTERM, now + milliseconds(999)), Kind::repeated);
+  EXPECT_EQ(requests.classify(SIGTERM, now + milliseconds(1000)), Kind::new_request);
+  EXPECT_EQ(requests.classify(SIGTERM, now + milliseconds(1999)), Kind::repeated);
 }
 
-TEST(SignalRequestsTest, AnotherSignalIsAnotherRequest) {
-  const auto now = SignalRequests::Clock::now();
-  SignalRequests requests;
-  EXPECT_EQ(requests.take(SIGTERM, now), Kind::another);
-  EXPECT_EQ(requests.take(SIGINT, now), Kind::another);
-  EXPECT_EQ(requests.take(SIGTERM, now), Kind::another);
+TEST(StopRequestsTest, AnotherSignalIsAnotherRequest) {
+  const auto now = StopRequests::Clock::now();
+  StopRequests requests;
+  EXPECT_EQ(requests.classify(SIGTERM, now), Kind::new_request);
+  EXPECT_EQ(requests.classify(SIGINT, now), Kind::new_request);
+  EXPECT_EQ(requests.classify(SIGTERM, now), Kind::new_request);
 }
 
-TEST(SignalRequestsTest, AHangUpBesideAnotherSignalIsTheSameRequest) {
-  const auto now = SignalRequests::Clock::now();
-  SignalRequests requests;
-  EXPECT_EQ(requests.take(SIGTERM, now), Kind::another);
-  EXPECT_EQ(requests.take(SIGHUP, now + milliseconds(999)), Kind::same);
-  EXPECT_EQ(requests.take(SIGHUP, now + milliseconds(1000)), Kind::another);
+TEST(StopRequestsTest, AHangUpBesideAnotherSignalIsTheSameRequest) {
+  const auto now = StopRequests::Clock::now();
+  StopRequests requests;
+  EXPECT_EQ(requests.classify(SIGTERM, now), Kind::new_request);
+  EXPECT_EQ(requests.classify(SIGHUP, now + milliseconds(999)), Kind::repeated);
+  EXPECT_EQ(requests.classify(SIGHUP, now + milliseconds(1000)), Kind::new_request);
 }
 
-TEST(SignalRequestsTest, WhatComesBesideAHangUpIsToldAndNoSecondRequest) {
-  const auto now = SignalRequests::Clock::now();
-  SignalRequests requests;
-  EXPECT_EQ(requests.take(SIGHUP, now), Kind::another);
-  EXPECT_EQ(requests.take(SIGTERM, now + milliseconds(998)), Kind::addition);
-  EXPECT_EQ(requests.take(SIGTERM, now + milliseconds(999)), Kind::same);
-  EXPECT_EQ(requests.take(SIGINT, now + milliseconds(999)), Kind::another);
+TEST(StopRequestsTest, ASignalBesideAHangUpIsPassedOnAsTheSameRequest) {
+  const auto now = StopRequests::Clock::now();
+  StopRequests requests;
+  EXPECT_EQ(requests.classify(SIGHUP, now), Kind::new_request);
+  EXPECT_EQ(requests.classify(SIGTERM, now + milliseconds(998)), Kind::completed);
+  EXPECT_EQ(requests.classify(SIGTERM, now + milliseconds(999)), Kind::repeated);
+  EXPECT_EQ(requests.classify(SIGINT, now + milliseconds(999)), Kind::new_request);
 }
 
-TEST(SignalWatchTest, ASignalAtItsVeryEndIsStillItsOwn) {
-  // In a process that has no thread but its own, as a program has when it begins.
+TEST(SignalThreadTest, ReadsASignalThatArrivesJustBeforeItsEnd) {
+  // In a process of one thread, like a program at its start.
   test::ChildProcess child([] {
     for (int round = 0; round < 100; ++round) {
-      const HeldSignals held;
-      const SignalWatch signals(held);
+      const BlockedSignals blocked;
+      const SignalThread signals(blocked);
       ::kill(::getpid(), SIGINT);
     }
     return 0;

@@ -88,7 +88,7 @@ TEST_F(StatusTest, OneMinuteIsSingular) {
   EXPECT_THAT(must("status"), EndsWith("  Time Remaining: 1 minute\n"));
 }
 
-TEST_F(StatusTest, UnderAMinuteIsSaidSo) {
+TEST_F(StatusTest, UnderAMinuteIsPrintedInWords) {
   must("cache cluster-1");
   at("2024-01-15T11:29:00.000001");
   EXPECT_THAT(must("status"), EndsWith("  Time Remaining: less than a minute\n"));
@@ -102,14 +102,14 @@ TEST_F(StatusTest, AnExpiredClusterIsShownAsExpired) {
   EXPECT_THAT(printed, EndsWith("  Time Remaining: expired\n"));
 }
 
-TEST_F(StatusTest, SaysWhenNoClusterIsActive) {
+TEST_F(StatusTest, PrintsNoneWithoutAnActiveCluster) {
   must("cache cluster-1");
   must("remove cluster-1");
   EXPECT_THAT(must("status"), EndsWith("\n=== Active Cached Cluster ===\n  None\n"));
   EXPECT_THAT(must("status --json"), HasSubstr(R"("active_cluster":null)"));
 }
 
-TEST_F(StatusTest, AClusterFromTheEnvironmentIsNamedAsSuch) {
+TEST_F(StatusTest, AClusterFromTheEnvironmentIsMarked) {
   const test::ScopedVariable cluster("DATABRICKS_CLUSTER_ID", "0115-cluster");
   const std::string printed = must("status");
   EXPECT_THAT(printed, EndsWith("\n=== Active Cached Cluster ===\n"
@@ -118,7 +118,7 @@ TEST_F(StatusTest, AClusterFromTheEnvironmentIsNamedAsSuch) {
   EXPECT_THAT(printed, Not(HasSubstr("Expires At")));
 }
 
-TEST_F(StatusTest, AMissingDatabaseReadsAsZeros) {
+TEST_F(StatusTest, AMissingDatabasePrintsZeros) {
   expect_golden("status_no_database", transcript({"status", "status --json"}));
 }
 

@@ -3,7 +3,7 @@
 
 #include <gmock/gmock.h>
 
-#include "cli/system_call.hpp"
+#include "cli/process/system_call.hpp"
 #include "lease_test.hpp"
 
 // `dbcache run` on a terminal: its Ctrl-C, and the line that says for whom it waits.
@@ -96,7 +96,7 @@ TEST_F(TerminalTest, ControlCReachesTheCommandOnce) {
   EXPECT_EQ(owed(), nothing_owed);
 }
 
-TEST_F(TerminalTest, ControlCEndsACommandThatDoesNotMind) {
+TEST_F(TerminalTest, ControlCEndsACommandWithoutAHandler) {
   make_fifo("up");
   Session session(std::string(run_command) + "'echo >up; exec sleep 1000'");
   wait_on("up");
@@ -105,7 +105,7 @@ TEST_F(TerminalTest, ControlCEndsACommandThatDoesNotMind) {
   EXPECT_EQ(leases(), no_leases);
 }
 
-TEST_F(TerminalTest, ControlCAgainEndsTheCommandInAnyCase) {
+TEST_F(TerminalTest, ASecondControlCKillsTheCommand) {
   make_fifo("up");
   Session session(std::string(run_command) + "'trap \"\" INT; echo >up; exec sleep 1000'");
   wait_on("up");
@@ -118,7 +118,7 @@ TEST_F(TerminalTest, ControlCAgainEndsTheCommandInAnyCase) {
 }
 
 // The kernel tells the session's leader alone.
-TEST_F(TerminalTest, AHangUpReachesTheCommandOfALeader) {
+TEST_F(TerminalTest, AHangUpReachesTheCommandOfASessionLeader) {
   make_fifo("up");
   Session session(
       std::string(run_command) +
@@ -131,7 +131,7 @@ TEST_F(TerminalTest, AHangUpReachesTheCommandOfALeader) {
 }
 
 // The shell passes it on to its job, and as the shell ends the kernel tells the job again.
-TEST_F(TerminalTest, AHangUpOfTheShellAroundLetsTheCommandCleanUp) {
+TEST_F(TerminalTest, AHangUpOfTheCallingShellLetsTheCommandCleanUp) {
   make_fifo("up");
   {
     std::ofstream("job.sh") << "exec " << run_command
@@ -149,7 +149,7 @@ TEST_F(TerminalTest, AHangUpOfTheShellAroundLetsTheCommandCleanUp) {
   EXPECT_EQ(leases(), no_leases);
 }
 
-TEST_F(TerminalTest, ControlCEndsTheCreating) {
+TEST_F(TerminalTest, ControlCStopsTheCreation) {
   make_fifo("up");
   Session session(
       "\"$dbcache\" run --config cluster.json --create "
@@ -167,7 +167,7 @@ TEST_F(TerminalTest, ControlCEndsTheCreating) {
   EXPECT_THAT(owed(), HasSubstr("  Creation Token: "));
 }
 
-TEST_F(TerminalTest, ALineSaysForWhomItWaits) {
+TEST_F(TerminalTest, ALineShowsForWhichProcessItWaits) {
   make_fifo("up");
   make_fifo("go");
   auto creator = start(

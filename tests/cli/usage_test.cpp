@@ -25,7 +25,7 @@ class UsageTest : public CliTest {
   }
 };
 
-TEST_F(UsageTest, WithoutACommandTheHelpIsShownOnStderr) {
+TEST_F(UsageTest, WithoutACommandTheHelpGoesToStderr) {
   const Result result = run("");
   EXPECT_EQ(result.code, 2);
   EXPECT_EQ(result.out, "");
@@ -46,7 +46,7 @@ TEST_F(UsageTest, AMissingArgumentIsNamed) {
   expect_usage_error("mark team-tests", "STATUS is required", "mark --help");
 }
 
-TEST_F(UsageTest, AnArgumentTooManyIsNamed) {
+TEST_F(UsageTest, AnExtraArgumentIsNamed) {
   expect_usage_error("remove cluster-1 cluster-2", "cluster-2", "remove --help");
   expect_usage_error("status list", "list", "status --help");
 }
@@ -55,7 +55,7 @@ TEST_F(UsageTest, AnOptionWithoutItsValueIsNamed) {
   expect_usage_error("history --limit", "--limit", "history --help");
 }
 
-TEST_F(UsageTest, NumbersAreNumbers) {
+TEST_F(UsageTest, AValueThatIsNoNumberIsNamed) {
   expect_usage_error("register team-tests --pid abc", "'abc' is not a whole number",
                      "register --help");
   expect_usage_error("register team-tests --pid 4711x", "'4711x'", "register --help");
@@ -67,7 +67,7 @@ TEST_F(UsageTest, NumbersAreNumbers) {
   expect_usage_error("status --busy-timeout nan", "nan is out of range", "status --help");
 }
 
-TEST_F(UsageTest, AnEmptyDatabasePathIsNotTheDefaultOne) {
+TEST_F(UsageTest, AnEmptyDatabasePathIsRefused) {
   expect_usage_error("clear --database ''", "--database: the path is empty", "clear --help");
 }
 
@@ -75,28 +75,28 @@ TEST_F(UsageTest, AnUnknownLogLevelIsNamed) {
   expect_usage_error("status --log-level chatty", "chatty", "status --help");
 }
 
-TEST_F(UsageTest, GlobalOptionsStandBeforeOrAfterTheCommand) {
+TEST_F(UsageTest, GlobalOptionsMayPrecedeOrFollowTheCommand) {
   must("--database other.db cache cluster-1");
   EXPECT_THAT(must("list --database other.db --json"), HasSubstr("cluster-1"));
   EXPECT_THAT(must("--json list --database=other.db"), HasSubstr("cluster-1"));
   EXPECT_FALSE(std::filesystem::exists(database));
 }
 
-TEST_F(UsageTest, AnArgumentMayBeCalledLikeACommand) {
+TEST_F(UsageTest, AnArgumentMayHaveTheNameOfACommand) {
   must("cache list");
   must("access list");
   EXPECT_THAT(must("history list"), HasSubstr("cluster-list"));
   must("remove list");
 }
 
-TEST_F(UsageTest, IdsWithDashesStandAfterTwoDashes) {
+TEST_F(UsageTest, IdsWithDashesFollowTwoDashes) {
   must("cache -- -x");
   must("access -- -x");
   must("cache --expiry-hours 2 -- --json");
   must("access -- --json");
 }
 
-TEST_F(UsageTest, WordsThatTheParserMightInterpretArriveAsTheyAre) {
+TEST_F(UsageTest, SpecialWordsArriveUnchanged) {
   for (const char* const id : {"{}", "[a,b]", "%%", "++", "a=b", "-", "'", "\\", "true", "a,b"}) {
     const std::string words = std::string("cache -- ") + id;
     ASSERT_EQ(run_words({"cache", "--", id}).code, 0) << words;
@@ -116,7 +116,7 @@ TEST_F(UsageTest, TheVersionIsTheProjects) {
   EXPECT_EQ(must("status --version"), "dbcache 0.1.0\n");
 }
 
-TEST_F(UsageTest, TheEnvironmentNamesTheDatabaseAndTheOptionGoesFirst) {
+TEST_F(UsageTest, TheDatabaseOptionOverridesTheEnvironment) {
   {
     const test::ScopedVariable path("DBCACHE_DATABASE", "from-environment.db");
     must("cache cluster-1");

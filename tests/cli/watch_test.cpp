@@ -26,7 +26,7 @@ class WatchTest : public LeaseTest {
   }
 };
 
-TEST_F(WatchTest, PrintsWhatIsThereAndThenWhatComes) {
+TEST_F(WatchTest, PrintsPastEventsAndThenNewOnes) {
   dbcache("cache cluster-1");
   test::ChildProcess watching = watch("--json --from 1");
   std::ifstream lines("watched");
@@ -40,7 +40,7 @@ TEST_F(WatchTest, PrintsWhatIsThereAndThenWhatComes) {
   EXPECT_EQ(test::read_bytes("err.txt"), "");
 }
 
-TEST_F(WatchTest, BeginsWithTheEventThatItIsToldTo) {
+TEST_F(WatchTest, StartsWithTheGivenEvent) {
   dbcache("cache cluster-1");
   dbcache("access cluster-1");
   test::ChildProcess watching = watch("--json --from 2");
@@ -50,7 +50,7 @@ TEST_F(WatchTest, BeginsWithTheEventThatItIsToldTo) {
   EXPECT_EQ(watching.wait(), 0);
 }
 
-TEST_F(WatchTest, WaitsForADatabaseThatIsNotThereYetAndMakesNone) {
+TEST_F(WatchTest, WaitsForAMissingDatabaseAndCreatesNone) {
   test::ChildProcess watching = watch("--json --from 1");
   std::ifstream lines("watched");
   EXPECT_FALSE(database_exists());
@@ -60,7 +60,7 @@ TEST_F(WatchTest, WaitsForADatabaseThatIsNotThereYetAndMakesNone) {
   EXPECT_EQ(watching.wait(), 0);
 }
 
-TEST_F(WatchTest, SpeaksToPeopleAsHistoryDoes) {
+TEST_F(WatchTest, PrintsEventsLikeHistory) {
   dbcache("cache cluster-1");
   test::ChildProcess watching = watch("--from 1");
   std::ifstream lines("watched");
@@ -72,7 +72,7 @@ TEST_F(WatchTest, SpeaksToPeopleAsHistoryDoes) {
   EXPECT_EQ(watching.wait(), 0);
 }
 
-TEST_F(WatchTest, RefusesAPositionThatIsNone) {
+TEST_F(WatchTest, RefusesAnInvalidPosition) {
   EXPECT_EQ(dbcache("watch --from 0").code, 2);
   EXPECT_EQ(dbcache("watch --from x").code, 2);
 }

@@ -1,0 +1,104 @@
+#include <fmt/format.h>
+
+#include <dbcache/errors.hpp>
+#include <dbcache/json.hpp>
+#include <dbcache/shared_clusters.hpp>
+
+#include "cli/commands/all.hpp"
+#include "cli/print.hpp"
+#include "cli/print_lease.hpp"
+#include "cli/process/lifecycle.hpp"
+
+namespace dbcache::cli {
+namespace {
+
+class Release final : public Command {
+ public:
+  [[nodiscard]] Description describe() const override {
+    return {"release", Group::leases, "End a lease; if it has ended already, do nothing",
+            "dbcache release 17 --terminate ./terminate.sh"};
+  }
+
+  void declare(Arguments& arguments) override {
+    arguments.required("LEASE", lease_, "The number of the lease, as dbcache acquire printed it");
+    arguments.optional("--terminate", "CMD", terminate_,
+                       "Terminates $DBCACHE_CLUSTER_ID, if this release hands it back");
+  }
+
+  ExitCode run(Context& context) override {
+    if (terminate_ && terminate_->empty()) {
+      throw InvalidArgument("--terminate is empty; give a command, or leave the option out");
+    }
+    if (!terminate_) {
+      print_report(context, end(context, {}));
+      // Without --terminate, a pending termination is what the caller asked for.
+      return ExitCode::done;
+    }
+    // Only a terminate CMD needs an orderly end. Without one, a signal simply kills the command.
+    const BlockedSignals blocked;
+    SignalThread signals(blocked);
+    ClusterLifecycle lifecycle;
+    lifecycle.terminate =
+        make_terminate(*terminate_, std::make_shared<LifecycleContext>(LifecycleContext{
+                                        .terminal = context.terminal(),
+                                        .signals = signals,
+                                        .database = context.manager().get_database_info()}));
+    const ReleaseReport report = end(context, lifecycle, signals.stop());
+    print_report(context, report);
+    if (signals.first() != 0) return exit_code_of_signal(signals.first());
+    return report.owed && !report.settled ? ExitCode::failed : ExitCode::done;
+  }
+
+ private:
+  void print_report(Context& context, const ReleaseReport& report) const {
+    if (context.json()) {
+      context.print_json(to_json(report));
+    } else {
+      print(context, report);
+    }
+    report_pending_termination(context, report);
+  }
+
+  [[nodiscard]] ReleaseReport end(Context& context, const ClusterLifecycle& lifecycle,
+                                  const std::stop_token& stop = {}) const {
+    try {
+      return SharedClusters(context.manager()).release_lease(lease_, lifecycle, stop);
+    } catch (const NotFound&) {
+      return {};
+    }
+  }
+
+  void print(Context& context, const ReleaseReport& report) const {
+    std::ostream& out = context.out();
+    if (report.of_surrounding_run) {
+      out << "lease " << lease_
+          << " belongs to the dbcache run around this process, and ends with it: nothing "
+             "to release\n";
+      return;
+    }
+    if (!report.was_held) {
+      out << "lease " << lease_ << " does not exist, or has ended: nothing to release\n";
+      return;
+    }
+    out << "released lease " << lease_;
+    if (!report.was_last) {
+      out << ": " << count_of(report.usage_count, "use", "uses") << " left";
+    } else if (!report.owed) {
+      out << ", the last one: its cluster is kept";
+    } else if (report.settled) {
+      out << ", the last one: terminated " << escape(*report.owed);
+    } else {
+      out << ", the last one: the termination of " << escape(*report.owed) << " is pending";
+    }
+    out << '\n';
+  }
+
+  std::int64_t lease_ = 0;
+  std::optional<std::string> terminate_;
+};
+
+}  // namespace
+
+CommandPointer make_release() { return std::make_unique<Release>(); }
+
+}  // namespace dbcache::cli

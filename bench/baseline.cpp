@@ -83,7 +83,7 @@ struct Closer {
 };
 
 constexpr std::array<char, 16> command_id{};
-constexpr std::array<char, 32> hash{};
+constexpr std::array<char, 32> no_hash{};
 
 }  // namespace
 
@@ -228,7 +228,7 @@ void Baseline::increment(const std::string& config_hash) {
     append_->bind(5, metadata_);
     append_->bind(6, now.count());
     append_->bind(7, command_id);
-    append_->bind(8, hash);
+    append_->bind(8, no_hash);
     append_->run();
 
     count_->bind(1, config_hash);

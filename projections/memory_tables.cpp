@@ -179,7 +179,7 @@ void MemoryTables::copy_to(Tables& target) const {
   };
   copy(shares());
   copy(leases());
-  copy(all_pending());
+  copy(pending_terminations());
   copy(participants());
 }
 

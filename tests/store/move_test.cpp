@@ -486,9 +486,9 @@ class InterruptedMove : public MoveContract {
   void interrupt(int after) const {
     Store source(from_);
     Store target(to_);
-    const MoveSteps steps{.page = 10, .committed = [&] {
-                            if (--after == 0) throw Interrupted{};
-                          }};
+    const coordination::MoveSteps steps{.page = 10, .committed = [&] {
+                                          if (--after == 0) throw Interrupted{};
+                                        }};
     EXPECT_THROW(coordination::move(source, target, {}, steps), Interrupted);
   }
   /// How many a move has: two to close, the pages, the tables, one to give up and one to open.
@@ -574,9 +574,9 @@ TEST_P(InterruptedMove, CancelledBehindItsBackItDoesNotGiveTheOldDatabaseUp) {
   Store source(from_);
   Store target(to_);
   int committed = 0;
-  const MoveSteps steps{.page = 10, .committed = [&] {
-                          if (++committed == 3) store::cancel_move(source);
-                        }};
+  const coordination::MoveSteps steps{.page = 10, .committed = [&] {
+                                        if (++committed == 3) store::cancel_move(source);
+                                      }};
 
   EXPECT_THAT(test::error_of([&] { return coordination::move(source, target, {}, steps); }),
               AllOf(StartsWith("Busy: "), HasSubstr("was cancelled")));
@@ -595,9 +595,9 @@ TEST_P(InterruptedMove, TwoThatRunAtOnceComeToTheSame) {
     Store target(to_);
     int committed = 0;
     // One has its way in the middle of the other.
-    const MoveSteps steps{.page = 10, .committed = [&] {
-                            if (++committed == when) move(from_, to_);
-                          }};
+    const coordination::MoveSteps steps{.page = 10, .committed = [&] {
+                                          if (++committed == when) move(from_, to_);
+                                        }};
 
     const std::string error =
         test::error_of([&] { return coordination::move(source, target, {}, steps); });

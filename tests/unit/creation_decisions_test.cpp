@@ -71,9 +71,10 @@ TEST_F(Creating, AnotherThatIsStartedMakesTheFirstOwed) {
   start("c-2");
   EXPECT_EQ(entry().cluster_id, "c-2");
   ASSERT_THAT(owed(), ElementsAre("c-1"));
-  EXPECT_EQ(all_pending()[0].reason, "superseded");
-  EXPECT_EQ(all_pending()[0].idempotency_token, std::nullopt);  // which is the other one's by now
-  EXPECT_EQ(all_pending()[0].host, workspace);
+  EXPECT_EQ(pending_terminations()[0].reason, "superseded");
+  EXPECT_EQ(pending_terminations()[0].idempotency_token,
+            std::nullopt);  // which is the other one's by now
+  EXPECT_EQ(pending_terminations()[0].host, workspace);
 }
 
 TEST_F(Creating, StartingAClusterThatIsOwedCancelsTheDebt) {
@@ -96,8 +97,8 @@ TEST_F(Creating, AStaleCreatorMayNotRecordAndItsClusterIsOwed) {
   EXPECT_TRUE(start("c-late").stale);
   EXPECT_EQ(entry().cluster_id, std::nullopt);
   ASSERT_THAT(owed(), ElementsAre("c-late"));
-  EXPECT_EQ(all_pending()[0].reason, "superseded");
-  EXPECT_EQ(all_pending()[0].host, workspace);
+  EXPECT_EQ(pending_terminations()[0].reason, "superseded");
+  EXPECT_EQ(pending_terminations()[0].host, workspace);
 }
 
 TEST_F(Creating, WhatAStaleCreatorStartedIsNotOwedWhereTheSuccessorNamesIt) {
@@ -111,7 +112,7 @@ TEST_F(Creating, ACreatorWhoseEntryWasTakenAwayIsStaleAndItsClusterOwedOnTheSame
   commit(CleanUpEntry{"hash", HeldClusters::remove});
   EXPECT_TRUE(start("c-late").stale);
   EXPECT_THAT(owed(), UnorderedElementsAre("c-late", "token-1"));
-  for (const PendingTermination& pending : all_pending())
+  for (const PendingTermination& pending : pending_terminations())
     EXPECT_EQ(pending.host, workspace) << pending.subject;
 }
 
@@ -187,7 +188,7 @@ TEST_F(Creating, AnotherThanTheOneStartedMakesThatOwed) {
   finish("c-2");
   EXPECT_EQ(entry().cluster_id, "c-2");
   ASSERT_THAT(owed(), ElementsAre("c-1"));
-  EXPECT_EQ(all_pending()[0].reason, "superseded");
+  EXPECT_EQ(pending_terminations()[0].reason, "superseded");
 }
 
 TEST_F(Creating, AnotherThanTheOneADeadCreatorStartedMakesThatOwed) {
@@ -283,9 +284,9 @@ TEST_F(Creating, AFailureAfterAStartIsADebtByIdAndToken) {
   start("c-1");
   commit(FailCreation{"hash", creation, "no quota"});
   ASSERT_THAT(owed(), ElementsAre("c-1"));
-  EXPECT_EQ(all_pending()[0].cluster_id, "c-1");
-  EXPECT_EQ(all_pending()[0].idempotency_token, "token-1");
-  EXPECT_EQ(all_pending()[0].reason, "creation_failed");
+  EXPECT_EQ(pending_terminations()[0].cluster_id, "c-1");
+  EXPECT_EQ(pending_terminations()[0].idempotency_token, "token-1");
+  EXPECT_EQ(pending_terminations()[0].reason, "creation_failed");
 }
 
 TEST_F(Creating, AFailureOfAStaleCreatorIsNothing) {
@@ -333,8 +334,8 @@ TEST_F(Creating, DeathAfterAStartIsADebtById) {
   kill(creator.holder);
   tidy();
   ASSERT_THAT(owed(), ElementsAre("c-1"));
-  EXPECT_EQ(all_pending()[0].reason, "creator_died");
-  EXPECT_EQ(all_pending()[0].idempotency_token, "token-1");
+  EXPECT_EQ(pending_terminations()[0].reason, "creator_died");
+  EXPECT_EQ(pending_terminations()[0].idempotency_token, "token-1");
 }
 
 TEST_F(Creating, DeathIsNoDebtWhereTheCallerTakesOver) {

@@ -136,8 +136,9 @@ TEST(ChangingTheStatus, ReplacesAClusterKnownByTheOneGiven) {
 TEST(ChangingTheStatus, ToFailedTakesTheErrorAndKeepsTheCluster) {
   MemoryTables rows;
   rows.put(ready(entry_row(1, "hash"), "c-1"));
-  EXPECT_EQ(told(decide(ChangeStatus{"hash", RegistryStatus::failed, {std::nullopt, "quota"}}, rows,
-                        now)),
+  EXPECT_EQ(told(decide(ChangeStatus{"hash", RegistryStatus::failed, {std::nullopt, "quota"}},
+                        test::present(rows, now))
+                     .events),
             told({RegistryStatusChanged{"hash", RegistryStatus::ready, RegistryStatus::failed,
                                         "c-1", "quota"}}));
 }

@@ -575,7 +575,7 @@ TEST_P(InterruptedMove, CancelledBehindItsBackItDoesNotGiveTheOldDatabaseUp) {
   Store target(to_);
   int committed = 0;
   const coordination::MoveSteps steps{.page = 10, .committed = [&] {
-                                        if (++committed == 3) store::cancel_move(source);
+                                        if (++committed == 3) coordination::cancel_move(source);
                                       }};
 
   EXPECT_THAT(test::error_of([&] { return coordination::move(source, target, {}, steps); }),

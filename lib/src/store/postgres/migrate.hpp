@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <string>
 
-#include "store/postgres/connection.hpp"
+#include "store/postgres/connect.hpp"
 
 namespace dbcache::store::postgres {
 

@@ -153,7 +153,7 @@ void PostgresEngine::with_session(Moment until, Missing missing,
         const bool is_new = !session.connection || session.connection->is_lost();
         if (is_new) {
           const auto left = std::chrono::ceil<milliseconds>(until - Moment::clock::now());
-          session.connection = connect(target_, Connection::Watchfulness::ordinary,
+          session.connection = connect(target_, LossDetection::ordinary,
                                        std::clamp(left, {}, longest_wait) + slack_of_answers);
         } else {
           session.connection->expect_answers_by(until + slack_of_answers);

@@ -10,7 +10,7 @@
 #include <string>
 
 #include "store/engine.hpp"
-#include "store/postgres/connection.hpp"
+#include "store/postgres/connect.hpp"
 #include "store/postgres/session_keeper.hpp"
 #include "system/fork_gate.hpp"
 

@@ -264,7 +264,7 @@ void SessionKeeper::open_by(Moment until, Turn& turn) {
 
 void SessionKeeper::restore() {
   give_up_if_late();
-  auto fresh = connect(target_, Connection::Watchfulness::sharp, most_for_an_answer);
+  auto fresh = connect(target_, LossDetection::quick, most_for_an_answer);
   if (!held_.empty()) {
     // The server may not know yet that the session before is lost, whose locks these are.
     fresh->queue(

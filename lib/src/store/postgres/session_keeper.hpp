@@ -12,7 +12,7 @@
 #include <string>
 
 #include "store/engine.hpp"
-#include "store/postgres/connection.hpp"
+#include "store/postgres/connect.hpp"
 #include "system/fork_gate.hpp"
 
 namespace dbcache::store::postgres {

@@ -14,6 +14,7 @@
 
 #include "store/postgres/libpq.hpp"
 #include "store/postgres/result.hpp"
+#include "store/postgres/server_error.hpp"
 #include "store/postgres/values.hpp"
 #include "system/descriptor.hpp"
 
@@ -23,18 +24,6 @@ namespace dbcache::store::postgres {
 class ConnectionLost : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
-};
-
-/// An error that the server reported for a statement. The transaction can only be rolled back.
-class ServerError : public std::runtime_error {
- public:
-  ServerError(std::string state, const std::string& message)
-      : std::runtime_error(message), state_(std::move(state)) {}
-  /// https://www.postgresql.org/docs/15/errcodes-appendix.html
-  [[nodiscard]] const std::string& state() const noexcept { return state_; }
-
- private:
-  std::string state_;
 };
 
 /// One connection in pipeline mode: statements are queued, and the first one whose answer is waited

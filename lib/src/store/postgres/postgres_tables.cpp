@@ -23,7 +23,7 @@ using rows::Participant;
 using rows::RawRow;
 using rows::Share;
 
-/// A row of a result's, as RowReader reads it.
+/// A row of a result, as RowReader reads it.
 class Columns {
  public:
   Columns(const Result& result, int row) : result_(result), row_(row) {}
@@ -101,7 +101,7 @@ std::string numbered(std::string_view kind, std::int64_t id) {
 }
 std::string debt_lock(std::string_view subject) { return fmt::format("debt-{}", subject); }
 
-/// What guards a row: an entry and what is known of it go with their stream.
+/// The lock that guards a row. An entry and its share go with their stream.
 std::string lock_of(const CachedCluster& row) { return events::cluster_stream(row.cluster_id); }
 std::string lock_of(const RegistryEntry& row) { return events::registry_stream(row.config_hash); }
 std::string lock_of(const Share& row) { return events::registry_stream(row.config_hash); }
@@ -229,7 +229,7 @@ std::vector<RawRow> PostgresTables::raw_rows(std::string_view table) const {
   if (table == Lease::table) return raw<Lease>(transaction_);
   if (table == Debt::table) return raw<Debt>(transaction_);
   if (table == Participant::table) return raw<Participant>(transaction_);
-  throw Error(fmt::format("{} is no projected table", table));
+  throw Error(fmt::format("{} is not a projected table", table));
 }
 
 template <class Row>

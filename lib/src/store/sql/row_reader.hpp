@@ -88,11 +88,11 @@ class RowReader {
   }
 
   [[noreturn]] void refuse() {
-    throw CorruptDatabase(
-        fmt::format("{} of a row of {} holds what dbcache never writes there: {}; `dbcache replay "
-                    "--check` shows what was changed, `dbcache replay` rebuilds the table from the "
-                    "log",
-                    name_, table_, boost::json::serialize(columns_.raw(at_))));
+    throw CorruptDatabase(fmt::format(
+        "{} of a row of {} holds a value that dbcache never writes there: {}; run `dbcache replay "
+        "--check` to see what was changed, or `dbcache replay` to rebuild the table from "
+        "the log",
+        name_, table_, boost::json::serialize(columns_.raw(at_))));
   }
 
   const Columns& columns_;

@@ -69,7 +69,7 @@ json::object raw_columns(const Statement& statement) {
   return columns;
 }
 
-/// A row of a statement's, as RowReader reads it.
+/// The present row of a statement, as RowReader reads it.
 class Columns {
  public:
   explicit Columns(const Statement& statement) : statement_(statement) {}
@@ -181,8 +181,8 @@ void clear_table(Connection& connection) {
   connection.prepare(Statements<Row>::clear().c_str())->step();
 }
 
-/// Sets the columns that change. A statement that set them all would take the row out of every
-/// index and put it back.
+/// Sets only the columns that change. To set them all would remove the row from each index and put
+/// it back.
 template <class Row, class Change>
 void change_row(Connection& connection, std::string_view key, const std::optional<Row>& before,
                 const Change& change) {
@@ -240,15 +240,14 @@ CacheStatistics SqliteTables::statistics(Timestamp now) const {
   query->step();
   if (query->integer(5) != 0) {
     throw CorruptDatabase(
-        "a row of clusters holds what dbcache never writes there; `dbcache replay --check` shows "
-        "what was changed, `dbcache replay` rebuilds the table from the log");
+        "a row of clusters holds a value that dbcache never writes there; run `dbcache replay "
+        "--check` to see what was changed, or `dbcache replay` to rebuild the table from the log");
   }
   CacheStatistics totals;
   totals.total_clusters = query->integer(0);
   totals.active_clusters = query->integer(1);
   totals.expired_clusters = query->integer(2);
-  // Summed in halves, since sum() fails past 64 bits, and a count may be given as large as they
-  // get.
+  // Summed in halves: sum() fails past 64 bits, and users may give a count of any size.
   constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
   const std::int64_t low = query->integer(6);
   const std::int64_t high = query->integer(3) + (low >> 32);
@@ -258,7 +257,7 @@ CacheStatistics SqliteTables::statistics(Timestamp now) const {
 }
 
 std::optional<RegistryEntry> SqliteTables::entry(std::string_view config_hash) const {
-  // A command reads the entry that it changes, and so does projecting the change.
+  // A command reads the entry that it changes, and the projection of the change reads it again.
   if (entry_ && entry_->config_hash == config_hash) return entry_;
   entry_ = find_row<RegistryEntry>(connection_, config_hash);
   return entry_;

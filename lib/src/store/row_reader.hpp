@@ -87,11 +87,10 @@ class RowReader {
   }
 
   [[noreturn]] void refuse() {
-    throw CorruptDatabase(
-        fmt::format("{} of a row of {} holds what dbcache never writes there: {}; `dbcache replay "
-                    "--check` shows "
-                    "what was changed, `dbcache replay` rebuilds the table from the log",
-                    name_, table_, boost::json::serialize(columns_.raw(at_))));
+    throw CorruptDatabase(fmt::format(
+        "{} of a row of {} has a value that dbcache never writes: {}; see what was changed "
+        "with `dbcache replay --check`, rebuild the table with `dbcache replay`",
+        name_, table_, boost::json::serialize(columns_.raw(at_))));
   }
 
   const Columns& columns_;

@@ -187,6 +187,10 @@ std::string message_of(std::exception_ptr error) {
   }
 }
 
+bool is_of_surrounding_run(std::int64_t lease) {
+  return system::environment_variable("DBCACHE_RUN_LEASE") == std::to_string(lease);
+}
+
 HolderInfo describe(const Holder& holder, bool alive) {
   return {holder.host, holder.process.pid, holder.label, holder.until, alive};
 }

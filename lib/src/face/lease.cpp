@@ -157,7 +157,11 @@ bool ClusterLease::report_dead() {
 ReleaseReport ClusterLease::release(const std::stop_token& stop) {
   if (!impl_ || !impl_->is_ours()) return {};
   impl_->ended = true;
-  if (impl_->is_borrowed) return {};
+  if (impl_->is_borrowed) {
+    ReleaseReport report;
+    report.of_surrounding_run = coordination::is_of_surrounding_run(impl_->granted.lease);
+    return report;
+  }
   struct LetGo {
     Impl& impl;
     ~LetGo() { impl.give_lock_up(); }

@@ -207,7 +207,7 @@ void SharedClusters::renew_lease(std::int64_t lease, std::chrono::microseconds t
 
 ReleaseReport SharedClusters::release_lease(std::int64_t lease, const ClusterLifecycle& lifecycle,
                                             const std::stop_token& stop) {
-  if (system::environment_variable("DBCACHE_RUN_LEASE") == std::to_string(lease)) {
+  if (coordination::is_of_surrounding_run(lease)) {
     ReleaseReport report;
     report.of_surrounding_run = true;
     return report;

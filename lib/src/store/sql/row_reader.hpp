@@ -89,9 +89,8 @@ class RowReader {
 
   [[noreturn]] void refuse() {
     throw CorruptDatabase(fmt::format(
-        "{} of a row of {} holds a value that dbcache never writes there: {}; run `dbcache replay "
-        "--check` to see what was changed, or `dbcache replay` to rebuild the table from "
-        "the log",
+        "{} of a row of {} has a value that dbcache never writes: {}; see what was changed "
+        "with `dbcache replay --check`, rebuild the table with `dbcache replay`",
         name_, table_, boost::json::serialize(columns_.raw(at_))));
   }
 

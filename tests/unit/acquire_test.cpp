@@ -2,8 +2,6 @@
 
 #include <gmock/gmock.h>
 
-#include <dbcache/errors.hpp>
-
 #include "lease_world.hpp"
 
 namespace dbcache::commands {
@@ -11,14 +9,12 @@ namespace {
 
 using namespace events;
 using rows::EntryOrigin;
-using rows::Holder;
 using test::all_of;
 using test::at;
 using test::Leases;
 using test::told;
 using test::workspace;
 using testing::ElementsAre;
-using testing::HasSubstr;
 using testing::IsEmpty;
 using Next = AcquireStep::Next;
 
@@ -334,83 +330,7 @@ TEST_F(Acquiring, JoinsWhatAnotherCreatedAfterAllWhateverWasAskedFor) {
   EXPECT_EQ(acquire(waiter).next, Next::granted);
 }
 
-// ---- Entries without a lease
-
-class AcquiringWhatWasRegistered : public Acquiring {
- protected:
-  AcquiringWhatWasRegistered() {
-    commit(RegisterCreation{"hash", {4711, 99, "boot", "pid:[1]"}});
-    // A registered worker has no lock: it is told by its process, 0 here.
-    liveness.dead.clear();
-  }
-};
-
-/// Judges those without a lock by one word.
-class OneVerdict final : public Liveness {
- public:
-  explicit OneVerdict(Verdict verdict) : verdict_(verdict) {}
-  [[nodiscard]] Verdict probe(const Holder&) const override { return verdict_; }
-
- private:
-  Verdict verdict_;
-};
-
-TEST_F(AcquiringWhatWasRegistered, WaitsForAWorkerThatLivesHoweverLong) {
-  const OneVerdict alive(Liveness::Verdict::alive);
-  const auto decision = decide(acquirer(), Present{tables, alive, at("23:00")});
-  EXPECT_EQ(decision.result.next, Next::wait_for_creator);
-  EXPECT_EQ(decision.result.awaited->process.pid, 4711);
-  EXPECT_EQ(decision.result.since, at("10:30"));
-  EXPECT_THAT(decision.events, IsEmpty());
-}
-
-TEST_F(AcquiringWhatWasRegistered, TakesOverAtOnceFromOneThatIsDead) {
-  const OneVerdict dead(Liveness::Verdict::dead);
-  const auto decision = decide(acquirer(), Present{tables, dead, now});
-  EXPECT_EQ(decision.result.next, Next::create);
-}
-
-TEST_F(AcquiringWhatWasRegistered, WaitsThirtyMinutesForOneThatCannotBeJudged) {
-  now = at("10:59:59.999999");
-  EXPECT_EQ(acquire().next, Next::wait_for_creator);
-  now = at("11:00");
-  EXPECT_EQ(acquire().next, Next::create);
-}
-
-TEST_F(AcquiringWhatWasRegistered, OwesNothingForWhatItTakesOver) {
-  commit(ChangeStatus{"hash", RegistryStatus::creating, {"c-mine", std::nullopt}});
-  now = at("11:00");
-  const Step step = acquire();
-  EXPECT_EQ(step.next, Next::create);
-  EXPECT_EQ(step.cluster_id, std::nullopt);
-  EXPECT_EQ(step.idempotency_token, "token-1");
-  EXPECT_THAT(owed(), IsEmpty());
-  EXPECT_EQ(share().origin, EntryOrigin::acquired);
-}
-
-TEST_F(AcquiringWhatWasRegistered, TakesOverWhatFailed) {
-  commit(ChangeStatus{"hash", RegistryStatus::failed, {std::nullopt, "quota"}});
-  EXPECT_EQ(acquire().next, Next::create);
-  EXPECT_EQ(entry().status, RegistryStatus::creating);
-  EXPECT_EQ(entry().error_message, std::nullopt);
-}
-
-TEST_F(AcquiringWhatWasRegistered, JoinsWhatIsReadyBesideTheDocumentedUse) {
-  commit(ChangeStatus{"hash", RegistryStatus::ready, {"c-1", std::nullopt}});
-  EXPECT_EQ(acquire().next, Next::granted);
-  EXPECT_EQ(entry().usage_count, 2);
-  EXPECT_EQ(usage_of(entry(), tables).documented, 1);
-}
-
-TEST_F(AcquiringWhatWasRegistered, NeverHandsBackWhatItDidNotCreate) {
-  commit(ChangeStatus{"hash", RegistryStatus::ready, {"c-1", std::nullopt}});
-  commit(DecrementUsage{"hash"});
-  Acquire command = acquirer();
-  command.policy = HandBackPolicy::hand_back;
-  end(joined(command));
-  EXPECT_EQ(entry().status, RegistryStatus::ready);
-  EXPECT_THAT(owed(), IsEmpty());
-}
+// ---- Imported entries
 
 TEST_F(Acquiring, AnImportedEntryIsStaleThirtyMinutesAfterItsCreationTime) {
   RegistryEntry imported = test::entry_row(0, "hash");
@@ -480,68 +400,6 @@ TEST_F(Acquiring, WhatWasReadyAndIsMarkedFailedIsOwedAndAnotherCreated) {
   EXPECT_EQ(step.cluster_id, std::nullopt);
   EXPECT_THAT(owed(), ElementsAre("c-1"));
   EXPECT_EQ(tables.cluster("c-1"), std::nullopt);
-}
-
-// ---- DATABRICKS_CLUSTER_ID
-
-class AcquiringAFixedCluster : public Acquiring {
- protected:
-  Acquire fixed() {
-    Acquire command = acquirer("cluster-id-c-9");
-    command.fixed_cluster = "c-9";
-    return command;
-  }
-};
-
-TEST_F(AcquiringAFixedCluster, LeasesItUnderAnEntryOfItsOwnWithoutARowOfClusters) {
-  const Step step = acquire(fixed());
-  EXPECT_EQ(step.next, Next::granted);
-  EXPECT_EQ(step.cluster_id, "c-9");
-  const RegistryEntry made = entry("cluster-id-c-9");
-  EXPECT_EQ(made.status, RegistryStatus::ready);
-  EXPECT_EQ(made.cluster_id, "c-9");
-  EXPECT_EQ(made.usage_count, 1);
-  EXPECT_EQ(share("cluster-id-c-9").origin, EntryOrigin::environment);
-  EXPECT_EQ(tables.cluster_count(), 0u);
-}
-
-TEST_F(AcquiringAFixedCluster, IsNeverChecked) {
-  Acquire command = fixed();
-  command.checks = true;
-  EXPECT_EQ(acquire(command).next, Next::granted);
-}
-
-TEST_F(AcquiringAFixedCluster, IsSharedByMany) {
-  acquire(fixed());
-  acquire(fixed());
-  EXPECT_EQ(entry("cluster-id-c-9").usage_count, 2);
-  EXPECT_EQ(tables.leases().size(), 2u);
-}
-
-TEST_F(AcquiringAFixedCluster, IsNeverOwedAndItsEntryGoesWithItsLastLease) {
-  const Grant first = joined(fixed());
-  Acquire command = fixed();
-  command.policy = HandBackPolicy::hand_back;
-  const Grant second = joined(command);
-  end(first);
-  EXPECT_TRUE(tables.entry("cluster-id-c-9").has_value());
-  end(second);
-  EXPECT_EQ(tables.entry("cluster-id-c-9"), std::nullopt);
-  EXPECT_EQ(tables.share("cluster-id-c-9"), std::nullopt);
-  EXPECT_THAT(owed(), IsEmpty());
-}
-
-TEST_F(AcquiringAFixedCluster, CancelsADebtOfThatCluster) {
-  commit(RecordStarted{"gone", 1, "c-9"});
-  ASSERT_THAT(owed(), ElementsAre("c-9"));
-  acquire(fixed());
-  EXPECT_THAT(owed(), IsEmpty());
-}
-
-TEST_F(AcquiringAFixedCluster, IsBusyWhileThatClusterIsTerminated) {
-  append({TerminationOwed{"c-9", "c-9", {}, "gone", workspace, OwedReason::expired, now}});
-  claim();
-  EXPECT_THROW(acquire(fixed()), Busy);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// How leases end, are prolonged and lost, and what usage counts and runs make of it.
+// How leases end, are prolonged and used, and what usage counts make of them.
 
 #include <gmock/gmock.h>
 
@@ -19,7 +19,6 @@ using test::told;
 using test::workspace;
 using testing::ElementsAre;
 using testing::IsEmpty;
-using Next = AcquireStep::Next;
 
 // ---- Ending
 
@@ -285,159 +284,6 @@ TEST_F(NotingAUse, UnderALeaseThatHasEndedIsRefused) {
   EXPECT_THROW(commit(NoteUse{held.lease, "test_1"}), dbcache::LeaseLost);
 }
 
-// ---- Checks by a holder, and dead clusters
-
-class AClusterThatMayBeDead : public Leases {
- protected:
-  const Grant held = created(HandBackPolicy::hand_back);
-  const Grant other = joined();
-
-  std::int64_t begin_check() {
-    const auto [begun, first] = commit(BeginCheck{held.lease, held.holder});
-    EXPECT_TRUE(begun.result.begun);
-    return first;
-  }
-  Events answer(std::int64_t check, CheckAnswer said, const std::string& cluster_id = "c-1") {
-    return commit(AnswerCheck{"hash", check, cluster_id, said, std::nullopt}).first.events;
-  }
-};
-
-TEST_F(AClusterThatMayBeDead, IsCheckedByOneHolderWhileOthersWait) {
-  begin_check();
-  const auto [begun, first] = commit(BeginCheck{other.lease, other.holder});
-  EXPECT_FALSE(begun.result.begun);
-  EXPECT_FALSE(begun.result.lease_ended);
-  EXPECT_EQ(begun.result.awaited, held.holder);
-  EXPECT_THAT(begun.events, IsEmpty());
-}
-
-TEST_F(AClusterThatMayBeDead, AndIsGoesWithRowLeasesAndEntryAndIsNotOwed) {
-  const std::int64_t check = begin_check();
-  EXPECT_EQ(told(answer(check, CheckAnswer::dead)),
-            told({CheckAnswered{"hash", "c-1", check, CheckAnswer::dead, std::nullopt},
-                  LeaseLost{"hash", held.lease, "c-1", HandBackPolicy::hand_back,
-                            LeaseLossReason::cluster_lost, 1},
-                  LeaseLost{"hash", other.lease, "c-1", HandBackPolicy::keep,
-                            LeaseLossReason::cluster_lost, 0},
-                  ClusterRemoved{"c-1", ClusterRemovalReason::lost},
-                  RegistryEntryRemoved{"hash", EntryRemovalReason::lost}}));
-  EXPECT_THAT(owed(), IsEmpty());
-  EXPECT_EQ(acquire().next, Next::create);
-}
-
-TEST_F(AClusterThatMayBeDead, AndIsNotStaysAsItWas) {
-  const std::int64_t check = begin_check();
-  answer(check, CheckAnswer::alive);
-  EXPECT_EQ(share().check, std::nullopt);
-  EXPECT_EQ(tables.leases().size(), 2u);
-}
-
-TEST_F(AClusterThatMayBeDead, StaysWhereTheCheckFailed) {
-  answer(begin_check(), CheckAnswer::failed);
-  EXPECT_EQ(share().check, std::nullopt);
-  EXPECT_EQ(entry().status, RegistryStatus::ready);
-}
-
-TEST_F(AClusterThatMayBeDead, ANoOfAnEarlierCheckCountsForNothing) {
-  const std::int64_t check = begin_check();
-  kill(held.holder);
-  tidy();  // the check is given up with its checker
-  const auto [begun, second] = commit(BeginCheck{other.lease, other.holder});
-  EXPECT_THAT(answer(check, CheckAnswer::dead), IsEmpty());
-  EXPECT_EQ(share().check, second);
-  EXPECT_EQ(entry().status, RegistryStatus::ready);
-}
-
-TEST_F(AClusterThatMayBeDead, ANoToAnEntryThatNamesAnotherClusterByNowOnlyEndsTheCheck) {
-  const std::int64_t check = begin_check();
-  append({RegistryStatusChanged{"hash", RegistryStatus::ready, RegistryStatus::ready, "c-2",
-                                std::nullopt}});
-  EXPECT_EQ(answer(check, CheckAnswer::dead).size(), 1u);
-  EXPECT_EQ(entry().cluster_id, "c-2");
-  EXPECT_EQ(tables.leases().size(), 2u);
-}
-
-TEST_F(AClusterThatMayBeDead, IsNotAskedForByALeaseThatEnded) {
-  end(held);
-  EXPECT_TRUE(commit(BeginCheck{held.lease, held.holder}).first.result.lease_ended);
-}
-
-TEST_F(AClusterThatMayBeDead, IsNotHandedBackWhileItIsChecked) {
-  end(other);
-  begin_check();
-  end(held);
-  EXPECT_THAT(owed(), IsEmpty());
-}
-
-TEST_F(AClusterThatMayBeDead, IsBelievedToBeAndOwedWhereNobodyCanCheck) {
-  const auto [decision, first] = commit(BelieveDead{held.lease});
-  EXPECT_TRUE(decision.result);
-  EXPECT_EQ(all_of<LeaseLost>(decision.events).size(), 2u);
-  ASSERT_THAT(owed(), ElementsAre("c-1"));
-  EXPECT_EQ(tables.pending_termination("c-1")->reason, "reported_dead");
-  EXPECT_EQ(tables.cluster("c-1"), std::nullopt);
-  EXPECT_EQ(acquire().next, Next::create);
-}
-
-TEST_F(AClusterThatMayBeDead, IsNotBelievedOfALeaseThatEnded) {
-  end(held);
-  EXPECT_FALSE(commit(BelieveDead{held.lease}).first.result);
-  EXPECT_EQ(entry().status, RegistryStatus::ready);
-}
-
-TEST_F(AClusterThatMayBeDead, IsLostToTheLeasesOfEveryEntryAndOwedOnce) {
-  Acquire by = acquirer("cluster-id-c-1");
-  by.fixed_cluster = "c-1";
-  commit(BelieveDead{joined(by).lease});
-  EXPECT_THAT(tables.leases(), IsEmpty());
-  EXPECT_THAT(tables.entries(), IsEmpty());
-  EXPECT_THAT(owed(), ElementsAre("c-1"));
-}
-
-TEST_F(Leases, ADocumentedClusterThatIsBelievedDeadIsNotOwed) {
-  append({EntryImported{test::ready(test::entry_row(0, "hash"), "c-1"), {}, {}}});
-  commit(BelieveDead{joined().lease});
-  EXPECT_EQ(tables.entry("hash"), std::nullopt);
-  EXPECT_THAT(owed(), IsEmpty());
-}
-
-// ---- Expiry
-
-class ExpiredClusters : public Leases {};
-
-TEST_F(ExpiredClusters, AreOwedWithTheirEntriesWhenNobodyHoldsThem) {
-  end(created());
-  now = at("11:30");
-  EXPECT_EQ(
-      told(hand_back(present())),
-      told({TerminationOwed{"c-1", "c-1", "token-1", "hash", workspace, OwedReason::expired, now},
-            ClusterExpired{"c-1", at("11:30")},
-            RegistryEntryRemoved{"hash", EntryRemovalReason::expired}}));
-}
-
-TEST_F(ExpiredClusters, AreNeverTakenFromUnderALease) {
-  created();
-  now = at("20:00");
-  tidy();
-  EXPECT_EQ(entry().status, RegistryStatus::ready);
-  EXPECT_TRUE(tables.cluster("c-1").has_value());
-}
-
-TEST_F(ExpiredClusters, AreOwedWhenTheirLastLeaseEndsWhateverItsPolicy) {
-  const Grant held = created(HandBackPolicy::keep);
-  now = at("20:00");
-  end(held);
-  EXPECT_THAT(owed(), ElementsAre("c-1"));
-}
-
-TEST_F(ExpiredClusters, AreOwedEvenIfTheirEntryWasMarkedFailed) {
-  end(created());
-  commit(ChangeStatus{"hash", RegistryStatus::failed, {}});
-  now = at("11:30");
-  tidy();
-  EXPECT_THAT(owed(), ElementsAre("c-1"));
-}
-
 // ---- Usage
 
 class UsageCounts : public Leases {};
@@ -480,78 +326,6 @@ TEST_F(UsageCounts, ThatAreDocumentedBlockHandBackUntilTheExpiryOnly) {
   const Grant held = created(HandBackPolicy::hand_back);
   commit(IncrementUsage{"hash"});
   end(held);
-  now = at("11:30");
-  tidy();
-  EXPECT_THAT(owed(), ElementsAre("c-1"));
-}
-
-// ---- Runs
-
-class Runs : public Leases {
- protected:
-  std::pair<Holder, std::int64_t> join(const std::string& run) {
-    const Holder holder = someone();
-    return {holder, commit(JoinRun{run, "worker", "gw0", holder}).second};
-  }
-  Grant created_in(const std::string& run) {
-    Acquire by = acquirer();
-    by.policy = HandBackPolicy::hand_back;
-    by.run = run;
-    return created(by, "c-1");
-  }
-};
-
-TEST_F(Runs, AreJoinedAndLeft) {
-  const auto [holder, id] = join("nightly");
-  ASSERT_EQ(tables.participants().size(), 1u);
-  EXPECT_EQ(tables.participants()[0].id, id);
-  EXPECT_EQ(tables.participants()[0].name, "gw0");
-  const Events events = commit(LeaveRun{id}).first.events;
-  EXPECT_EQ(told(events), told({RunLeft{"nightly", id, RunLeftReason::left}}));
-  EXPECT_THAT(commit(LeaveRun{id}).first.events, IsEmpty());
-}
-
-TEST_F(Runs, KeepAClusterThatTheyUsedWhileAnyoneTakesPart) {
-  const auto first = join("nightly");
-  const auto second = join("nightly");
-  end(created_in("nightly"));
-  EXPECT_THAT(owed(), IsEmpty());
-  commit(LeaveRun{first.second});
-  EXPECT_THAT(owed(), IsEmpty());
-  commit(LeaveRun{second.second});
-  EXPECT_THAT(owed(), ElementsAre("c-1"));
-}
-
-TEST_F(Runs, KeepItWhoeverUsedItLast) {
-  join("nightly");
-  const Grant held = created_in("nightly");
-  Acquire by = acquirer();
-  by.policy = HandBackPolicy::hand_back;
-  by.run = "other";
-  const Grant second = joined(by);
-  end(held);
-  end(second);
-  EXPECT_THAT(owed(), IsEmpty());
-}
-
-TEST_F(Runs, ThatDidNotUseItKeepNothing) {
-  join("other");
-  end(created_in("nightly"));
-  EXPECT_THAT(owed(), ElementsAre("c-1"));
-}
-
-TEST_F(Runs, OfTheDeadKeepNothing) {
-  const auto member = join("nightly");
-  end(created_in("nightly"));
-  kill(member.first);
-  EXPECT_EQ(told(reap(present())), told({RunLeft{"nightly", member.second, RunLeftReason::died}}));
-  tidy();
-  EXPECT_THAT(owed(), ElementsAre("c-1"));
-}
-
-TEST_F(Runs, DoNotKeepAClusterPastItsExpiry) {
-  join("nightly");
-  end(created_in("nightly"));
   now = at("11:30");
   tidy();
   EXPECT_THAT(owed(), ElementsAre("c-1"));

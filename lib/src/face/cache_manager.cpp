@@ -18,8 +18,8 @@
 
 namespace dbcache {
 
-CacheManager::Impl::Impl(const Options& options)
-    : default_expiry(options.default_expiry), store(coordination::open_store(options)) {
+CacheManager::Impl::Impl(Options options)
+    : default_expiry(options.default_expiry), store(coordination::open_store(std::move(options))) {
   input::require_expiry(default_expiry);
 }
 
@@ -70,7 +70,7 @@ std::optional<CachedCluster> cluster_from_environment(Timestamp now,
 
 }  // namespace
 
-CacheManager::CacheManager(Options options) : impl_(std::make_unique<Impl>(options)) {}
+CacheManager::CacheManager(Options options) : impl_(std::make_unique<Impl>(std::move(options))) {}
 CacheManager::~CacheManager() = default;
 CacheManager::CacheManager(CacheManager&&) noexcept = default;
 CacheManager& CacheManager::operator=(CacheManager&&) noexcept = default;

@@ -50,10 +50,10 @@ class SharedClusters::Impl {
 
 namespace {
 
-Coordinator coordinator_of(const Options& options) {
+Coordinator coordinator_of(Options options) {
   const auto expiry = options.default_expiry;
   input::require_expiry(expiry);
-  return {coordination::open_store(options), expiry};
+  return {coordination::open_store(std::move(options)), expiry};
 }
 
 LeaseInfo describe(const Lease& lease, const rows::Present& present) {

@@ -163,7 +163,7 @@ class Log:
             self.project_run(position, kind, payload)
         elif key in rows and kind == "ClusterDeactivated":
             rows[key]["is_active"] = False
-        elif key in rows:
+        elif key in rows and kind != "ClusterUsed":  # which changes no row
             self.project_change(rows[key], shares.get(key), kind, payload)
 
     def project_creation(self, position, kind, payload):

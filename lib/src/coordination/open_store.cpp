@@ -10,9 +10,10 @@
 namespace dbcache::coordination {
 namespace {
 
-/// Every row becomes an event, its local times read in that zone (empty: this machine's).
+/// Turns every row into an event. Times without an offset are read in that zone (empty: this
+/// machine's).
 store::Store::Adopt adopter(const std::string& timezone) {
-  // This machine's zone is read only where there is something to adopt.
+  // Read this machine's zone only if there is something to adopt.
   std::optional<commands::Zone> given;
   if (!timezone.empty()) given.emplace(timezone);
   return [given](const rows::DocumentedRows& documented, Timestamp now) {

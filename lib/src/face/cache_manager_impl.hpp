@@ -10,7 +10,7 @@
 
 namespace dbcache {
 
-/// What a manager has, and shares with those who work on the same database in the same process.
+/// The state of a manager. SharedClusters of the same process use its store too.
 class CacheManager::Impl {
  public:
   explicit Impl(Options options);

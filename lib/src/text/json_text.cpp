@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdint>
+#include <utf8.h>
 #include <vector>
 
 #include <boost/json/basic_parser_impl.hpp>
@@ -21,23 +22,12 @@ namespace json = boost::json;
 namespace dbcache::text {
 namespace {
 
-/// The rank of a code point in UTF-16 order: surrogate pairs (U+10000 and up) come before U+E000 to
-/// U+FFFF.
-constexpr char32_t utf16_rank(char32_t point) {
-  if (point >= 0x10000) return point - 0x10000 + 0xD800;
-  return point >= 0xE000 ? point + 0x110000 : point;
-}
-
+/// The order of UTF-16: surrogate pairs (U+10000 and up) come before U+E000 to U+FFFF.
 bool utf16_less(std::string_view left, std::string_view right) {
-  while (!left.empty() && !right.empty()) {
-    const auto a = first_code_point(left);
-    const auto b = first_code_point(right);
-    if (!a || !b) throw InvalidArgument("a JSON key is not valid UTF-8; encode it as UTF-8");
-    if (a->value != b->value) return utf16_rank(a->value) < utf16_rank(b->value);
-    left.remove_prefix(a->size);
-    right.remove_prefix(b->size);
+  if (!is_utf8(left) || !is_utf8(right)) {
+    throw InvalidArgument("a JSON key is not valid UTF-8; encode it as UTF-8");
   }
-  return left.size() < right.size();
+  return utf8::utf8to16(left) < utf8::utf8to16(right);
 }
 
 /// A double holds every integer up to 2^53, but only some larger ones.

@@ -1,22 +1,12 @@
 #pragma once
 
 #include <cstddef>
-#include <optional>
 #include <string>
 #include <string_view>
 
 namespace dbcache::text {
 
-/// A code point and its size in bytes.
-struct CodePoint {
-  char32_t value = 0;
-  std::size_t size = 0;
-};
-
-/// The first code point of `text`. Nothing if `text` is empty or does not begin with well-formed
-/// UTF-8 (RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF).
-std::optional<CodePoint> first_code_point(std::string_view text);
-
+/// As RFC 3629 defines it: no overlong forms, no surrogates, nothing above U+10FFFF.
 bool is_utf8(std::string_view text);
 
 /// `text` with every ill-formed byte replaced by U+FFFD.

@@ -98,13 +98,17 @@ void GroupCommit::with_writer(const std::function<void(Connection&)>& work) {
   QueuedWrite own(std::nullopt, nullptr);
   static_cast<void>(queue_.enter(own, wait.deadline()));  // no other thread can do this one
   with_turn(wait, [&](Lead&) {
+    close_after_failed_sync();
     Loan session(pool_, SessionPool::Use::writing, SessionPool::Missing::leave, std::nullopt);
     follow_replacement();
     if (!session) return;
+    const auto state = share_state(session->file);
+    WalSync wal_sync(*state);
+    mend_after_failed_sync(*session, wal_sync);
     try {
       session.with([&] { work(session->connection); });
     } catch (const SQLite::Exception&) {
-      if (is_failed_sync(session->connection)) WalSync(*share_state(session->file)).failed();
+      if (is_failed_sync(session->connection)) wal_sync.failed();
       throw;
     }
   });
@@ -172,10 +176,7 @@ void GroupCommit::commit_together(const QueuedWrite& own, Lead& lead) {
   follow_replacement();
   const auto state = share_state(session->file);
   WalSync wal_sync(*state);
-  if (const auto failures = wal_sync.failures(); failures != 0) {
-    mend(*session);
-    wal_sync.mended(failures);
-  }
+  mend_after_failed_sync(*session, wal_sync);
 
   WriteQueue::Batch batch;
   Outcome outcome;
@@ -313,7 +314,9 @@ void GroupCommit::close_after_failed_sync() {
   pool_.close_idle();
 }
 
-void GroupCommit::mend(Session& session) const {
+void GroupCommit::mend_after_failed_sync(Session& session, WalSync& wal_sync) const {
+  const auto failures = wal_sync.failures();
+  if (failures == 0) return;
   // This writes the content of the WAL once more, into the database, and syncs it there.
   if (!session.connection.empty_wal()) throw DatabaseLocked{};
   if (!session.connection.is_whole()) {
@@ -322,6 +325,7 @@ void GroupCommit::mend(Session& session) const {
         "there; check the disk, and restore the database as the README says",
         options_.database));
   }
+  wal_sync.mended(failures);
 }
 
 // ---- Around a fork

@@ -78,8 +78,9 @@ class GroupCommit {
   void follow_replacement();
   /// Closes connections that may take lost pages for written ones.
   void close_after_failed_sync();
-  /// Makes sure that everything committed before a failed sync is on disk.
-  void mend(Session& session) const;
+  /// Where a sync has failed: makes sure that everything committed before is on disk. Throws
+  /// DatabaseLocked where others stand in the way, and CorruptDatabase where something is lost.
+  void mend_after_failed_sync(Session& session, WalSync& wal_sync) const;
 
   const EngineOptions& options_;
   SessionPool& pool_;

@@ -35,7 +35,7 @@ LockWait::LockWait(const EngineOptions& options)
                 std::min(options.busy_timeout, longest_wait_for_locks)) {}
 
 void LockWait::throw_if_over() const {
-  if (left() > Deadline::duration::zero()) return;
+  if (!is_over()) return;
   throw Busy(
       fmt::format("the database {} stayed locked by another process for {} s; see who holds it "
                   "(lsof), or raise the busy timeout",
@@ -44,6 +44,10 @@ void LockWait::throw_if_over() const {
 
 void LockWait::pause() {
   throw_if_over();
+  sleep();
+}
+
+void LockWait::sleep() {
   const milliseconds most =
       std::min(most_lock_pause, first_lock_pause * (1 << std::min(tries_++, 6)));
   std::this_thread::sleep_for(random_between(most / 2, most));

@@ -18,10 +18,13 @@ class LockWait {
     return deadline_ - std::chrono::steady_clock::now();
   }
 
+  [[nodiscard]] bool is_over() const { return left() <= Deadline::duration::zero(); }
   /// Throws Busy once the deadline has passed.
   void throw_if_over() const;
 
-  /// Sleeps after a failed try, longer each time. Throws Busy past the deadline.
+  /// After a failed try: sleeps, longer each time.
+  void sleep();
+  /// The same. Throws Busy past the deadline.
   void pause();
 
  private:

@@ -25,7 +25,7 @@ std::uintmax_t size_of(const std::string& path, bool& exists) {
 
 SqliteEngine::SqliteEngine(EngineOptions options)
     : options_(std::move(options)),
-      locks_(options_.database),
+      locks_(options_),
       pool_(options_, locks_),
       commits_(options_, pool_, locks_) {
   system::ForkGate::instance().enroll(*this);

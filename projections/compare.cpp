@@ -19,7 +19,7 @@ void compare_rows(std::string_view table, const std::vector<RawRow>& expected,
     differences.push_back(
         {std::string(table), row.key, kind, std::move(column), std::move(wanted), std::move(got)});
   };
-  // Both are in order of their keys.
+  // Both lists are sorted by key.
   auto want = expected.begin();
   auto have = found.begin();
   while (want != expected.end() || have != found.end()) {
@@ -43,7 +43,7 @@ void compare_rows(std::string_view table, const std::vector<RawRow>& expected,
   }
 }
 
-/// The row of a stream, as stored; nothing where there is none.
+/// The row of a stream as stored, if there is one.
 std::optional<json::object> row_of(std::string_view stream, const TableReader& tables) {
   if (stream.starts_with(events::cluster_stream_prefix)) {
     stream.remove_prefix(events::cluster_stream_prefix.size());

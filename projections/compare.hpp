@@ -21,7 +21,7 @@ struct Effect {
   std::vector<ColumnChange> changes;
 };
 
-/// Projects an event and tells what it changed. `tables` holds the row of the event's stream.
+/// Projects an event and returns what it changed. `tables` must hold the row of the event's stream.
 Effect project_and_compare(const events::Event& event, std::int64_t position, rows::Tables& tables);
 
 }  // namespace dbcache::projections

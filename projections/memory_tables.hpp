@@ -10,7 +10,8 @@
 
 namespace dbcache::projections {
 
-/// The projected tables in memory: what replay builds and compares with, and what tests model with.
+/// The projected tables in memory. Replay builds them to compare with the database; tests use them
+/// as a model.
 class MemoryTables final : public rows::Tables {
  public:
   std::optional<CachedCluster> cluster(std::string_view cluster_id) const override;
@@ -48,7 +49,7 @@ class MemoryTables final : public rows::Tables {
                                   const Change<rows::PendingTermination>& change) override;
   void clear() override;
 
-  /// Puts every row into `target`.
+  /// Copies every row to `target`.
   void copy_to(rows::Tables& target) const;
 
   [[nodiscard]] std::size_t cluster_count() const { return clusters_.size(); }
@@ -61,7 +62,7 @@ class MemoryTables final : public rows::Tables {
       return std::hash<std::string_view>()(text);
     }
   };
-  // Replay looks rows up several times an event, and asks for them in order once.
+  // Replay looks up rows several times per event, but needs them in order only once.
   template <class Row>
   using RowsByText = std::unordered_map<std::string, Row, HashOfText, std::equal_to<>>;
 

@@ -63,7 +63,7 @@ void apply(const EntryImported& event, std::int64_t position, Tables& tables) {
 }
 
 void apply(const RegistryStatusChanged& event, std::int64_t, Tables& tables) {
-  // Not by a creator: somebody says so.
+  // Without a creation the change was a documented `mark`.
   if (auto share = tables.share(event.config_hash);
       share && share->origin == EntryOrigin::acquired && !share->creation) {
     const auto entry = tables.entry(event.config_hash);
@@ -104,7 +104,7 @@ void set_usage_count(std::string_view config_hash, std::int64_t count, Tables& t
   tables.change_entry(config_hash, [&](RegistryEntry& row) { row.usage_count = count; });
 }
 
-/// An entry of an adopted database has none.
+/// An entry of an adopted database has no share yet.
 void make_share_if_missing(const std::string& config_hash, Tables& tables) {
   if (tables.share(config_hash)) return;
   Share share;
@@ -138,7 +138,7 @@ void apply(const CreationStarted& event, std::int64_t position, Tables& tables) 
 
 void apply(const LeaseGranted& event, std::int64_t position, Tables& tables) {
   if (!tables.entry(event.config_hash)) {
-    // A cluster that nobody created: DATABRICKS_CLUSTER_ID.
+    // The cluster of DATABRICKS_CLUSTER_ID, which no creation made.
     RegistryEntry row;
     row.id = position;
     row.config_hash = event.config_hash;
@@ -193,7 +193,7 @@ void apply(const LeaseRenewed& event, std::int64_t, Tables& tables) {
   }
 }
 
-// Who uses a cluster stands in the log alone.
+// The log alone tells who uses a cluster; no table does.
 void apply(const ClusterUsed&, std::int64_t, Tables&) {}
 
 void apply(const CheckStarted& event, std::int64_t position, Tables& tables) {
@@ -232,7 +232,7 @@ void apply(const TerminationStarted& event, std::int64_t position, Tables& table
     row.terminator = event.holder;
     row.error.reset();
   });
-  // Whoever creates from now on asks for another cluster.
+  // A creation from now on must ask for another cluster, so it needs a new token.
   tables.change_share(event.config_hash, [&](Share& share) {
     if (pending && share.idempotency_token == pending->idempotency_token)
       share.idempotency_token.reset();

@@ -140,36 +140,60 @@ class Log:
 
     def project(self, position, kind, payload):
         subject, *keys = EVENTS[kind]
-        key, given = payload[subject], payload.get
-        clusters, entries, shares, leases, debts, participants = self.tables.values()
+        key = payload[subject]
+        clusters, entries, shares, _, debts, _ = self.tables.values()
         rows = {"cluster_id": clusters, "config_hash": entries, "subject": debts}.get(subject)
         if WHOLE_ROW & set(keys):
             columns = payload.keys() - WHOLE_ROW - {"schema", "notes"}
             rows[key] = {"id": position} | {name: payload[name] for name in columns}
-        elif kind == "CreationRegistered":
-            rows[key] = entry(position, key, status="creating", worker_pid=payload["worker"]["pid"],
-                              creation_time=payload["creation_time"], usage_count=1)
-            shares[key] = share(key, "documented", worker={
-                "lock_file": "", "lock": 0, "process": payload["worker"], "host": "",
-                "label": None, "until": None})
         elif kind in ("ClusterExpired", "ClusterRemoved", "RegistryEntryRemoved",
                       "TerminationDone", "TerminationCancelled"):
             rows.pop(key, None)
             if rows is entries:
                 shares.pop(key, None)
-        elif kind == "CreationStarted":
-            rows[key] = rows.get(key, entry(position, key)) | {
-                "cluster_id": given("cluster_id"), "creation_time": given("creation_time"),
-                "usage_count": given("usage_count"), "status": "creating", "error_message": None,
-                "worker_pid": payload["holder"]["process"]["pid"]}
-            shares[key] = share(key, "acquired", host=given("host"), worker=given("holder"),
-                                creation=position, idempotency_token=given("idempotency_token"))
-        elif kind == "LeaseGranted":
-            if key not in rows:
-                rows[key] = entry(position, key, cluster_id=given("cluster_id"), status="ready",
-                                  creation_time=given("granted_at"))
+        elif kind.startswith("Creation"):
+            self.project_creation(position, kind, payload)
+        elif kind.startswith("Lease"):
+            self.project_lease(position, kind, payload)
+        elif kind.startswith("Check"):
+            self.project_check(position, kind, payload)
+        elif kind.startswith("Termination"):
+            self.project_termination(position, kind, payload)
+        elif kind.startswith("Run"):
+            self.project_run(position, kind, payload)
+        elif key in rows and kind == "ClusterDeactivated":
+            rows[key]["is_active"] = False
+        elif key in rows and kind != "ClusterUsed":  # which changes no row
+            self.project_change(rows[key], shares.get(key), kind, payload)
+
+    def project_creation(self, position, kind, payload):
+        key, given = payload["config_hash"], payload.get
+        entries, shares = self.tables["shared_cluster_registry"], self.tables["shares"]
+        if kind == "CreationRegistered":
+            entries[key] = entry(position, key, status="creating",
+                                 worker_pid=payload["worker"]["pid"],
+                                 creation_time=payload["creation_time"], usage_count=1)
+            shares[key] = share(key, "documented", worker={
+                "lock_file": "", "lock": 0, "process": payload["worker"], "host": "",
+                "label": None, "until": None})
+            return
+        entries[key] = entries.get(key, entry(position, key)) | {
+            "cluster_id": given("cluster_id"), "creation_time": given("creation_time"),
+            "usage_count": given("usage_count"), "status": "creating", "error_message": None,
+            "worker_pid": payload["holder"]["process"]["pid"]}
+        shares[key] = share(key, "acquired", host=given("host"), worker=given("holder"),
+                            creation=position, idempotency_token=given("idempotency_token"))
+
+    def project_lease(self, position, kind, payload):
+        key, given = payload["config_hash"], payload.get
+        entries, shares = self.tables["shared_cluster_registry"], self.tables["shares"]
+        leases = self.tables["leases"]
+        if kind == "LeaseGranted":
+            if key not in entries:
+                entries[key] = entry(position, key, cluster_id=given("cluster_id"), status="ready",
+                                     creation_time=given("granted_at"))
                 shares[key] = share(key, "environment", host=given("host"))
-            rows[key]["usage_count"] = given("usage_count")
+            entries[key]["usage_count"] = given("usage_count")
             of = shares.setdefault(key, share(key, "documented"))
             leases[position] = {"id": position} | {name: payload[name] for name in (
                 "config_hash", "cluster_id", "holder", "policy", "run", "granted_at",
@@ -180,51 +204,59 @@ class Log:
                 of["runs"].append(given("run"))
         elif kind in ("LeaseReleased", "LeaseLost"):
             leases.pop(payload["lease"], None)
-            if key in rows:
-                rows[key]["usage_count"] = given("usage_count")
+            if key in entries:
+                entries[key]["usage_count"] = given("usage_count")
             if key in shares and shares[key]["creation"] == payload["lease"]:
                 shares[key] |= {"creation": None, "worker": None}
             if key in shares and given("policy") is not None:
                 shares[key]["policy"] = given("policy")
-        elif kind == "LeaseRenewed":
-            if payload["lease"] in leases:
-                leases[payload["lease"]]["holder"] |= {
-                    "until": given("until"), "lock_file": "", "lock": 0}
-        elif kind == "CheckStarted":
+        elif payload["lease"] in leases:  # LeaseRenewed
+            leases[payload["lease"]]["holder"] |= {
+                "until": given("until"), "lock_file": "", "lock": 0}
+
+    def project_check(self, position, kind, payload):
+        key, shares = payload["config_hash"], self.tables["shares"]
+        if kind == "CheckStarted":
             shares.setdefault(key, share(key, "documented")).update(
-                check=position, checker=given("holder"))
-        elif kind == "CheckAnswered":
-            if key in shares and shares[key]["check"] == given("check"):
-                shares[key] |= {"check": None, "checker": None}
-        elif kind == "TerminationOwed":
-            rows[key] = {"attempts": 0, "termination": None, "terminator": None, "error": None} | {
+                check=position, checker=payload["holder"])
+        elif key in shares and shares[key]["check"] == payload["check"]:
+            shares[key] |= {"check": None, "checker": None}
+
+    def project_termination(self, position, kind, payload):
+        key, debts = payload["subject"], self.tables["terminations"]
+        if kind == "TerminationOwed":
+            debts[key] = {"attempts": 0, "termination": None, "terminator": None, "error": None} | {
                 name: payload[name] for name in EVENTS[kind]}
+        elif key not in debts:
+            return
         elif kind == "TerminationStarted":
-            if key in rows:
-                of = shares.get(given("config_hash"), {})
-                if of and of["idempotency_token"] == rows[key]["idempotency_token"]:
-                    of["idempotency_token"] = None
-                rows[key] |= {"attempts": rows[key]["attempts"] + 1, "termination": position,
-                              "terminator": given("holder"), "error": None}
-        elif kind == "TerminationFailed":
-            if key in rows and rows[key]["termination"] == given("termination"):
-                rows[key] |= {"termination": None, "terminator": None, "error": given("error")}
-        elif kind == "RunJoined":
+            of = self.tables["shares"].get(payload["config_hash"], {})
+            if of and of["idempotency_token"] == debts[key]["idempotency_token"]:
+                of["idempotency_token"] = None
+            debts[key] |= {"attempts": debts[key]["attempts"] + 1, "termination": position,
+                           "terminator": payload["holder"], "error": None}
+        elif debts[key]["termination"] == payload["termination"]:  # TerminationFailed
+            debts[key] |= {"termination": None, "terminator": None, "error": payload["error"]}
+
+    def project_run(self, position, kind, payload):
+        participants = self.tables["participants"]
+        if kind == "RunJoined":
             participants[position] = {"id": position} | {
                 name: payload[name] for name in EVENTS[kind]}
-        elif kind == "RunLeft":
+        else:
             participants.pop(payload["participant"], None)
-        elif key in rows and kind == "ClusterDeactivated":
-            rows[key]["is_active"] = False
-        elif key in rows:
-            of = shares.get(key) if kind == "RegistryStatusChanged" else None
-            if of and of["origin"] == "acquired" and of["creation"] is None:
-                if rows[key]["cluster_id"] != given("cluster_id"):
+
+    @staticmethod
+    def project_change(row, of, kind, payload):
+        """What an event says of some columns of a row; `of` is the share of an entry."""
+        if kind == "RegistryStatusChanged" and of:
+            if of["origin"] == "acquired" and of["creation"] is None:
+                if row["cluster_id"] != payload["cluster_id"]:
                     of |= {"origin": "documented", "created": False, "idempotency_token": None}
-                elif given("to") == "ready":
+                elif payload["to"] == "ready":
                     of["created"] = True
-            for name in set(keys) - {"from"}:
-                rows[key]["status" if name == "to" else name] = payload[name]
+        for name in set(EVENTS[kind][1:]) - {"from"}:
+            row["status" if name == "to" else name] = payload[name]
 
     def differences(self, table, live_rows):
         missing, key = dict(self.tables[table]), TABLES[table]

@@ -40,6 +40,60 @@ class HolderDeath : public test::LeaseScene {
     return terminator;
   }
 
+  /// Acquires with a check that stops in its middle.
+  static ClusterLease acquire_checking(const Actor& actor, SharedClusters& clusters,
+                                       const ClusterConfig& what) {
+    ClusterLifecycle lifecycle = telling(actor);
+    lifecycle.check = [&actor](const std::string&) {
+      actor.tell_and_wait("checks");
+      return true;
+    };
+    return clusters.acquire(what, lifecycle, patient(actor));
+  }
+
+  /// One process that checks a cluster that nobody holds, and one that waits for the answer.
+  void start_checkers() {
+    EXPECT_EQ(start_holding(config("checked")).finish(), 0);
+    for (const char* begins : {"checks", "waits for checker"}) {
+      Worker& worker = start([](const Actor& actor, SharedClusters& clusters) {
+        acquire_checking(actor, clusters, config("checked"));
+      });
+      EXPECT_THAT(worker.next(), StartsWith(begins));
+    }
+  }
+
+  /// A process that checks a cluster that it holds.
+  void start_reporter() {
+    Worker& reporter = start([](const Actor& actor, SharedClusters& clusters) {
+      acquire_checking(actor, clusters, config("reported")).report_dead();
+    });
+    EXPECT_EQ(reporter.next_of("checks"), "checks");
+  }
+
+  /// A process whose run keeps a cluster that the process has let go of already. The cluster.
+  std::string start_participant() {
+    Worker& participant = start([](const Actor& actor, SharedClusters& clusters) {
+      const RunMembership membership = clusters.join_run("r");
+      AcquireOptions how = patient(actor, handing_back());
+      how.run = "r";
+      clusters.acquire(config("of-run"), telling(actor), how).release();
+      actor.tell_and_wait("takes part");
+    });
+    std::string cluster = cluster_of(token_in(participant.next_of("creates")));
+    EXPECT_EQ(participant.next(), "takes part");
+    return cluster;
+  }
+
+  void expect_nothing_held() const {
+    const LeaseReport left = SharedClusters(options()).leases();
+    EXPECT_THAT(left.leases, IsEmpty());
+    EXPECT_THAT(left.participants, IsEmpty());
+    for (const auto& entry : CacheManager(options()).get_all_shared_clusters()) {
+      EXPECT_EQ(entry.usage_count, 0) << entry.config_hash;
+      EXPECT_NE(entry.status, RegistryStatus::creating) << entry.config_hash;
+    }
+  }
+
   [[nodiscard]] std::vector<LeaseInfo> leases() const {
     return SharedClusters(options()).leases().leases;
   }
@@ -199,11 +253,6 @@ TEST_F(HolderDeath, OfATerminatorCountsOnceItsProgramHasEnded) {
 // ---- Everyone
 
 TEST_F(HolderDeath, OfEveryoneAtOnceLeavesDebtsAndNothingElse) {
-  const auto worker_with = [&](const ClusterConfig& what, const AcquireOptions& how, auto play) {
-    return [=](const Actor& actor, SharedClusters& clusters) {
-      play(actor, clusters, what, patient(actor, how));
-    };
-  };
   // Creators, and those who wait for them.
   start_creator(config("created"));
   const std::string created_token = token_;
@@ -218,47 +267,12 @@ TEST_F(HolderDeath, OfEveryoneAtOnceLeavesDebtsAndNothingElse) {
   start_holding(config("returned"), handing_back());
   start_terminator();
   const std::string terminated = cluster_of(token_);
-  // One asks whether a cluster still runs that nobody holds, another waits for the answer, and a
-  // third asks for one that it holds.
-  EXPECT_EQ(start_holding(config("checked")).finish(), 0);
-  for (const char* begins : {"checks", "waits for checker"}) {
-    Worker& worker = start(worker_with(
-        config("checked"), {},
-        [](const Actor& actor, SharedClusters& clusters, const auto& what, const auto& how) {
-          ClusterLifecycle lifecycle = telling(actor);
-          lifecycle.check = [&](const std::string&) {
-            actor.tell_and_wait("checks");
-            return true;
-          };
-          clusters.acquire(what, lifecycle, how);
-        }));
-    EXPECT_THAT(worker.next(), StartsWith(begins));
-  }
-  Worker& reporter = start(worker_with(
-      config("reported"), {},
-      [](const Actor& actor, SharedClusters& clusters, const auto& what, const auto& how) {
-        ClusterLifecycle lifecycle = telling(actor);
-        lifecycle.check = [&](const std::string&) {
-          actor.tell_and_wait("checks");
-          return true;
-        };
-        clusters.acquire(what, lifecycle, how).report_dead();
-      }));
-  EXPECT_EQ(reporter.next_of("checks"), "checks");
-  // A participant keeps a cluster that it has let go of already.
-  Worker& participant = start(
-      worker_with(config("of-run"), handing_back(),
-                  [](const Actor& actor, SharedClusters& clusters, const auto& what, auto how) {
-                    const RunMembership membership = clusters.join_run("r");
-                    how.run = "r";
-                    clusters.acquire(what, telling(actor), how).release();
-                    actor.tell_and_wait("takes part");
-                  }));
-  const std::string of_run = cluster_of(token_in(participant.next_of("creates")));
-  EXPECT_EQ(participant.next(), "takes part");
+  start_checkers();
+  start_reporter();
+  const std::string of_run = start_participant();
   ASSERT_EQ(workers_.size(), 17U);  // one of which has ended
 
-  // Who waits dies before whom it waits for, or it would take over.
+  // A waiter is killed before the process that it waits for, or it would take over.
   for (auto worker = workers_.rbegin(); worker != workers_.rend(); ++worker) {
     (*worker)->begin_to_kill();
   }
@@ -272,13 +286,7 @@ TEST_F(HolderDeath, OfEveryoneAtOnceLeavesDebtsAndNothingElse) {
               UnorderedElementsAre(created_token, "c-started", returned, terminated, of_run));
   EXPECT_THAT(owed(), IsEmpty());
   EXPECT_THAT(settle(), IsEmpty());
-  const LeaseReport left = SharedClusters(options()).leases();
-  EXPECT_THAT(left.leases, IsEmpty());
-  EXPECT_THAT(left.participants, IsEmpty());
-  for (const auto& entry : CacheManager(options()).get_all_shared_clusters()) {
-    EXPECT_EQ(entry.usage_count, 0) << entry.config_hash;
-    EXPECT_NE(entry.status, RegistryStatus::creating) << entry.config_hash;
-  }
+  expect_nothing_held();
   expect_sound();
 }
 

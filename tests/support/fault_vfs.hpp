@@ -120,74 +120,92 @@ class FaultVfs {
     static const sqlite3_io_methods table = [] {
       sqlite3_io_methods shim{};
       shim.iVersion = 3;  // with shared memory and mapped reads, of which there are none
-      shim.xClose = close;
-      shim.xRead = [](sqlite3_file* f, void* to, int size, sqlite3_int64 at) {
-        const int result = judge(FileCall::read, *of(f)->path);
-        sqlite3_file* real = of(f)->real();
-        return result != SQLITE_OK ? result : real->pMethods->xRead(real, to, size, at);
-      };
-      shim.xWrite = [](sqlite3_file* f, const void* from, int size, sqlite3_int64 at) {
-        const int result = judge(FileCall::write, *of(f)->path);
-        sqlite3_file* real = of(f)->real();
-        return result != SQLITE_OK ? result : real->pMethods->xWrite(real, from, size, at);
-      };
-      shim.xTruncate = [](sqlite3_file* f, sqlite3_int64 size) {
-        return of(f)->real()->pMethods->xTruncate(of(f)->real(), size);
-      };
-      shim.xSync = [](sqlite3_file* f, int flags) {
-        const int result = judge(FileCall::sync, *of(f)->path);
-        sqlite3_file* real = of(f)->real();
-        return result != SQLITE_OK ? result : real->pMethods->xSync(real, flags);
-      };
-      shim.xFileSize = [](sqlite3_file* f, sqlite3_int64* size) {
-        return of(f)->real()->pMethods->xFileSize(of(f)->real(), size);
-      };
-      shim.xLock = [](sqlite3_file* f, int level) {
-        return of(f)->real()->pMethods->xLock(of(f)->real(), level);
-      };
-      shim.xUnlock = [](sqlite3_file* f, int level) {
-        return of(f)->real()->pMethods->xUnlock(of(f)->real(), level);
-      };
-      shim.xCheckReservedLock = [](sqlite3_file* f, int* held) {
-        return of(f)->real()->pMethods->xCheckReservedLock(of(f)->real(), held);
-      };
-      shim.xFileControl = [](sqlite3_file* f, int operation, void* argument) {
-        return of(f)->real()->pMethods->xFileControl(of(f)->real(), operation, argument);
-      };
-      shim.xSectorSize = [](sqlite3_file* f) {
-        return of(f)->real()->pMethods->xSectorSize(of(f)->real());
-      };
-      shim.xDeviceCharacteristics = [](sqlite3_file* f) {
-        return of(f)->real()->pMethods->xDeviceCharacteristics(of(f)->real());
-      };
-      shim.xShmMap = [](sqlite3_file* f, int page, int size, int extend, void volatile** out) {
-        return of(f)->real()->pMethods->xShmMap(of(f)->real(), page, size, extend, out);
-      };
-      shim.xShmLock = [](sqlite3_file* f, int offset, int count, int flags) {
-        // https://www.sqlite.org/walformat.html#wal_locks
-        constexpr int write_lock = 0;
-        if (offset == write_lock && (flags & SQLITE_SHM_UNLOCK) != 0) {
-          judge(FileCall::committed, *of(f)->path);
-        }
-        return of(f)->real()->pMethods->xShmLock(of(f)->real(), offset, count, flags);
-      };
-      shim.xShmBarrier = [](sqlite3_file* f) {
-        of(f)->real()->pMethods->xShmBarrier(of(f)->real());
-      };
-      shim.xShmUnmap = [](sqlite3_file* f, int remove) {
-        return of(f)->real()->pMethods->xShmUnmap(of(f)->real(), remove);
-      };
-      shim.xFetch = [](sqlite3_file*, sqlite3_int64, int, void** page) {
-        *page = nullptr;
-        return SQLITE_OK;
-      };
-      shim.xUnfetch = [](sqlite3_file* f, sqlite3_int64, void*) {
-        judge(FileCall::unmap, *of(f)->path);
-        return SQLITE_OK;
-      };
+      add_contents(shim);
+      add_locks(shim);
+      add_facts(shim);
+      add_shared_memory(shim);
+      add_mapped_reads(shim);
       return shim;
     }();
     return &table;
+  }
+
+  static void add_contents(sqlite3_io_methods& shim) {
+    shim.xClose = close;
+    shim.xRead = [](sqlite3_file* f, void* to, int size, sqlite3_int64 at) {
+      const int result = judge(FileCall::read, *of(f)->path);
+      sqlite3_file* real = of(f)->real();
+      return result != SQLITE_OK ? result : real->pMethods->xRead(real, to, size, at);
+    };
+    shim.xWrite = [](sqlite3_file* f, const void* from, int size, sqlite3_int64 at) {
+      const int result = judge(FileCall::write, *of(f)->path);
+      sqlite3_file* real = of(f)->real();
+      return result != SQLITE_OK ? result : real->pMethods->xWrite(real, from, size, at);
+    };
+    shim.xTruncate = [](sqlite3_file* f, sqlite3_int64 size) {
+      return of(f)->real()->pMethods->xTruncate(of(f)->real(), size);
+    };
+    shim.xSync = [](sqlite3_file* f, int flags) {
+      const int result = judge(FileCall::sync, *of(f)->path);
+      sqlite3_file* real = of(f)->real();
+      return result != SQLITE_OK ? result : real->pMethods->xSync(real, flags);
+    };
+    shim.xFileSize = [](sqlite3_file* f, sqlite3_int64* size) {
+      return of(f)->real()->pMethods->xFileSize(of(f)->real(), size);
+    };
+  }
+
+  static void add_locks(sqlite3_io_methods& shim) {
+    shim.xLock = [](sqlite3_file* f, int level) {
+      return of(f)->real()->pMethods->xLock(of(f)->real(), level);
+    };
+    shim.xUnlock = [](sqlite3_file* f, int level) {
+      return of(f)->real()->pMethods->xUnlock(of(f)->real(), level);
+    };
+    shim.xCheckReservedLock = [](sqlite3_file* f, int* held) {
+      return of(f)->real()->pMethods->xCheckReservedLock(of(f)->real(), held);
+    };
+  }
+
+  static void add_facts(sqlite3_io_methods& shim) {
+    shim.xFileControl = [](sqlite3_file* f, int operation, void* argument) {
+      return of(f)->real()->pMethods->xFileControl(of(f)->real(), operation, argument);
+    };
+    shim.xSectorSize = [](sqlite3_file* f) {
+      return of(f)->real()->pMethods->xSectorSize(of(f)->real());
+    };
+    shim.xDeviceCharacteristics = [](sqlite3_file* f) {
+      return of(f)->real()->pMethods->xDeviceCharacteristics(of(f)->real());
+    };
+  }
+
+  static void add_shared_memory(sqlite3_io_methods& shim) {
+    shim.xShmMap = [](sqlite3_file* f, int page, int size, int extend, void volatile** out) {
+      return of(f)->real()->pMethods->xShmMap(of(f)->real(), page, size, extend, out);
+    };
+    shim.xShmLock = [](sqlite3_file* f, int offset, int count, int flags) {
+      // https://www.sqlite.org/walformat.html#wal_locks
+      constexpr int write_lock = 0;
+      if (offset == write_lock && (flags & SQLITE_SHM_UNLOCK) != 0) {
+        judge(FileCall::committed, *of(f)->path);
+      }
+      return of(f)->real()->pMethods->xShmLock(of(f)->real(), offset, count, flags);
+    };
+    shim.xShmBarrier = [](sqlite3_file* f) { of(f)->real()->pMethods->xShmBarrier(of(f)->real()); };
+    shim.xShmUnmap = [](sqlite3_file* f, int remove) {
+      return of(f)->real()->pMethods->xShmUnmap(of(f)->real(), remove);
+    };
+  }
+
+  static void add_mapped_reads(sqlite3_io_methods& shim) {
+    shim.xFetch = [](sqlite3_file*, sqlite3_int64, int, void** page) {
+      *page = nullptr;
+      return SQLITE_OK;
+    };
+    shim.xUnfetch = [](sqlite3_file* f, sqlite3_int64, void*) {
+      judge(FileCall::unmap, *of(f)->path);
+      return SQLITE_OK;
+    };
   }
 };
 

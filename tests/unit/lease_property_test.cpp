@@ -12,6 +12,8 @@
 
 #include <dbcache/errors.hpp>
 
+#include "fake_workspace.hpp"
+#include "lease_audit.hpp"
 #include "lease_world.hpp"
 
 namespace dbcache::commands {
@@ -19,13 +21,11 @@ namespace {
 
 using namespace events;
 using namespace std::chrono_literals;
-using events::LeaseLost;  // and not the error
-using projections::MemoryTables;
-using rows::EntryOrigin;
 using rows::Holder;
-using rows::Lease;
 using rows::PendingTermination;
 using rows::Share;
+using test::FakeWorkspace;
+using test::LeaseAudit;
 using test::LeaseWorld;
 using Next = AcquireStep::Next;
 
@@ -37,50 +37,6 @@ std::uint64_t seed() {
   const char* const given = std::getenv("DBCACHE_TEST_SEED");
   return given == nullptr ? usual_seed : std::strtoull(given, nullptr, 10);
 }
-
-/// The truth about which clusters run. It honours idempotency tokens, as Databricks does.
-class Workspace {
- public:
-  std::string create(const std::string& token) {
-    const auto known = by_token_.find(token);
-    if (known != by_token_.end() && running.contains(known->second)) return known->second;
-    // What this token stood for is dead, and whoever creates with it notices.
-    if (known != by_token_.end()) open.erase(known->second);
-    const std::string id = fmt::format("c-{}", ++last_);
-    by_token_[token] = id;
-    running.insert(id);
-    created.insert(id);
-    open.insert(id);
-    return id;
-  }
-  void terminate(const PendingTermination& pending) {
-    if (pending.cluster_id) {
-      EXPECT_TRUE(created.contains(*pending.cluster_id)) << *pending.cluster_id;
-      end(*pending.cluster_id);
-    } else if (const auto known = by_token_.find(*pending.idempotency_token);
-               known != by_token_.end()) {
-      end(known->second);
-    }
-  }
-  void end(const std::string& id) {
-    running.erase(id);
-    open.erase(id);
-  }
-  std::set<std::string> running;
-  std::set<std::string> created;
-  std::set<std::string> open;  ///< Those whose end nobody has seen to yet, be they dead or not.
-
- private:
-  std::map<std::string, std::string> by_token_;
-  int last_ = 0;
-};
-
-/// What the events say of an entry's uses, counted without the library's rules.
-struct Uses {
-  std::set<std::int64_t> leases;
-  std::optional<std::int64_t> creation;
-  std::int64_t documented = 0;
-};
 
 /// A worker, and what it is at.
 struct Worker {
@@ -109,7 +65,7 @@ class Game : public LeaseWorld {
       } catch (const NotFound&) {
       } catch (const InvalidArgument&) {
       }
-      check();
+      audit_.check();
       if (testing::Test::HasFailure()) {
         FAIL() << "after step " << count << ": " << said_;
       }
@@ -202,7 +158,7 @@ class Game : public LeaseWorld {
         worker.at = Worker::At::creating;
         worker.command.new_token = step.idempotency_token;
         EXPECT_FALSE(terminated_.contains(worker.cluster_id))
-            << worker.cluster_id << " is no more" << story(worker.cluster_id);
+            << worker.cluster_id << " is no more" << audit_.story(worker.cluster_id);
         EXPECT_FALSE(terminated_.contains(step.idempotency_token)) << step.idempotency_token;
         break;
       case Next::check:
@@ -405,128 +361,6 @@ class Game : public LeaseWorld {
     terminated_.insert(pending.subject);
   }
 
-  // ---- What holds after every step
-
-  void check() {
-    follow_events();
-    check_usage();
-    check_debts();
-    for (const RegistryEntry& entry : tables.entries()) {
-      EXPECT_TRUE(entry.status != RegistryStatus::ready || entry.cluster_id) << entry.config_hash;
-    }
-    EXPECT_LE(tables.clusters({.is_active = true, .is_expired = false}, now, {}).size(), 1u);
-    for (const std::string_view table : rows::projected_tables) {
-      expect_same(tables.raw_rows(table), replayed_.raw_rows(table), table);
-    }
-  }
-
-  /// Each new event, as it would be read from a log.
-  void follow_events() {
-    for (; followed_ < log.size(); ++followed_) {
-      const auto position = static_cast<std::int64_t>(followed_) + 1;
-      const Event event = parse_event(type_of(log[followed_]), payload_of(log[followed_]));
-      std::visit([&](const auto& payload) { note(payload, position); }, event);
-      projections::project(event, position, replayed_);
-    }
-  }
-
-  template <class Payload>
-  void note(const Payload&, std::int64_t) {}
-  void note(const CreationRegistered& event, std::int64_t) {
-    uses_[event.config_hash] = {{}, {}, 1};
-  }
-  void note(const UsageIncremented& event, std::int64_t) {
-    uses_[event.config_hash].documented += 1;
-  }
-  void note(const UsageDecremented& event, std::int64_t) {
-    uses_[event.config_hash].documented -= 1;
-  }
-  void note(const RegistryEntryRemoved& event, std::int64_t) {
-    const Uses& uses = uses_[event.config_hash];
-    EXPECT_TRUE(uses.leases.empty() && !uses.creation) << event.config_hash;
-    uses_.erase(event.config_hash);
-  }
-  void note(const CreationStarted& event, std::int64_t position) {
-    Uses& uses = uses_[event.config_hash];
-    EXPECT_FALSE(uses.creation) << "two create " << event.config_hash;
-    EXPECT_TRUE(uses.leases.empty()) << event.config_hash;
-    uses = {{}, position, 0};
-  }
-  void note(const LeaseGranted& event, std::int64_t position) {
-    Uses& uses = uses_[event.config_hash];
-    if (event.creation) {
-      EXPECT_EQ(uses.creation, event.creation);
-      uses.creation.reset();
-    }
-    uses.leases.insert(position);
-  }
-  void note(const LeaseReleased& event, std::int64_t) { ended(event.config_hash, event.lease); }
-  void note(const LeaseLost& event, std::int64_t) { ended(event.config_hash, event.lease); }
-  void ended(const std::string& hash, std::int64_t lease) {
-    Uses& uses = uses_[hash];
-    if (uses.creation == lease) {
-      uses.creation.reset();
-    } else {
-      EXPECT_EQ(uses.leases.erase(lease), 1u) << lease << " of " << hash << " ended twice";
-    }
-  }
-  void note(const TerminationOwed& event, std::int64_t) {
-    EXPECT_TRUE(pending_terminations_.insert(event.subject).second)
-        << event.subject << " is owed twice";
-  }
-  void note(const TerminationDone& event, std::int64_t) {
-    pending_terminations_.erase(event.subject);
-  }
-  void note(const TerminationCancelled& event, std::int64_t) {
-    pending_terminations_.erase(event.subject);
-    if (event.reason == CancelReason::in_use) users_.insert(event.subject);
-  }
-
-  void check_usage() {
-    for (const RegistryEntry& entry : tables.entries()) {
-      const Uses& uses = uses_[entry.config_hash];
-      const auto leases = static_cast<std::int64_t>(uses.leases.size());
-      EXPECT_EQ(entry.usage_count, leases + (uses.creation ? 1 : 0) + uses.documented)
-          << entry.config_hash;
-      const Usage usage = usage_of(entry, tables);
-      EXPECT_EQ(usage.leases, leases);
-      EXPECT_EQ(usage.creations, uses.creation ? 1 : 0);
-      EXPECT_EQ(usage.documented, uses.documented);
-    }
-  }
-
-  void check_debts() {
-    std::set<std::string> leased;
-    for (const Lease& lease : tables.leases()) leased.insert(lease.cluster_id);
-    for (const PendingTermination& pending : tables.pending_terminations()) {
-      EXPECT_TRUE(pending_terminations_.contains(pending.subject));
-      EXPECT_FALSE(pending.termination && pending.cluster_id &&
-                   leased.contains(*pending.cluster_id))
-          << pending.subject << " is terminated under a lease";
-    }
-  }
-
-  /// What the log says of a cluster.
-  [[nodiscard]] std::string story(const std::string& id) const {
-    std::string text;
-    for (std::size_t at = 0; at < log.size(); ++at) {
-      const std::string payload = payload_of(log[at]);
-      if (payload.find('"' + id + '"') != std::string::npos) {
-        text += fmt::format("\n{} {} {}", at + 1, type_of(log[at]), payload);
-      }
-    }
-    return text;
-  }
-
-  static void expect_same(const std::vector<rows::RawRow>& live,
-                          const std::vector<rows::RawRow>& made, std::string_view table) {
-    ASSERT_EQ(live.size(), made.size()) << table;
-    for (std::size_t row = 0; row < live.size(); ++row) {
-      EXPECT_EQ(live[row].key, made[row].key) << table;
-      EXPECT_EQ(live[row].columns, made[row].columns) << table;
-    }
-  }
-
   // ---- The end
 
   /// Everyone is killed but those who just had a cluster from the workspace, who tell of it first.
@@ -555,14 +389,15 @@ class Game : public LeaseWorld {
     now += 2h;  // past the expiry of what is kept
     tidy();
     settle();
-    check();
+    audit_.check();
     std::set<std::string_view> types;
     for (const Event& event : log) types.insert(type_of(event));
     EXPECT_GE(types.size(),
               22u);  // of 24: imported rows are none here, and chance may leave one out
     for (const Share& share : tables.shares()) EXPECT_FALSE(share.created) << share.config_hash;
     for (const std::string& id : workspace_.open) {
-      EXPECT_TRUE(users_.contains(id)) << id << " was created, and is forgotten" << story(id);
+      EXPECT_TRUE(audit_.was_taken(id))
+          << id << " was created, and is forgotten" << audit_.story(id);
     }
   }
 
@@ -580,16 +415,12 @@ class Game : public LeaseWorld {
   }
 
   std::mt19937_64 random_;
-  Workspace workspace_;
+  FakeWorkspace workspace_;
+  LeaseAudit audit_{*this};
   std::vector<Worker> workers_;
-  std::set<std::string> users_;  ///< Clusters that someone took into his own hands.
   std::set<std::string>
       terminated_;  ///< Subjects of pending terminations that were settled, and what was removed.
   std::map<std::string, std::int64_t> highest_;
-  MemoryTables replayed_;
-  std::size_t followed_ = 0;
-  std::map<std::string, Uses> uses_;
-  std::set<std::string> pending_terminations_;
   std::string said_;
 };
 

@@ -5,7 +5,7 @@
 #include "commands/leases.hpp"
 #include "commands/terminations.hpp"
 
-// How an acquire comes to its cluster: join, wait, check, or create.
+// How an acquire gets its cluster: it joins, waits, checks or creates.
 namespace dbcache::commands {
 namespace {
 
@@ -13,7 +13,7 @@ using rows::EntryOrigin;
 using rows::Share;
 using Next = AcquireStep::Next;
 
-/// Becomes the creator: of a new entry, or in the place of one who failed or died.
+/// Makes the caller the creator: of a new entry, or in place of a creator that failed or died.
 Decision<AcquireStep> create(const Acquire& command, const std::optional<RegistryEntry>& entry,
                              const std::optional<Share>& share, const Present& present,
                              Events events = {}) {
@@ -21,7 +21,7 @@ Decision<AcquireStep> create(const Acquire& command, const std::optional<Registr
   step.next = Next::create;
   step.idempotency_token = command.new_token;
   if (entry && share && share->origin == EntryOrigin::acquired && share->created) {
-    // The entry was ready before someone marked it otherwise: its token stands for that cluster.
+    // The entry was ready before it was marked otherwise, so its token stands for that cluster.
     drop_entry(*entry, events::EntryRemovalReason::handed_back, events::OwedReason::superseded,
                present.rows, present.now, events);
   } else if (entry && share && share->origin == EntryOrigin::acquired &&
@@ -32,15 +32,15 @@ Decision<AcquireStep> create(const Acquire& command, const std::optional<Registr
       events.emplace_back(
           events::TerminationCancelled{pending->subject, events::CancelReason::taken_over});
     }
-    // What failed and is owed no longer was settled, or someone has it in his own hands.
+    // If a failed creation is no longer owed, it was settled, or a user took charge of its cluster.
     const bool goes_on = pending ? pending->attempts == 0 : entry->status != RegistryStatus::failed;
     if (goes_on) {
-      // The token is gone once a termination of what it stands for began.
+      // The entry loses its token when a termination of what the token stands for begins.
       if (share->idempotency_token) step.idempotency_token = *share->idempotency_token;
       step.cluster_id = entry->cluster_id;
     }
   }
-  // Documented uses end with the creation that they waited for.
+  // The count is 1: documented uses end with the creation that they waited for.
   events.emplace_back(events::CreationStarted{command.config_hash, command.holder,
                                               step.idempotency_token, step.cluster_id, command.host,
                                               present.now, 1});
@@ -57,7 +57,7 @@ Decision<AcquireStep> wait_for(Next next, const Holder& holder, Timestamp since,
   return {{}, std::move(step)};
 }
 
-/// A lease on a cluster that is there, and the access that it counts as.
+/// Grants a lease on an existing cluster, and counts it as an access.
 void grant(const Acquire& command, const std::string& cluster_id, std::int64_t usage_count,
            const Present& present, Events& events) {
   events.emplace_back(events::LeaseGranted{command.config_hash, cluster_id, command.holder,
@@ -69,7 +69,7 @@ void grant(const Acquire& command, const std::string& cluster_id, std::int64_t u
   }
 }
 
-/// The host of a configuration whose entry was taken away, as what is owed of it tells.
+/// The host of a configuration whose entry was removed, from its pending terminations.
 std::optional<std::string> host_of(const std::string& config_hash, const rows::TableReader& rows) {
   for (const rows::PendingTermination& pending : rows.pending_terminations()) {
     if (pending.config_hash == config_hash && pending.host) return pending.host;
@@ -77,7 +77,7 @@ std::optional<std::string> host_of(const std::string& config_hash, const rows::T
   return std::nullopt;
 }
 
-/// A token that no creation has any more: else it may stand for another cluster by now.
+/// The token, unless a creation still has it: then it may stand for another cluster by now.
 std::optional<std::string> unused(const std::string& token, const rows::TableReader& rows) {
   const auto shares = rows.shares();
   const bool used = std::any_of(shares.begin(), shares.end(), [&](const Share& share) {
@@ -86,7 +86,7 @@ std::optional<std::string> unused(const std::string& token, const rows::TableRea
   return used || token.empty() ? std::nullopt : std::optional(token);
 }
 
-/// What a creator made who is no longer the current one.
+/// Owes the cluster of a creator that was superseded.
 void owe_as_superseded(const std::string& cluster_id, const std::string& token,
                        const std::string& config_hash, const std::optional<Share>& share,
                        const Present& present, Events& events) {
@@ -96,11 +96,11 @@ void owe_as_superseded(const std::string& cluster_id, const std::string& token,
       present.rows, present.now, events);
 }
 
-/// What a creation had started before it made this one.
+/// Owes the cluster that an earlier creator of this creation had started.
 void owe_earlier_cluster(const RegistryEntry& entry, const std::string& cluster_id,
                          const Share& share, const Present& present, Events& events) {
   if (!entry.cluster_id || entry.cluster_id == cluster_id) return;
-  // Without the token: that is the new cluster's by now.
+  // Without the token, which now belongs to the new cluster.
   owe_unless_others_name({entry.cluster_id, std::nullopt, entry.config_hash, share.host,
                           events::OwedReason::superseded},
                          present.rows, present.now, events);
@@ -177,7 +177,7 @@ Decision<AcquireStep> decide(const Acquire& command, const Present& present) {
   }
   if (command.fails_with) {
     const auto all_pending = present.rows.pending_terminations();
-    // One that died told nobody why; what he began is gone on with.
+    // A creator that died left no error to report: another continues what it began.
     const bool died = std::any_of(
         all_pending.begin(), all_pending.end(), [&](const rows::PendingTermination& pending) {
           return pending.config_hash == command.config_hash && pending.reason == "creator_died" &&
@@ -226,7 +226,7 @@ Decision<CreatorOutcome> decide(const FinishCreation& command, const Present& pr
   }
   Events& events = decision.events;
   owe_earlier_cluster(*entry, cluster_id, *share, present, events);
-  // The documented calls speak of one active cluster: what they see must not change under them.
+  // The documented calls know one active cluster, and it must not change unasked.
   const auto cached = active_cluster(present.rows, present.now);
   const bool active = !cached || cached->cluster_id == cluster_id;
   CacheCluster caching{command.input, command.default_expiry, active};

@@ -24,7 +24,7 @@ namespace {
 
 cctz::time_zone find_zone(const std::string& name) {
   if (name.empty()) return cctz::local_time_zone();
-  // An offset is read as part of a time of which only the offset counts.
+  // Parse an offset as part of a time; only the offset matters.
   const auto with_offset = text::read_civil_time("2000-01-01T00:00" + name);
   if (with_offset && with_offset->offset) return cctz::fixed_time_zone(*with_offset->offset);
   cctz::time_zone zone;
@@ -37,7 +37,7 @@ cctz::time_zone find_zone(const std::string& name) {
   return zone;
 }
 
-/// A token in bytes that stand in hex is a token all the same.
+/// Blobs and invalid texts are kept as hex, which may hide a token.
 json::object without_hidden_secrets(json::object row, const input::Redactor& redactor) {
   for (auto& column : row) {
     auto* bytes = column.value().if_object();
@@ -48,7 +48,7 @@ json::object without_hidden_secrets(json::object row, const input::Redactor& red
   return row;
 }
 
-/// Reads the columns of one row, noting what cannot be taken as it is.
+/// Reads the columns of one row, and notes each value that must be replaced.
 class RowReader {
  public:
   RowReader(const json::object& row, std::string_view table, const Zone& zone,
@@ -71,7 +71,7 @@ class RowReader {
     }
   }
 
-  /// An id that a row may do without.
+  /// An id that may be missing.
   std::optional<std::string> id_if_any(std::string_view column) {
     const json::value& value = at(column);
     if (value.is_null()) return std::nullopt;
@@ -133,7 +133,7 @@ class RowReader {
                                  redactor_.text(text::json_text(at(column))), outcome));
   }
 
-  /// The row as it was, secrets apart; an id is never touched.
+  /// The row as it was, without secrets. Ids are kept as they are.
   [[nodiscard]] json::object original() const {
     json::object clean = redactor_.json(row_);
     for (const std::string_view id : {"cluster_id", "config_hash"}) {
@@ -145,8 +145,8 @@ class RowReader {
   std::vector<std::string> take_notes() { return std::move(notes_); }
 
  private:
-  /// Nothing for a moment that its zone moves out of the years that can be stored: Python's first
-  /// and last times are such, in most zones.
+  /// Nothing if the zone moves the time out of the years that can be stored. In most zones it does
+  /// so with datetime.min or datetime.max of Python.
   [[nodiscard]] std::optional<Timestamp> moment_of(const text::CivilTime& civil) const {
     Timestamp moment(civil.local.time_since_epoch() -
                      civil.offset.value_or(std::chrono::minutes(0)));

@@ -9,7 +9,7 @@
 #include "input/redact.hpp"
 #include "rows/documented_rows.hpp"
 
-// How the rows of a database that the documented Python system made become events.
+// Turns the rows of a database of the documented Python system into events.
 namespace dbcache::commands {
 
 /// A time zone by name (tz database), by offset (`+02:00`), or this machine's.
@@ -27,8 +27,8 @@ class Zone {
   std::shared_ptr<const Rules> rules_;
 };
 
-/// An import event for each row. What a column cannot hold is replaced by what is safe (an
-/// unreadable expiry by the present, an unknown status of an entry by `failed`), and noted. Throws
+/// Makes an import event of each row. Replaces invalid values by safe ones, and notes them: an
+/// unreadable expiry becomes the present, an unknown status of an entry `failed`. Throws
 /// CorruptDatabase for a row whose id cannot name a stream.
 events::Adoption adopt(const rows::DocumentedRows& rows, const Zone& zone,
                        const input::Redactor& redactor, Timestamp now);

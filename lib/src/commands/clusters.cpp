@@ -34,8 +34,8 @@ std::vector<RegistryEntry> acquired_entries(const std::string& cluster_id,
   return found;
 }
 
-/// Removes rows, oldest first: a history reads in the order in which they came. A cluster that
-/// `acquire` created takes its entry along, and is owed.
+/// Removes rows, oldest first, so that histories show them in the order in which they were made. A
+/// cluster that `acquire` created becomes owed, and its entry goes too.
 template <class Describe>
 Decision<Removal> remove_each(const std::vector<CachedCluster>& clusters, HeldClusters held,
                               events::EntryRemovalReason removal, events::OwedReason owed,

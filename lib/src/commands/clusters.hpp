@@ -21,11 +21,11 @@ struct CacheCluster {
 };
 Decision<> decide(const CacheCluster& command, const Present& present);
 
-/// Caches a cluster with its columns as given; times left at zero are filled in.
+/// Caches a cluster with its columns as given. Zero times are filled in.
 struct SaveCluster {
   CachedCluster cluster;
   std::chrono::microseconds default_expiry{};
-  boost::json::object more{};  ///< What was given beside the columns.
+  boost::json::object more{};  ///< Keys given in addition to the columns.
 };
 Decision<> decide(const SaveCluster& command, const Present& present);
 
@@ -52,7 +52,7 @@ Decision<Removal> decide(const ClearClusters& command, const Present& present);
 /// The newest active row that has not expired.
 std::optional<CachedCluster> active_cluster(const rows::TableReader& rows, Timestamp now);
 
-/// The newest active row although it may have expired.
+/// The newest active row, which may have expired.
 std::optional<CachedCluster> latest_active_cluster(const rows::TableReader& rows, Timestamp now);
 
 /// Named, active, and not yet expired.

@@ -10,7 +10,7 @@ namespace dbcache::commands {
 
 using events::Events;
 
-/// What a command comes to, and what its caller is told: every command is
+/// The events of a command, and the result for its caller. Every command is
 /// `decide(command, present) -> Decision<Result>`.
 template <class Result = std::monostate>
 struct Decision {
@@ -18,7 +18,7 @@ struct Decision {
   Result result{};
 };
 
-/// One more, but for a count that was driven to the end of its type from outside.
+/// One more, unless the count is at its type's maximum, which only an altered database has.
 constexpr std::int64_t one_more(std::int64_t count) {
   return count < std::numeric_limits<std::int64_t>::max() ? count + 1 : count;
 }

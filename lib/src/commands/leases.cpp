@@ -14,7 +14,7 @@ namespace {
 
 using rows::EntryOrigin;
 
-/// The ready entries of a cluster, whoever made them.
+/// The ready entries of a cluster, documented ones included.
 std::vector<RegistryEntry> entries_of(const std::string& cluster_id,
                                       const rows::TableReader& rows) {
   auto entries = rows.entries();
@@ -24,7 +24,7 @@ std::vector<RegistryEntry> entries_of(const std::string& cluster_id,
   return entries;
 }
 
-/// The cluster is no more: row, leases and entries go.
+/// The cluster no longer exists: removes its row, leases and entries.
 void lose_cluster(const std::string& cluster_id, const Present& present, Events& events) {
   const auto entries = entries_of(cluster_id, present.rows);
   for (const RegistryEntry& entry : entries) {

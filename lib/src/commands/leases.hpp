@@ -10,61 +10,62 @@
 #include "commands/liveness.hpp"
 #include "input/input.hpp"
 
-// The rules of leases: (command, rows, who lives, present) -> events. Pure. Every command on leases
-// is decided after `reap` and followed by `hand_back`, in one transaction.
+// The rules of leases: decide(command, present) -> Decision. Pure. Every command on leases runs
+// after `reap` and before `hand_back`, in one transaction.
 namespace dbcache::commands {
 
 using rows::Holder;
 
-/// The dead lose what they held: leases, creations, checks, terminations, places in runs. A
-/// creation of `taken_over` is only ended: the caller goes on with it in the same transaction. Of
-/// others what they may have made is owed.
+/// Takes from the dead what they held: leases, creations, checks, terminations, memberships of
+/// runs. Clusters that a dead creation may have made become owed, except for the configuration
+/// `taken_over`: the caller continues that creation in the same transaction.
 Events reap(const Present& present, const std::string& taken_over = "");
 
-/// Clusters that `acquire` created and nobody needs become owed: those to be handed back, and those
-/// past their expiry. Entries of DATABRICKS_CLUSTER_ID that nobody holds go. The entry `but` stays.
+/// Makes clusters owed that `acquire` created and nobody needs: if the policy is to hand back, or
+/// if they have expired. Removes entries of DATABRICKS_CLUSTER_ID that nobody holds. Spares the
+/// entry `but`.
 Events hand_back(const Present& present, const std::string& but = "");
 
 /// One step of an acquire.
 struct Acquire {
   std::string config_hash;
-  Holder holder;  ///< Its lock is held already.
+  Holder holder;  ///< Its lock must be held before the decision.
   std::optional<std::string> host;
   HandBackPolicy policy = HandBackPolicy::keep;
   std::optional<std::string> run;
-  std::string new_token;               ///< For a creation, if one begins anew.
-  bool checks = false;                 ///< The caller can tell whether a cluster still runs...
-  std::optional<std::string> checked;  ///< ... and has just been told that this one does.
-  /// The creation that the caller waited for, if its failure is to be the caller's.
+  std::string new_token;               ///< For a creation that does not continue an earlier one.
+  bool checks = false;                 ///< The caller can check whether a cluster still runs.
+  std::optional<std::string> checked;  ///< The cluster that the caller just found running.
+  /// The creation that the caller waited for, if the caller fails when that creation fails.
   std::optional<std::int64_t> fails_with;
   std::optional<std::string> fixed_cluster;  ///< DATABRICKS_CLUSTER_ID.
 };
 
-/// What the step came to. The position of its LeaseGranted, CreationStarted or CheckStarted is the
-/// number of what the caller has by it.
+/// The result of a step. The position of its LeaseGranted, CreationStarted or CheckStarted is the
+/// number of the lease, creation or check that the caller now has.
 struct AcquireStep {
   enum class Next {
     granted,
     create,  ///< The caller is the creator.
-    check,   ///< The caller is to check the cluster.
+    check,   ///< The caller must check the cluster.
     wait_for_creator,
     wait_for_checker,
-    creation_failed,  ///< The creation that the caller waited for, with `error`.
+    creation_failed,  ///< The creation that the caller waited for failed, with `error`.
   };
   Next next = Next::granted;
   std::optional<std::string>
-      cluster_id;                 ///< Granted, to be checked, or started by an earlier creator.
-  std::string idempotency_token;  ///< To create with.
+      cluster_id;                 ///< Granted, due for a check, or started by an earlier creator.
+  std::string idempotency_token;  ///< For the creation.
   std::optional<Holder> awaited;
-  std::optional<std::int64_t> creation;  ///< That is awaited.
+  std::optional<std::int64_t> creation;  ///< The awaited one.
   Timestamp since{};
   std::string error;
 };
 Decision<AcquireStep> decide(const Acquire& command, const Present& present);
 
-/// What came of a command that only the current creator may give.
+/// The result of a command that only the current creator may give.
 struct CreatorOutcome {
-  bool stale = false;  ///< Another took over, or someone ended it by force; what was made is owed.
+  bool stale = false;  ///< Another took over, or it was ended by force. What it made is owed.
 };
 
 /// The creator has started a cluster, which is not ready yet.
@@ -90,17 +91,17 @@ struct FinishCreation {
 };
 Decision<CreatorOutcome> decide(const FinishCreation& command, const Present& present);
 
-/// The creation came to nothing; a cluster that it made all the same is owed.
+/// The creation failed. If it made a cluster all the same, that is owed.
 struct FailCreation {
   std::string config_hash;
   std::int64_t creation = 0;
   std::string error;
-  std::optional<std::string> cluster_id{};  ///< What was made, where that is known.
+  std::optional<std::string> cluster_id{};  ///< What it made, if known.
   std::string idempotency_token{};          ///< Of that creation.
 };
 Decision<> decide(const FailCreation& command, const Present& present);
 
-/// Ends a lease by its holder's will.
+/// Releases a lease.
 struct EndLease {
   std::int64_t lease = 0;
 };
@@ -113,8 +114,9 @@ struct LeaseEnded {
 };
 Decision<LeaseEnded> decide(const EndLease& command, const Present& present);
 
-/// Makes a lease hold by a deadline. Throws NotFound where it has ended; InvalidArgument where it
-/// is held by a process, but for that process's own `convert`.
+/// Gives a lease a deadline, or a later one. Throws NotFound if it has ended, and InvalidArgument
+/// if a process holds it. `convert` is for that process itself: it turns the lease into one with a
+/// deadline, and throws LeaseLost if the lease has ended.
 struct RenewLease {
   std::int64_t lease = 0;
   Timestamp until{};
@@ -122,15 +124,15 @@ struct RenewLease {
 };
 Decision<> decide(const RenewLease& command, const Present& present);
 
-/// Tells who uses a cluster under a lease. Throws LeaseLost where that has ended.
+/// Records a use of a cluster under a lease. Throws LeaseLost if the lease has ended.
 struct NoteUse {
   std::int64_t lease = 0;
   std::string by;
 };
 Decision<> decide(const NoteUse& command, const Present& present);
 
-/// A holder wants to know whether its cluster still runs. Nothing where its lease has ended, or
-/// where another asks already.
+/// A holder begins to check whether its cluster still runs. Changes nothing if its lease has ended,
+/// or if another check is under way.
 struct BeginCheck {
   std::int64_t lease = 0;
   Holder holder;
@@ -142,8 +144,8 @@ struct CheckBegun {
 };
 Decision<CheckBegun> decide(const BeginCheck& command, const Present& present);
 
-/// The answer. A `dead` counts only if the check is still the entry's and names its cluster: then
-/// the row, the leases and the entry go.
+/// The answer of a check. `dead` counts only if the entry still has this check and this cluster:
+/// then the row, the leases and the entry go.
 struct AnswerCheck {
   std::string config_hash;
   std::int64_t check = 0;
@@ -153,7 +155,7 @@ struct AnswerCheck {
 };
 Decision<> decide(const AnswerCheck& command, const Present& present);
 
-/// A holder says that its cluster is dead, and nobody can check: the cluster is owed.
+/// A holder reports its cluster dead and has no `check`: the cluster becomes owed.
 struct BelieveDead {
   std::int64_t lease = 0;
 };
@@ -180,24 +182,24 @@ struct Usage {
 };
 Usage usage_of(const RegistryEntry& entry, const rows::TableReader& rows);
 
-/// Whether a lease, or a creation by lease, holds the entry. The dead have been reaped.
+/// Whether a lease, or a creation by `acquire`, holds the entry. Call it after `reap`.
 bool is_held(const std::string& config_hash, const rows::TableReader& rows);
 
 /// Whether a lease on the cluster is held.
 bool is_cluster_held(const std::string& cluster_id, const rows::TableReader& rows);
 
-/// The leases and the creation of an entry are lost.
+/// Ends the leases and the creation of an entry as lost.
 void lose_leases(const RegistryEntry& entry, events::LeaseLossReason reason,
                  const rows::TableReader& rows, Events& events);
 
-/// Who creates the cluster of an entry in the documented way (`register`), if anybody who lives
-/// does.
+/// The live process, if any, that creates the cluster of an entry in the documented way
+/// (`register`).
 std::optional<Holder> documented_creator(const RegistryEntry& entry,
                                          const std::optional<rows::Share>& share,
                                          const Present& present);
 
-/// Takes an entry out whose cluster, if `acquire` created it, is owed with this reason; its leases,
-/// if there are any, are lost.
+/// Removes an entry, and ends its leases as lost. If `acquire` created its cluster, the cluster
+/// becomes owed with this reason.
 void drop_entry(const RegistryEntry& entry, events::EntryRemovalReason removal,
                 events::OwedReason owed, const rows::TableReader& rows, Timestamp now,
                 Events& events);

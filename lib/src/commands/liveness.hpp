@@ -11,10 +11,10 @@ namespace dbcache::commands {
 using rows::Liveness;
 using rows::Present;
 
-/// A holder that cannot be judged counts as dead after this time.
+/// If it cannot be judged whether a holder lives, it counts as dead after this time.
 inline constexpr std::chrono::minutes staleness{30};
 
-/// Whether a holder still holds what it has had since then.
+/// Whether a holder lives that has held something since the time `since`.
 inline bool is_alive(const rows::Holder& holder, Timestamp since, const Present& present) {
   if (holder.until) return present.now < *holder.until;
   switch (present.liveness.probe(holder)) {

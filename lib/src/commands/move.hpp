@@ -7,8 +7,8 @@
 
 namespace dbcache::commands {
 
-/// What stands in the way of moving the log elsewhere, in words: what somebody who lives holds, by
-/// a lock or a process that the other database cannot judge. The dead have been reaped.
+/// In words, what prevents a move of the log: everything that live holders have. The other database
+/// could not judge their locks and processes. Call it after `reap`.
 std::vector<std::string> held_by_the_living(const Present& present);
 
 }  // namespace dbcache::commands

@@ -7,7 +7,7 @@
 #include "commands/leases.hpp"
 #include "commands/terminations.hpp"
 
-// What time and death do to leases, and what becomes of clusters then.
+// Ends what dead and expired holders held, and decides which clusters are then owed.
 namespace dbcache::commands {
 namespace {
 
@@ -18,7 +18,7 @@ using rows::PendingTermination;
 using rows::Share;
 using rows::TableReader;
 
-/// Entries' usage counts while one decision lets go of several uses.
+/// Usage counts of entries, while one decision ends several of their uses.
 class Counts {
  public:
   explicit Counts(const TableReader& rows) : rows_(rows) {}
@@ -109,11 +109,11 @@ Events hand_back(const Present& present, const std::string& but) {
   const TableReader& rows = present.rows;
   const auto shares = rows.shares();
   if (shares.empty()) return events;
-  // All at once, and not one by one: this is asked at every step of every acquire.
+  // Read all rows at once, not one by one: every step of every acquire runs this.
   std::map<std::string, RegistryEntry, std::less<>> entries;
   for (RegistryEntry& entry : rows.entries()) entries.emplace(entry.config_hash, std::move(entry));
   std::map<std::string, std::int64_t, std::less<>> leases;
-  std::set<std::string, std::less<>> held_clusters;  // by an entry of DATABRICKS_CLUSTER_ID, say
+  std::set<std::string, std::less<>> held_clusters;  // under any entry
   for (const Lease& lease : rows.leases()) {
     leases[lease.config_hash] += 1;
     held_clusters.insert(lease.cluster_id);
@@ -200,7 +200,7 @@ void lose_leases(const RegistryEntry& entry, events::LeaseLossReason reason,
 std::optional<Holder> documented_creator(const RegistryEntry& entry,
                                          const std::optional<Share>& share,
                                          const Present& present) {
-  // Nobody has a lease on it: it was registered in the documented way, or its creator was reaped.
+  // The creator of an entry that `acquire` made has a creation, or was reaped.
   const bool abandoned = share && share->origin == EntryOrigin::acquired;
   if (entry.status != RegistryStatus::creating || abandoned) return std::nullopt;
   Holder worker = share && share->worker ? *share->worker : Holder{};
@@ -213,10 +213,10 @@ void drop_entry(const RegistryEntry& entry, events::EntryRemovalReason removal,
                 events::OwedReason owed, const TableReader& rows, Timestamp now, Events& events) {
   lose_leases(entry, events::LeaseLossReason::forced, rows, events);
   const auto share = rows.share(entry.config_hash);
-  // A creation that failed is owed since then, and names no cluster of its own any more.
+  // A creation that failed became owed when it failed, and names no cluster of its own any more.
   const bool acquired = share && share->origin == EntryOrigin::acquired &&
                         (share->created || entry.status != RegistryStatus::failed);
-  // The last entry that has a cluster takes it along.
+  // The cluster goes with the last entry that has it.
   const bool takes_cluster =
       acquired &&
       (!entry.cluster_id || !others_keep(*entry.cluster_id, entry.config_hash, rows, events));

@@ -65,7 +65,7 @@ Decision<> decide(const ChangeStatus& command, const Present& present) {
   const auto share = present.rows.share(command.config_hash);
   if (share && share->origin == rows::EntryOrigin::acquired && share->created &&
       entry->cluster_id != cluster_id) {
-    // It becomes an entry of another cluster, which `acquire` did not create.
+    // The entry now names another cluster, which `acquire` did not create.
     owe_unless_others_name({entry->cluster_id, share->idempotency_token, entry->config_hash,
                             share->host, events::OwedReason::superseded},
                            present.rows, present.now, events);

@@ -19,7 +19,7 @@ struct RegisterCreation {
   system::ProcessIdentity worker;
 };
 
-/// What a registration did; the entry it leaves is read after the events are projected.
+/// What a registration did. The caller reads the entry after the events are projected.
 struct Registered {
   bool created = false;
   bool joinable = false;
@@ -54,7 +54,7 @@ struct ClearRegistry {
 };
 Decision<Removal> decide(const ClearRegistry& command, const Present& present);
 
-/// Whether a worker may wait for the entry's cluster, or use it: creating or ready.
+/// Whether a worker may wait for the entry's cluster or use it: the status is creating or ready.
 bool is_joinable(const RegistryEntry& entry);
 
 }  // namespace dbcache::commands

@@ -10,7 +10,7 @@
 // The rules of the table `terminations`: which clusters are owed, and who may terminate them. Pure.
 namespace dbcache::commands {
 
-/// What a termination is owed for: a cluster, or what a creation with this token may have left.
+/// What must be terminated: a cluster, or what a creation with this token may have left.
 struct Owed {
   std::optional<std::string> cluster_id;
   std::optional<std::string> idempotency_token;
@@ -19,43 +19,42 @@ struct Owed {
   events::OwedReason reason = events::OwedReason::handed_back;
 };
 
-/// Adds the pending termination, unless it is known already.
+/// Adds a pending termination, unless it exists already.
 void owe(Owed owed, const rows::TableReader& rows, Timestamp now, Events& events);
 
 /// The same, unless an entry, a creation or a lease names the cluster.
 void owe_unless_named(Owed owed, const rows::TableReader& rows, Timestamp now, Events& events);
 
-/// The same where it is an entry of that configuration that gives the cluster up: what another
-/// entry has by `acquire` is that one's to give back. A lease of any other kind only delays the
-/// claim.
+/// The same if an entry of that configuration gives the cluster up, and no other entry that
+/// `acquire` made names it. That one would hand it back later. Any other lease only delays the
+/// claim of the termination.
 void owe_unless_others_name(Owed owed, const rows::TableReader& rows, Timestamp now,
                             Events& events);
 
-/// Whether another entry that `acquire` made has this cluster, and is not removed by what was
-/// decided so far.
+/// Whether another entry that `acquire` made has this cluster, and `events` do not remove it.
 bool others_keep(const std::string& cluster_id, const std::string& but,
                  const rows::TableReader& rows, const Events& events);
 
-/// Whether an entry (a creation's too) or a lease names a cluster; `but` is an entry that does not
+/// Whether an entry (also one being created) or a lease names a cluster. The entry `but` does not
 /// count.
 bool is_named(const std::string& cluster_id, const std::string& but, const rows::TableReader& rows);
 
-/// Cancels what is owed for a cluster that is to be used again. Throws Busy where its termination
-/// has begun: the cluster may be gone by now.
+/// Cancels the pending termination of a cluster that is used again. Throws Busy if the termination
+/// has begun, since the cluster may be gone by now.
 void reclaim(const std::string& cluster_id, const rows::TableReader& rows, Events& events);
 
 /// Takes the oldest pending termination that this process can settle.
 struct ClaimTermination {
   rows::Holder holder;
-  std::optional<std::string> subject{};  ///< This one alone.
+  std::optional<std::string> subject{};  ///< Takes only this one.
   bool every_host = false;
-  std::optional<std::string> host;  ///< Which pending terminations, unless every host's.
+  std::optional<std::string> host;  ///< Whose pending terminations, unless `every_host`.
   std::set<std::string> skip;       ///< Subjects that were tried already.
 };
 Decision<std::optional<rows::PendingTermination>> decide(const ClaimTermination& command,
                                                          const Present& present);
 
-/// How an attempt went. An attempt that was given up for dead meanwhile changes nothing.
+/// The outcome of an attempt. Changes nothing if the attempt was reaped meanwhile.
 struct FinishTermination {
   std::string subject;
   std::int64_t termination = 0;

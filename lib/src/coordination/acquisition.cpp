@@ -22,24 +22,24 @@ using commands::AcquireStep;
 using Clock = std::chrono::steady_clock;
 using Next = AcquireStep::Next;
 
-/// Of the entries of clusters that DATABRICKS_CLUSTER_ID names.
+/// Begins the config_hash of entries for DATABRICKS_CLUSTER_ID.
 constexpr std::string_view fixed_prefix = "cluster-id-";
 
 constexpr std::chrono::seconds tell_every{1};
 
-/// "dbcache-" and 32 hex digits: Databricks takes 64 characters.
+/// "dbcache-" and 32 hex digits: Databricks allows at most 64 characters.
 std::string new_idempotency_token() {
   const auto bits = system::random_128_bits();
   return "dbcache-" + text::to_hex({reinterpret_cast<const char*>(bits.data()), bits.size()});
 }
 
 Clock::time_point deadline_after(std::chrono::milliseconds timeout) {
-  // A longer wait than the clock can tell is for ever.
+  // A wait that the clock cannot represent lasts forever.
   constexpr std::chrono::milliseconds longest = std::chrono::years{100};
   return Clock::now() + std::min(timeout, longest);
 }
 
-/// The lease of the `dbcache run` that this process runs in.
+/// The number of the lease of the `dbcache run` around this process.
 std::optional<std::int64_t> surrounding_lease() {
   const std::string text = system::environment_variable("DBCACHE_LEASE");
   std::int64_t lease = 0;
@@ -68,7 +68,7 @@ Acquisition::Acquisition(const Coordinator& coordinator, const ClusterConfig& co
     throw InvalidArgument("the timeout is negative; give 0 or more");
   }
   const auto environment = system::Environment::read();
-  // Before anything is created: a configuration that cannot be cached is refused.
+  // Refuse a configuration that cannot be cached before a cluster is created.
   input_ = input::read_cluster_input("not yet known", config, environment);
   command_.config_hash = config_hash(config, options.hash);
   command_.host = input::workspace_host(input_.configuration, environment);
@@ -140,9 +140,10 @@ std::optional<Granted> Acquisition::join_surrounding_run() {
     const rows::Present present = store::present(session);
     if (lease && !commands::is_alive(lease->holder, lease->granted_at, present)) lease.reset();
   });
-  // A deadline may pass while this one still needs the cluster.
+  // A lease with a deadline may end while this process still needs the cluster.
   const bool joinable = lease && !lease->holder.until;
-  // `run` exports the two together; another cluster's is of another lease, or database.
+  // `run` exports lease and cluster id together. If they do not match, one of them belongs to
+  // another lease or database.
   if (lease && command_.fixed_cluster && command_.fixed_cluster != lease->cluster_id) {
     return std::nullopt;
   }
@@ -151,7 +152,7 @@ std::optional<Granted> Acquisition::join_surrounding_run() {
   if (joinable && (lease->config_hash == command_.config_hash || fixed)) {
     return Granted{lease->id, lease->cluster_id, lease->config_hash, command_.host, false, nullptr};
   }
-  // What `run` exported is of its own configuration, not of this one.
+  // The cluster id that `run` exported belongs to the configuration of `run`, not to this one.
   if (!lease || command_.fixed_cluster == lease->cluster_id) command_.fixed_cluster.reset();
   return std::nullopt;
 }
@@ -170,7 +171,7 @@ std::optional<Acquisition::Step> Acquisition::look() const {
 }
 
 Acquisition::Step Acquisition::step(const Answer& answer) {
-  // Most who come have to wait, and that is to be seen without writing.
+  // Most callers must wait, and a read transaction is enough to see that.
   if (!answer) {
     if (auto seen = look()) return std::move(*seen);
   }
@@ -181,7 +182,7 @@ Acquisition::Step Acquisition::step(const Answer& answer) {
   transact(
       coordinator_.store(),
       [&](store::Store::Transaction& transaction) {
-        if (lock_->lost()) throw LockGivenUp{};  // while it waited
+        if (lock_->lost()) throw LockGivenUp{};  // while this transaction waited
         if (answer) transaction.append(commands::decide(*answer, transaction.present()).events);
       },
       [&](store::Store::Transaction& transaction) {
@@ -217,7 +218,8 @@ Granted Acquisition::create(const Step& step) {
     Creation creation(under_way);
     made = input::require_id(lifecycle_.create(config_, creation), "cluster id");
     input_.cluster_id = *made;
-    // A lock of its own: what `create` left behind may have inherited the creation's.
+    // The lease needs its own lock: processes that `create` left behind may have inherited the lock
+    // of the creation.
     lease = coordinator_.take_lock();
     finished = coordinator_.commit_with(lease, [&](const Holder& holder) {
       return commands::FinishCreation{
@@ -225,7 +227,8 @@ Granted Acquisition::create(const Step& step) {
           command_.policy,      command_.run, command_.host, step.come_to.idempotency_token};
     });
   } catch (const StorageFailure& error) {
-    // The log cannot be written: the lock goes, and others take what is known of it from there.
+    // The log cannot be written. Without the lock this creation counts as dead, and others take it
+    // over with what the log has.
     lock_.reset();
     if (!made) throw;
     throw StorageFailure(
@@ -250,7 +253,7 @@ Granted Acquisition::create(const Step& step) {
                  input_.cluster_id, true);
 }
 
-/// Nothing that goes wrong here is thrown: why the creation failed is what the caller must learn.
+/// Throws nothing: the caller must see why the creation failed, not why that was not recorded.
 void Acquisition::fail_creation(const commands::FailCreation& failed) {
   try {
     coordinator_.commit(failed);

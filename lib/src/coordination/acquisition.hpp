@@ -11,18 +11,18 @@
 
 namespace dbcache::coordination {
 
-/// What an acquire comes to.
+/// The result of an acquire.
 struct Granted {
   std::int64_t lease = 0;
   std::string cluster_id;
   std::string config_hash;
   std::optional<std::string> host;
   bool created_here = false;
-  std::unique_ptr<store::LifeLock> lock;  ///< Nothing: it is another process's lease, joined.
+  std::unique_ptr<store::LifeLock> lock;  ///< Null for a joined lease of another process.
 };
 
-/// One acquire: steps that are decided in transactions, and between them what takes long (waiting,
-/// creating, checking), with no connection held.
+/// One acquire. Its steps are decided in transactions. Waiting, creating and checking take long, so
+/// they happen between the steps, with no connection held.
 class Acquisition {
  public:
   Acquisition(const Coordinator& coordinator, const ClusterConfig& config,
@@ -31,7 +31,7 @@ class Acquisition {
   Granted run();
 
  private:
-  /// A check that was answered yes, to be told in the transaction of the next step.
+  /// The answer of a check, which the transaction of the next step records.
   using Answer = std::optional<commands::AnswerCheck>;
 
   struct Step {

@@ -82,7 +82,7 @@ bool Coordinator::settle_one(commands::ClaimTermination& claim,
                       std::nullopt};
   termination.lock_descriptor = taken.lock->descriptor();
   if (taken.lock->lost()) {
-    // While it was written: others may have claimed it since.
+    // Others may have claimed the termination since the lock was lost.
     finish.error = "its claim was given up, since the database could not be reached for too long";
   } else {
     try {
@@ -107,7 +107,7 @@ ReleaseReport Coordinator::release(std::int64_t lease,
   ReleaseReport report;
   std::optional<PendingTermination> pending;
   std::optional<std::string> host;
-  // Where there is no such lease nothing need be written.
+  // If there is no such lease, nothing needs to be written.
   bool known = false;
   store_->read(
       [&](const store::ReadSession& session) { known = session.tables.lease(lease).has_value(); });
@@ -141,7 +141,7 @@ ReleaseReport Coordinator::release(std::int64_t lease,
       if (failure.subject == report.owed) report.error = failure.error;
     }
   } catch (const Error& error) {
-    // What was released is released; the pending termination stands, and others will settle it.
+    // The release is committed. The pending termination remains, and a later call settles it.
     system::logger()->warn(
         "pending terminations could not be settled: {}; a later call tries again", error.what());
     report.error = error.what();
@@ -155,7 +155,7 @@ void Coordinator::record_started(const std::string& config_hash, std::int64_t cr
                                   creation,
                                   input::require_id(cluster_id, "cluster id"),
                                   {}};
-  // A creation that there never was would make a cluster owed that is none of ours.
+  // A creation that never existed would make a cluster owed that dbcache did not create.
   const auto begun = creation > 0 ? store::events_from(*store_, creation, 1, store::Extent::visible)
                                   : std::vector<RecordedEvent>();
   if (begun.empty() || begun.front().position != creation ||

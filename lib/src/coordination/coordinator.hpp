@@ -20,24 +20,25 @@ namespace dbcache::coordination {
 
 using rows::Holder;
 
-/// A lock that is held, and its holder as the log tells it.
+/// A held lock, and its holder as events record it.
 struct TakenLock {
   std::unique_ptr<store::LifeLock> lock;
   Holder holder;
 };
 
-/// Thrown out of a transaction that was to let a lock hold something, which this process could not
-/// keep until then. No std::exception, so that nobody takes it for an error.
+/// Leaves a transaction whose lock this process could not keep until the transaction began. Not a
+/// std::exception, so that no handler takes it for an error.
 struct LockGivenUp {};
 
-/// Whose pending terminations: every workspace's, or those of one; without a host, those that name
-/// none.
+/// Selects pending terminations: of every workspace, or of one host. Without a host, those that
+/// name no host.
 struct Workspaces {
   bool every = false;
   std::optional<std::string> host;
 };
 
-/// What the parts of coordination share: the store, and transactions in the order that leases need.
+/// What the parts of coordination share: the store, and transactions that reap, decide and hand
+/// back.
 class Coordinator {
  public:
   Coordinator(std::shared_ptr<store::Store> store, std::chrono::microseconds default_expiry)
@@ -54,8 +55,8 @@ class Coordinator {
     return coordination::commit(*store_, command);
   }
 
-  /// The same for a command by which a holder holds something: `make` makes it. Where the lock was
-  /// given up before, another is taken.
+  /// The same for a command that gives its holder something to hold: `make` makes the command. If
+  /// the lock was given up before the transaction, takes another and tries again.
   template <class Make>
   auto commit_with(TakenLock& taken, const Make& make) const {
     for (;;) {
@@ -69,11 +70,11 @@ class Coordinator {
     }
   }
 
-  /// Reaps and hands back where there is anything to. Nothing is written where there is not.
+  /// Reaps and hands back. Writes nothing if there is nothing to do.
   void tidy() const;
 
-  /// Carries out what is owed, one after the other until it is stopped; first of all, stopped or
-  /// not, `own`.
+  /// Carries out pending terminations one after the other until stopped. `own` comes first, even if
+  /// stopped.
   SettleReport settle(const std::function<void(const Termination&)>& terminate,
                       const Workspaces& workspaces, const std::stop_token& stop,
                       const std::optional<std::string>& own = std::nullopt) const;
@@ -83,12 +84,12 @@ class Coordinator {
                         const std::stop_token& stop,
                         const std::function<void()>& let_go = {}) const;
 
-  /// Throws LeaseLost where another took over; the cluster is owed then.
+  /// Throws LeaseLost if another worker took over; the cluster is owed then.
   void record_started(const std::string& config_hash, std::int64_t creation,
                       std::string_view cluster_id) const;
 
  private:
-  /// Whether there was one to settle.
+  /// Returns whether there was one to settle.
   bool settle_one(commands::ClaimTermination& claim,
                   const std::function<void(const Termination&)>& terminate,
                   SettleReport& report) const;
@@ -106,7 +107,7 @@ std::int64_t position_of(const events::Events& events, std::int64_t first) {
   return 0;
 }
 
-/// An exception's words as they can be kept in the log.
+/// An exception's message in a form that the log may keep.
 std::string message_of(std::exception_ptr error);
 
 HolderInfo describe(const Holder& holder, bool alive);

@@ -12,7 +12,7 @@
 
 namespace dbcache {
 
-/// What a Creation speaks of.
+/// The state behind a Creation.
 class Creation::Impl {
  public:
   const coordination::Coordinator& coordinator;

@@ -15,18 +15,19 @@
 #include "coordination/transact.hpp"
 #include "store/rebuild.hpp"
 
-// The steps, each of them committed and on disk before the next, so that a move that was killed can
-// be gone on with wherever it was:
+// The steps. Each is committed and on disk before the next begins, so a killed move can be resumed
+// from any step:
 //
 //                                                          from is      to is
-//   1. close the log of `from`, where nobody holds anything  away        open, empty
+//   1. close the log of `from`, if nobody holds anything     away        open, empty
 //   2. close the log of `to`                                 away        in
-//   3. copy what `to` does not have yet, page by page        away        in
-//   4. write the tables of `to`, and check it all            away        in
+//   3. copy the events that `to` lacks, page by page         away        in
+//   4. write the tables of `to`, and check the whole copy    away        in
 //   5. give `from` up                                        gone        in
 //   6. open the log of `to`                                  gone        open
 //
-// So at no moment are both open, and a move that can be cancelled (until 5) has opened nothing.
+// So the two logs are never open at once, and a move that can still be cancelled (before 5) has not
+// opened `to`.
 namespace dbcache::coordination {
 
 using namespace store;
@@ -40,8 +41,8 @@ constexpr std::size_t most_named = 3;
   throw NotFound(fmt::format("there is no database {}; give the one to move", name));
 }
 
-/// One write transaction that is on disk when this returns. Alone: what it does goes by what was
-/// read before.
+/// One write transaction, on disk when this returns. It runs alone, since it relies on what was
+/// read before it.
 void commit_alone(const Store& store, const std::function<void(WriteSession&)>& work) {
   store.engine().write(
       std::nullopt,
@@ -124,8 +125,8 @@ class Move {
     return moving_in;
   }
 
-  /// Whether the target is empty, or was left by an earlier move of this log. That it has the same
-  /// events shows while they are copied.
+  /// Whether the target is empty, or was left by an earlier move of this log. Copying then checks
+  /// that its events are the same.
   [[nodiscard]] bool fits(const ReadSession& target) const {
     const auto closed = target.log.closed();
     if (closed) return closed == in_ || closed == came_from_there_;
@@ -141,7 +142,7 @@ class Move {
     });
   }
 
-  /// Else it would show only once the source is closed.
+  /// Checked early: a damaged source would otherwise be found only after it was closed.
   void require_sound_source() const {
     const ReplayReport report =
         replay(from_, {.mode = ReplayMode::check, .on_progress = options_.on_progress});
@@ -152,8 +153,8 @@ class Move {
         from_name_));
   }
 
-  /// Else a role that may not write to the target would be told so only once the source is closed.
-  /// Nothing of it lasts, but that the target is made.
+  /// Checked early: a role that may not write to the target would otherwise learn so only after the
+  /// source was closed. Nothing of this lasts, except that the target is created.
   void require_that_both_can_be_closed() const {
     struct Undone {};
     try {
@@ -165,11 +166,11 @@ class Move {
       commit_alone(to_, [&](WriteSession& session) {
         session.log.close(in_);
         std::vector<EventRecord> none;
-        session.log.read_into(none, 0, 1, Extent::visible);  // an answer, to that as well
+        session.log.read_into(none, 0, 1, Extent::visible);  // waits for the answer to close(), too
         throw Undone();
       });
     } catch (const Undone&) {
-      // It may.
+      // It may write.
     }
   }
 
@@ -185,7 +186,7 @@ class Move {
     if (steps_.committed) steps_.committed();
   }
 
-  /// `step` in a transaction in which nobody holds anything of the source.
+  /// Runs `step` in a transaction in which nobody holds anything in the source.
   void with_source_unheld(const Steps& step) const {
     transact(from_, {}, [&](Store::Transaction& transaction) {
       if (const auto closed = transaction.closed()) {  // by another process that moves it
@@ -224,7 +225,7 @@ class Move {
     return copied;
   }
 
-  /// Goes over a log that nobody appends to. The last page is empty.
+  /// Reads a log that nobody appends to, page by page. The last page is empty.
   template <class Work>
   void for_each_page(const Store& store, Work work) const {
     LogProgress progress;
@@ -257,8 +258,8 @@ class Move {
     return events;
   }
 
-  /// How many of these events of the source's, from the first on, the target has; it has no others
-  /// after that position.
+  /// How many of these source events the target has, from the first on. Throws if it has any other
+  /// event after that position.
   [[nodiscard]] std::size_t count_of_those_there(const std::vector<EventRecord>& events,
                                                  std::int64_t after) const {
     const auto there = read_target(after, std::max<std::size_t>(events.size(), 1));
@@ -271,14 +272,14 @@ class Move {
     return there.size();
   }
 
-  /// Those from `first` on.
+  /// Appends the events from `first` on.
   void append(const std::vector<EventRecord>& events, std::size_t first, std::int64_t after) const {
     const std::int64_t end =
         first > 0 ? events[first - 1].position : std::max<std::int64_t>(after, 0);
     bool tried = false;
     write(to_, [&](WriteSession& session) {
       require_still_mine(session.log);
-      // A commit of which nobody heard is tried again.
+      // If the answer to the commit was lost, this runs again.
       const std::int64_t last = session.log.last_position();
       if (std::exchange(tried, true) && last == events.back().position) return;
       if (last != end) throw_others_move();
@@ -288,7 +289,7 @@ class Move {
     });
   }
 
-  /// Writes the tables, and reads all that was copied again.
+  /// Writes the tables, then reads the whole copy back and checks it.
   [[nodiscard]] LogHead check_copy() const {
     write(to_, [&](WriteSession& session) {
       require_still_mine(session.log);
@@ -345,10 +346,10 @@ class Move {
                     to_name_));
   }
 
-  // ---- After it came to its end
+  // ---- After the move is complete
 
   [[nodiscard]] LogHead head_of_what_was_moved() const {
-    // Closed yet: it is being moved in, from what is called something else today.
+    // The target is still closed if it is being moved in under another name of the source.
     to_.read([&](const ReadSession& session) {
       const auto closed = session.log.closed();
       if (closed && closed->moving == Moving::in) to_.require_open(session.log);
@@ -375,11 +376,11 @@ class Move {
   const ClosedLog away_{Moving::away, to_name_};
   const ClosedLog gone_{Moving::gone, to_name_};
   const ClosedLog in_{Moving::in, from_name_};
-  const ClosedLog came_from_there_{Moving::gone,
-                                   from_name_};  ///< Of a target that is moved back to.
+  const ClosedLog came_from_there_{
+      Moving::gone, from_name_};  ///< The state of a target to which the log moves back.
   std::int64_t gaps_until_ = 0;
   std::int64_t last_ = 0;          ///< Position of the source's last event.
-  std::optional<Rebuild> source_;  ///< As far as it was read.
+  std::optional<Rebuild> source_;  ///< Built from what was read so far.
 };
 
 }  // namespace

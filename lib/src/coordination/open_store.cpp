@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "commands/adopt.hpp"
 #include "system/environment.hpp"
@@ -9,9 +10,10 @@
 namespace dbcache::coordination {
 namespace {
 
-/// Every row becomes an event, its local times read in that zone (empty: this machine's).
+/// Turns every row into an event. Times without an offset are read in that zone (empty: this
+/// machine's).
 store::Store::Adopt adopter(const std::string& timezone) {
-  // This machine's zone is read only where there is something to adopt.
+  // Read this machine's zone only if there is something to adopt.
   std::optional<commands::Zone> given;
   if (!timezone.empty()) given.emplace(timezone);
   return [given](const rows::DocumentedRows& documented, Timestamp now) {
@@ -22,8 +24,9 @@ store::Store::Adopt adopter(const std::string& timezone) {
 
 }  // namespace
 
-std::shared_ptr<store::Store> open_store(const Options& options) {
-  return std::make_shared<store::Store>(options, adopter(options.adoption_timezone));
+std::shared_ptr<store::Store> open_store(Options options) {
+  auto adopt = adopter(options.adoption_timezone);
+  return std::make_shared<store::Store>(std::move(options), std::move(adopt));
 }
 
 }  // namespace dbcache::coordination

@@ -11,11 +11,11 @@
 
 namespace dbcache::coordination {
 
-/// The one place where the dead are reaped and clusters are handed back: the dead lose what they
-/// held; `steps` run; clusters that nobody needs any more become owed; `then` sees the rows as that
-/// left them, and may append, too. `keep` is the configuration with which the caller goes on: a
-/// dead creation of it is only ended, and its entry is not handed back. A closed log is not tidied:
-/// that happens where it was moved. Returns the events of the handing back.
+/// The one place that reaps and hands back, in this order: the dead lose what they held; `steps`
+/// run; clusters that nobody needs any more become owed; `then` sees the rows after that, and may
+/// append too. `keep` is the configuration that the caller continues with: a dead creation of it is
+/// only ended, and its entry is not handed back. A closed log is not reaped; the database that it
+/// was moved to does that. Returns the events of the hand-back.
 template <class Transaction>
 events::Events run_in_order(Transaction& transaction,
                             const std::function<void(Transaction&)>& steps,
@@ -34,18 +34,18 @@ events::Events run_in_order(Transaction& transaction,
 
 using Steps = std::function<void(store::Store::Transaction&)>;
 
-/// The same in one write transaction. All of it may run again from the start.
+/// The same in a write transaction of its own, which may run again from the start.
 events::Events transact(store::Store& store, const Steps& steps, const Steps& then = {},
                         const std::string& keep = "");
 
-/// Whether transact() with nothing to decide would come to nothing.
+/// Whether transact() without `steps` would append nothing.
 bool is_tidy(const rows::Present& present, const std::string& keep = "");
 
-/// A command's decision, and the position of the first event that it came to.
+/// A command's decision, and the position of its first event.
 template <class Result>
 using Committed = std::pair<commands::Decision<Result>, std::int64_t>;
 
-/// Decides on one command in such a transaction. `before` runs first of all.
+/// Decides on one command in such a transaction. `before` runs first.
 template <class Command>
 auto commit(store::Store& store, const Command& command, const std::function<void()>& before = {}) {
   std::pair<decltype(decide(command, std::declval<const rows::Present&>())), std::int64_t> result;

@@ -14,18 +14,19 @@ namespace {
 
 using std::chrono::milliseconds;
 
-/// How long a sleep lasts at most: where all signals arrive, and where some cannot.
+/// The longest sleeps: if every signal arrives, if a holder has no lock to watch, and if commits
+/// cannot be watched.
 constexpr milliseconds look_now_and_then{5000};
 constexpr milliseconds look_for_a_process{1000};
 constexpr milliseconds look_for_commits{100};
 
-/// Where a holder ended, its lock is free in a moment: a server notices that a client is gone only
-/// after whoever watched it.
+/// After a holder ends, its lock may stay taken for a moment: a server notices that a client is
+/// gone later than the process that watched the client.
 constexpr milliseconds look_again_first{10};
 
-/// Every commit wakes, whatever it was about, and looking costs a transaction. So commits may make
-/// a waiter look so many times in a row, and then once in so long: seldom where a lock tells of all
-/// that matters soon, and often where only commits do.
+/// Every commit wakes a waiter, and each look costs a transaction. So commits may make a waiter
+/// look this many times in a row, then only once per pause. The pause is long if a lock reports
+/// what matters, and short if only commits do.
 constexpr int looks_in_a_row = 10;
 constexpr milliseconds look_beside_a_lock{2000};
 constexpr milliseconds look_for_a_commit{100};
@@ -94,7 +95,7 @@ void Waiter::sleep(Moment until) {
   }
   if (!has_signal) most = look_for_commits;
   milliseconds pause = has_lock ? look_beside_a_lock : look_for_a_commit;
-  if (!holder_) pause = milliseconds{0};  // the wait is for commits as such
+  if (!holder_) pause = milliseconds{0};  // the caller waits for commits themselves
   auto now = std::chrono::steady_clock::now();
   const Moment end = std::min(until, now + most);
   for (;; now = std::chrono::steady_clock::now()) {
@@ -111,10 +112,10 @@ void Waiter::sleep(Moment until) {
     looks_paid_until_ = std::max(looks_paid_until_, std::chrono::steady_clock::now()) + pause;
   }
   commits_->clear();
-  // There may be a database, or an inotify instance, by now.
+  // By now the database may exist, or an inotify instance may be free.
   if (!has_signal) commits_ = engine_.watch_commits();
-  // Whoever freed it is dead, or done: a holder that is there all the same is looked at now and
-  // then.
+  // The holder let its lock go, so it is done or dead. If the rows still show it, poll it from now
+  // on.
   if ((polled[1].revents & POLLIN) != 0) {
     freed_.reset();
     look_for_holder_ = look_again_first;

@@ -9,13 +9,13 @@
 
 namespace dbcache::coordination {
 
-/// Sleeps in the kernel until something happens that a wait is for: a commit, the end of what a
-/// holder does, or being stopped. Nothing is lost if a signal is: every sleep ends after a while.
-/// Where others commit without end, it listens to commits now and then only: what a holder does is
-/// told by its lock too.
+/// Sleeps in the kernel until there may be news: a commit, a holder that is done, or a stop
+/// request. A lost signal does no harm, since every sleep ends after a while. If others commit
+/// without pause, it listens to commits only now and then: the lock of a holder reports that the
+/// holder is done.
 ///
-/// One caller looks, and sleeps where there was nothing to be had yet, and looks again. It looks
-/// once more after the first call of `sleep`, which only arms.
+/// The caller loops: look, and sleep if there is nothing yet. The first `sleep` only arms and
+/// returns at once, so that the caller looks again.
 class Waiter {
  public:
   using Moment = std::chrono::steady_clock::time_point;
@@ -25,10 +25,10 @@ class Waiter {
   Waiter(const Waiter&) = delete;
   Waiter& operator=(const Waiter&) = delete;
 
-  /// For whom the next sleep is.
+  /// Makes the next sleep wait for this holder, too.
   void await(const rows::Holder& holder);
 
-  /// Returns when it is time to look again, at the latest at `until`.
+  /// Returns when the caller should look again, at the latest at `until`.
   void sleep(Moment until);
 
  private:
@@ -36,10 +36,10 @@ class Waiter {
   store::Engine& engine_;
   std::unique_ptr<Stop> stop_;
   std::unique_ptr<store::Wakeup> commits_;
-  Moment looks_paid_until_{};  ///< By commits, at one in so long.
+  Moment looks_paid_until_{};  ///< Grows by a pause with each look that a commit caused.
   std::optional<rows::Holder> holder_;
   std::unique_ptr<store::Wakeup> freed_;
-  std::chrono::milliseconds look_for_holder_{};  ///< How long the next sleep without `freed_` is.
+  std::chrono::milliseconds look_for_holder_{};  ///< The length of the next sleep without `freed_`.
 };
 
 }  // namespace dbcache::coordination

@@ -6,7 +6,7 @@
 
 namespace dbcache::events {
 
-/// What the rows of an adopted database become: their import events, and what users are told.
+/// The import events for the rows of an adopted database, and the report for users.
 struct Adoption {
   Events events;
   AdoptionReport report;

@@ -17,7 +17,7 @@ namespace json = boost::json;
 
 namespace dbcache {
 
-/// For `read_field`, beside the library's own enums.
+/// For `read_field`, which finds it by argument-dependent lookup.
 static void from_string(std::string_view word, RegistryStatus& status) {
   status = parse_registry_status(word);
 }
@@ -61,11 +61,11 @@ BOOST_DESCRIBE_STRUCT(RunLeft, (), (run, participant, reason))
 
 namespace {
 
-/// Most payloads fit in here, as Boost.JSON holds them; what does not goes to the heap.
+/// Holds most payloads in the form of Boost.JSON; larger ones go to the heap.
 constexpr std::size_t document_bytes = 4096;
 
-/// Brings a payload of an older schema to the present one. There is one schema of each type so far;
-/// the first change adds its case here.
+/// Converts a payload of an older schema to the present one. So far each type has one schema; the
+/// first change adds its case here.
 json::object upcast(std::string_view type, int from, int to, json::object payload) {
   if (from < 1) throw CorruptDatabase("its schema is below 1");
   if (from > to) {

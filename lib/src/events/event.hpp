@@ -17,22 +17,22 @@
 #include "rows/lease_rows.hpp"
 #include "system/process.hpp"
 
-// The events. Each payload holds everything its projection needs, times included. To add one: a
-// struct here with its name, schema number and description (event.cpp), a line in the variant, an
-// overload of `project`, and a golden file (docs/architecture.md goes through it).
+// The events. Each payload holds everything that its projection needs, times included. To add one,
+// write a struct here with its name, schema number and description (event.cpp), a line in the
+// variant, an overload of `apply`, and a golden file. docs/architecture.md shows the steps.
 //
-// A payload's form is kept for good: to change one, raise its `schema` and teach `upcast`
+// Logs keep old payloads forever. To change a payload, raise its `schema` and teach `upcast`
 // (event.cpp) to read the older forms.
 namespace dbcache::events {
 
 using rows::Holder;
 
-/// A cluster was cached; its row begins, or begins anew.
+/// A cluster was cached: its row is made, or replaced.
 struct ClusterCached {
   static constexpr std::string_view type = "ClusterCached";
   static constexpr int schema = 1;
   CachedCluster cluster;
-  boost::json::object configuration;  ///< As given, secrets apart.
+  boost::json::object configuration;  ///< As given, without secrets.
 };
 
 /// A row found in an adopted database.
@@ -40,8 +40,8 @@ struct ClusterImported {
   static constexpr std::string_view type = "ClusterImported";
   static constexpr int schema = 1;
   CachedCluster cluster;           ///< As normalised.
-  boost::json::object original;    ///< As it was, secrets apart.
-  std::vector<std::string> notes;  ///< What could not be taken as it was.
+  boost::json::object original;    ///< As it was, without secrets.
+  std::vector<std::string> notes;  ///< Values that had to be replaced.
 };
 
 /// Another cluster became the active one.
@@ -60,7 +60,7 @@ struct ClusterAccessed {
   std::int64_t access_count = 0;  ///< After it.
 };
 
-/// A cluster past its expiry was cleaned up; its row goes.
+/// A cluster past its expiry was cleaned up: its row is removed.
 struct ClusterExpired {
   static constexpr std::string_view type = "ClusterExpired";
   static constexpr int schema = 1;
@@ -70,7 +70,7 @@ struct ClusterExpired {
 
 enum class ClusterRemovalReason { cleared, terminated, lost, handed_back };
 
-/// A cluster's row goes.
+/// A cluster's row is removed.
 struct ClusterRemoved {
   static constexpr std::string_view type = "ClusterRemoved";
   static constexpr int schema = 1;
@@ -78,7 +78,7 @@ struct ClusterRemoved {
   ClusterRemovalReason reason = ClusterRemovalReason::cleared;
 };
 
-/// A worker began to create the cluster of a configuration; its entry begins.
+/// A worker began to create the cluster of a configuration: its entry is made.
 struct CreationRegistered {
   static constexpr std::string_view type = "CreationRegistered";
   static constexpr int schema = 1;
@@ -96,7 +96,7 @@ struct EntryImported {
   std::vector<std::string> notes;
 };
 
-/// Status, cluster id and error message are set to what stands here.
+/// Status, cluster id and error message are set to these values.
 struct RegistryStatusChanged {
   static constexpr std::string_view type = "RegistryStatusChanged";
   static constexpr int schema = 1;
@@ -131,7 +131,7 @@ enum class EntryRemovalReason {
   released
 };
 
-/// An entry goes.
+/// An entry is removed.
 struct RegistryEntryRemoved {
   static constexpr std::string_view type = "RegistryEntryRemoved";
   static constexpr int schema = 1;
@@ -150,7 +150,7 @@ struct CreationStarted {
   std::string config_hash;
   Holder holder;
   std::string idempotency_token;
-  std::optional<std::string> cluster_id;  ///< That an earlier creator had started.
+  std::optional<std::string> cluster_id;  ///< The cluster that an earlier creator had started.
   std::optional<std::string> host;
   Timestamp creation_time;
   std::int64_t usage_count = 0;  ///< After it.
@@ -168,29 +168,29 @@ struct LeaseGranted {
   Timestamp granted_at;
   bool created_here = false;
   std::optional<std::string> host;
-  std::optional<std::int64_t> creation;  ///< That ends with it.
+  std::optional<std::int64_t> creation;  ///< The creation that ends with it.
   std::int64_t usage_count = 0;          ///< After it.
 };
 
-/// A lease ended by its holder's will, or a creation that failed.
+/// A lease was released, or a creation failed.
 struct LeaseReleased {
   static constexpr std::string_view type = "LeaseReleased";
   static constexpr int schema = 1;
   std::string config_hash;
   std::int64_t lease = 0;  ///< Or the creation.
   std::optional<std::string> cluster_id;
-  std::optional<HandBackPolicy> policy;  ///< Nothing for a creation.
+  std::optional<HandBackPolicy> policy;  ///< Empty for a creation.
   std::int64_t usage_count = 0;          ///< After it.
 };
 
 enum class LeaseLossReason {
-  died,          ///< Its holder is no more.
-  deadline,      ///< It held by a deadline, which passed.
+  died,          ///< Its holder died.
+  deadline,      ///< Its deadline passed.
   cluster_lost,  ///< The cluster was found dead.
-  forced,        ///< Someone removed what it held.
+  forced,        ///< Its entry or cluster was removed by force.
 };
 
-/// A lease, or a creation, ended otherwise.
+/// A lease or a creation ended in another way.
 struct LeaseLost {
   static constexpr std::string_view type = "LeaseLost";
   static constexpr int schema = 1;
@@ -202,7 +202,7 @@ struct LeaseLost {
   std::int64_t usage_count = 0;
 };
 
-/// A lease holds by a deadline from now on, or by a later one.
+/// A lease got a deadline, or a later one.
 struct LeaseRenewed {
   static constexpr std::string_view type = "LeaseRenewed";
   static constexpr int schema = 1;
@@ -211,7 +211,7 @@ struct LeaseRenewed {
   Timestamp until;
 };
 
-/// Somebody under a lease uses the cluster: a test, say.
+/// The cluster is used under a lease, for example by a test.
 struct ClusterUsed {
   static constexpr std::string_view type = "ClusterUsed";
   static constexpr int schema = 1;
@@ -220,7 +220,7 @@ struct ClusterUsed {
   std::string by;
 };
 
-/// Whether an entry's cluster still runs is being asked.
+/// A check began whether an entry's cluster still runs.
 struct CheckStarted {
   static constexpr std::string_view type = "CheckStarted";
   static constexpr int schema = 1;
@@ -233,7 +233,7 @@ enum class CheckAnswer {
   alive,
   dead,
   failed,  ///< The check threw.
-  died,    ///< The process that checked is no more.
+  died,    ///< The checking process died.
 };
 
 struct CheckAnswered {
@@ -253,15 +253,15 @@ enum class OwedReason {
   cleaned_up,
   creation_failed,
   creator_died,
-  superseded,     ///< A creation came to another cluster, or too late.
-  reported_dead,  ///< By a holder, with nobody to check.
+  superseded,     ///< A creation made another cluster, or came too late.
+  reported_dead,  ///< By a holder without `check`.
 };
 
-/// A cluster must be terminated, or whatever a creation left, known by its token alone.
+/// A cluster must be terminated, or what a creation left, of which only the token is known.
 struct TerminationOwed {
   static constexpr std::string_view type = "TerminationOwed";
   static constexpr int schema = 1;
-  std::string subject;  ///< The cluster id, else the token.
+  std::string subject;  ///< The cluster id, or else the token.
   std::optional<std::string> cluster_id;
   std::optional<std::string> idempotency_token;
   std::string config_hash;
@@ -295,9 +295,9 @@ struct TerminationFailed {
 };
 
 enum class CancelReason {
-  taken_over,  ///< Another creator goes on with the creation.
+  taken_over,  ///< Another creator continues the creation.
   in_use,      ///< The cluster is cached, started, made ready or leased again.
-  terminated,  ///< Someone said that it was terminated.
+  terminated,  ///< `remove` recorded that it was terminated.
 };
 
 struct TerminationCancelled {
@@ -328,7 +328,7 @@ struct RunLeft {
   RunLeftReason reason = RunLeftReason::left;
 };
 
-// Stored as their words.
+// Stored by name.
 BOOST_DESCRIBE_ENUM(ClusterRemovalReason, cleared, terminated, lost, handed_back)
 BOOST_DESCRIBE_ENUM(EntryRemovalReason, cleaned_up, lost, handed_back, expired, cleared, terminated,
                     released)
@@ -347,7 +347,7 @@ using Event =
                  CheckStarted, CheckAnswered, TerminationOwed, TerminationStarted, TerminationDone,
                  TerminationFailed, TerminationCancelled, RunJoined, RunLeft>;
 
-/// Of one command, in order; empty where it changes nothing.
+/// The events of one command, in order; none if it changes nothing.
 using Events = std::vector<Event>;
 
 inline constexpr std::string_view cluster_stream_prefix = "cluster-";
@@ -364,8 +364,8 @@ std::string payload_of(const Event& event);
 
 bool is_known_type(std::string_view type);
 
-/// Reads a stored payload, older schemas upcast to the present one. Throws CorruptDatabase for what
-/// is not a payload of that type, and NewerSchema for one of a newer schema.
+/// Reads a stored payload, and upcasts an older schema. Throws CorruptDatabase if it is not a
+/// payload of that type, and NewerSchema if its schema is newer than this dbcache.
 Event parse_event(std::string_view type, std::string_view payload);
 
 }  // namespace dbcache::events

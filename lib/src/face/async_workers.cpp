@@ -13,10 +13,10 @@ namespace dbcache {
 class AsyncWorkers::Impl {
  public:
   ~Impl() {
-    // A forked child has the objects, and none of the threads.
+    // A forked child has copies of the objects, but none of the threads.
     if (owner_ != ::getpid()) {
       for (Worker& worker : workers_) {
-        // The fork may have come before it had one.
+        // The process may have forked before this thread was started.
         if (worker.thread.joinable()) worker.thread.detach();
       }
       return;
@@ -39,13 +39,13 @@ class AsyncWorkers::Impl {
     }
     auto done = std::make_shared<std::atomic<bool>>(false);
     const system::BlockedSignals blocked;
-    // Room first: a thread that has begun cannot be given up.
+    // Grow the list first: once a thread has started, it cannot be abandoned.
     workers_.push_back({{}, done});
     try {
       workers_.back().thread =
           std::jthread([work = std::move(work), done](std::stop_token stop) mutable {
             work(std::move(stop));
-            // What it holds may end the workers: the last handler to go holds the object.
+            // `work` may own the last reference to this object: destroying it ends the workers.
             work = nullptr;
             *done = true;
           });

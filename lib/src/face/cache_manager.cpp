@@ -18,14 +18,14 @@
 
 namespace dbcache {
 
-CacheManager::Impl::Impl(const Options& options)
-    : default_expiry(options.default_expiry), store(coordination::open_store(options)) {
+CacheManager::Impl::Impl(Options options)
+    : default_expiry(options.default_expiry), store(coordination::open_store(std::move(options))) {
   input::require_expiry(default_expiry);
 }
 
 namespace {
 
-/// Decides in one transaction, commits what the decision comes to, and returns its result.
+/// Decides in one transaction, commits the events of the decision, and returns its result.
 template <class Command>
 auto execute(store::Store& store, const Command& command) {
   decltype(decide(command, std::declval<const rows::Present&>()).result) result{};
@@ -37,14 +37,14 @@ auto execute(store::Store& store, const Command& command) {
   return result;
 }
 
-/// The same where it matters what live leases hold.
+/// The same for a command whose decision depends on live leases.
 template <class Command>
 auto execute_among_leases(store::Store& store, const Command& command) {
   if (!store.engine().exists()) return execute(store, command);
   return coordination::commit(store, command).first.result;
 }
 
-/// What `query` makes of the tables; a missing database reads as empty ones.
+/// The result of `query` on the tables. A missing database reads as empty tables.
 template <class Result, class Query>
 Result ask(const store::Store& store, Query query) {
   Result result{};
@@ -53,7 +53,7 @@ Result ask(const store::Store& store, Query query) {
   return result;
 }
 
-/// DATABRICKS_CLUSTER_ID as a cluster, where it is set.
+/// The cluster of DATABRICKS_CLUSTER_ID, if that is set.
 std::optional<CachedCluster> cluster_from_environment(Timestamp now,
                                                       std::chrono::microseconds expiry) {
   const auto environment = system::Environment::read();
@@ -70,7 +70,7 @@ std::optional<CachedCluster> cluster_from_environment(Timestamp now,
 
 }  // namespace
 
-CacheManager::CacheManager(Options options) : impl_(std::make_unique<Impl>(options)) {}
+CacheManager::CacheManager(Options options) : impl_(std::make_unique<Impl>(std::move(options))) {}
 CacheManager::~CacheManager() = default;
 CacheManager::CacheManager(CacheManager&&) noexcept = default;
 CacheManager& CacheManager::operator=(CacheManager&&) noexcept = default;
@@ -311,7 +311,7 @@ void CacheManager::create_database() {
 void CacheManager::optimize_database(Vacuum vacuum) { impl_->store->engine().optimize(vacuum); }
 
 DatabaseInfo CacheManager::get_database_info() const {
-  // The files first: reading makes a WAL where there was none.
+  // Look at the files first: reading creates a WAL if there is none.
   DatabaseInfo info = impl_->store->engine().info();
   const bool exists = impl_->store->read([&](const store::ReadSession& session) {
     info.last_position = session.log.last_position();

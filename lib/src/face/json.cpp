@@ -82,10 +82,10 @@ std::string_view word_of(RowDifference::Kind kind) {
   return "unknown";
 }
 
-/// An altered log may hold anything; what is told of it must still be JSON.
+/// An altered log may hold any bytes; the output must be valid JSON all the same.
 json::string clean(std::string_view stored) { return {text::to_valid_utf8(stored)}; }
 
-/// Stored JSON as JSON; as a string where it was damaged.
+/// Stored JSON as JSON, or as a string if it was damaged.
 json::value stored_json(const std::string& stored) {
   try {
     return text::parse_json(stored, "stored JSON", text::max_stored_json_depth);
@@ -94,7 +94,7 @@ json::value stored_json(const std::string& stored) {
   }
 }
 
-/// A time as everywhere; the microseconds since 1970 where it was altered to one that is none.
+/// A time in the usual form, or the microseconds since 1970 if it was altered to an impossible one.
 json::value time_or_number(Timestamp time) {
   try {
     return json::string(format_timestamp(time));
@@ -120,7 +120,7 @@ json::object to_json(const CacheStatistics& statistics) { return describe(statis
 json::object to_json(const LogHead& head) { return describe(head); }
 json::object to_json(const DatabaseInfo& info) {
   json::object object = describe(info);
-  object["path"] = clean(info.path);  // which need not be UTF-8
+  object["path"] = clean(info.path);  // a path need not be UTF-8
   if (info.closed) object["closed"] = clean(*info.closed);
   return object;
 }

@@ -18,12 +18,13 @@ namespace {
 
 constexpr std::chrono::microseconds longest_hold = std::chrono::years{1};
 
-/// By then a session that broke is known to be in doubt.
+/// Within this time a broken session is known to be in doubt.
 constexpr std::chrono::seconds patience_of_lost{6};
 
 const std::string no_text;
 
-/// Who checks an entry's cluster: nobody, one who lives, or one who died over it.
+/// The process that checks an entry's cluster: none, a live one, or one that died before it
+/// answered.
 enum class Checker { nobody, alive, dead };
 Checker checker_of(const coordination::Coordinator& coordinator, const std::string& config_hash) {
   Checker checker = Checker::nobody;
@@ -41,7 +42,7 @@ void end_quietly(const char* what, End end) noexcept {
   try {
     end();
   } catch (const std::exception& error) {
-    // The lock goes all the same, and whoever comes next notes it.
+    // The lock is let go all the same, so a later call reaps what it held.
     system::logger()->warn("the log could not record the end of {}: {}; a later call records it",
                            what, error.what());
   } catch (...) {
@@ -86,7 +87,8 @@ bool ClusterLease::lost() const {
   const auto by_the_lock = [this] {
     return impl_->with_lock([](const store::LifeLock* lock) -> std::optional<bool> {
       if (lock != nullptr && lock->lost()) return true;
-      // Nobody takes the lease yet; and who asks in time is to hear in time that it was given up.
+      // While the lock is in doubt nobody else takes the lease. A read could block until too late
+      // to report that the lease was given up.
       if (lock != nullptr && lock->in_doubt()) return false;
       return std::nullopt;
     });
@@ -103,7 +105,7 @@ bool ClusterLease::lost() const {
     if (const auto known = by_the_lock()) return *known;
     throw;
   }
-  return !there && impl_->is_ours();  // or it was released meanwhile
+  return !there && impl_->is_ours();  // another thread may have released it meanwhile
 }
 
 void ClusterLease::note_use(std::string_view by) {
@@ -132,7 +134,7 @@ bool ClusterLease::report_dead() {
       number = position;
       break;
     }
-    // Another holder asks at this moment: its answer is as good, if it comes to one.
+    // Another holder is checking the cluster now: wait, and use its answer if it gives one.
     coordination::Waiter waiter(coordinator.store().engine(), {});
     waiter.await(*begun.result.awaited);
     while (checker_of(coordinator, granted.config_hash) == Checker::alive) {

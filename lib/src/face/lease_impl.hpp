@@ -17,16 +17,16 @@
 
 namespace dbcache {
 
-/// A lease in the process that has it.
+/// A lease in the process that holds it.
 class ClusterLease::Impl {
  public:
   Impl(coordination::Coordinator of, coordination::Granted what, ClusterLifecycle with)
       : coordinator(std::move(of)), granted(std::move(what)), lifecycle(std::move(with)) {}
 
-  /// Not in a forked child, whose parent's it is; nor once it was released.
+  /// False in a forked child, since the lease is its parent's, and after the lease was released.
   [[nodiscard]] bool is_ours() const { return !ended && owner == ::getpid(); }
 
-  /// `look` gets the lock, or null; it stays for as long.
+  /// Calls `look` with the lock, or null. The lock lives for the time of the call.
   template <class Look>
   auto with_lock(Look look) const {
     const std::scoped_lock guard(mutex_);
@@ -40,14 +40,15 @@ class ClusterLease::Impl {
   coordination::Coordinator coordinator;
   coordination::Granted granted;
   ClusterLifecycle lifecycle;
-  /// Joined, inside `dbcache run`: there is nothing of it to end here.
+  /// Joined inside `dbcache run`: `run` ends it, not this object.
   const bool is_borrowed = granted.lock == nullptr;
   const int lock_descriptor = is_borrowed ? -1 : granted.lock->descriptor();
   const pid_t owner = ::getpid();
   std::atomic<bool> ended = false;
 
  private:
-  mutable std::mutex mutex_;  ///< Of the lock: others look at a lease while it is released.
+  mutable std::mutex
+      mutex_;  ///< Guards the lock: threads may look at a lease while another releases it.
 };
 
 class RunMembership::Impl {
@@ -64,7 +65,7 @@ class RunMembership::Impl {
   bool ended = false;
 };
 
-/// Makes what only the library makes.
+/// Makes objects whose constructors are private to the library.
 class LeaseMaker {
  public:
   template <class... Parts>

@@ -24,7 +24,7 @@ using rows::Lease;
 using rows::Participant;
 using rows::Share;
 
-// ---- A creation, to the one who carries it out
+// ---- A creation, as its `create` function sees it
 
 const std::string& Creation::config_hash() const noexcept { return impl_.config_hash; }
 const std::string& Creation::idempotency_token() const noexcept { return impl_.idempotency_token; }
@@ -50,10 +50,10 @@ class SharedClusters::Impl {
 
 namespace {
 
-Coordinator coordinator_of(const Options& options) {
+Coordinator coordinator_of(Options options) {
   const auto expiry = options.default_expiry;
   input::require_expiry(expiry);
-  return {coordination::open_store(options), expiry};
+  return {coordination::open_store(std::move(options)), expiry};
 }
 
 LeaseInfo describe(const Lease& lease, const rows::Present& present) {
@@ -68,7 +68,7 @@ LeaseInfo describe(const Lease& lease, const rows::Present& present) {
           lease.run};
 }
 
-/// The creation, and the check, of an entry that are under way.
+/// Adds the creation and the check of an entry that are under way.
 void add_doings(const Share& share, const RegistryEntry& entry, const rows::Present& present,
                 std::vector<LeaseInfo>& leases) {
   const auto add = [&](std::int64_t number, LeaseInfo::Kind kind, const rows::Holder& holder) {
@@ -103,7 +103,7 @@ ClusterLease SharedClusters::acquire(const ClusterConfig& config, const ClusterL
   const bool borrowed = granted.lock == nullptr;
   const auto host = granted.host;
   ClusterLifecycle kept = lifecycle;
-  kept.create = nullptr;  // and what it has captured
+  kept.create = nullptr;  // and everything it has captured
   ClusterLease lease = LeaseMaker::lease(coordinator, std::move(granted), std::move(kept));
   if (lifecycle.terminate && !borrowed) {
     try {

@@ -30,8 +30,7 @@ void drop_secrets(json::value& value) {
   } else if (auto* object = value.if_object()) {
     for (auto member = object->begin(); member != object->end();) {
       if (input::names_a_secret(member->key())) {
-        // stable_erase, since erase moves the last member into the gap, before what is still to
-        // come
+        // Unlike erase, stable_erase keeps the order of the members still to come.
         member = object->stable_erase(member);
       } else {
         drop_secrets(member->value());
@@ -41,8 +40,8 @@ void drop_secrets(json::value& value) {
   }
 }
 
-/// https://host without a trailing slash; scheme and host in lower case, as they are compared
-/// (RFC 3986, 6.2.2.1).
+/// https://host without a trailing slash. Scheme and host are in lower case, since they are
+/// compared without case (RFC 3986, 6.2.2.1).
 std::string normalised_host(std::string host) {
   boost::algorithm::trim(host);
   while (host.ends_with('/')) host.pop_back();

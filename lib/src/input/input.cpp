@@ -25,7 +25,7 @@ void require_text(std::string_view text, std::string_view what) {
   throw InvalidArgument(fmt::format("the configuration's {} must be {}", key, wanted));
 }
 
-/// The value of a key; nothing where it is missing or null.
+/// The value of a key, or null if it is missing or JSON null.
 const json::value* given(const json::object& config, std::string_view key) {
   const json::value* value = config.if_contains(key);
   return value == nullptr || value->is_null() ? nullptr : value;
@@ -48,7 +48,7 @@ std::optional<std::int64_t> read_count(const json::object& config, std::string_v
   return count;
 }
 
-/// SQLite has no booleans: who passes on a row that it read there gives 0 or 1.
+/// SQLite has no booleans, so a row that was read there has 0 or 1.
 bool read_flag(const json::object& config, std::string_view key, bool otherwise = false) {
   const json::value* value = given(config, key);
   if (value == nullptr) return otherwise;
@@ -180,7 +180,7 @@ CachedCluster clean_cluster(const CachedCluster& cluster, const Redactor& redact
     throw InvalidArgument("the access count is negative; give 0 or more");
   }
   for (const Timestamp time : {clean.created_at, clean.expiry_time, clean.last_accessed}) {
-    static_cast<void>(format_timestamp(time));  // throws for what cannot be stored
+    static_cast<void>(format_timestamp(time));  // throws for a time that cannot be stored
   }
   return clean;
 }

@@ -35,7 +35,7 @@ std::vector<std::string> words_of(std::string_view key) {
   for (std::size_t at = 0; at < key.size(); ++at) {
     const char c = key[at];
     const bool letter_or_digit = is_lower_or_digit(c) || is_upper(c);
-    // `accessKey` breaks before K, `APIKey` before the last capital of the run.
+    // `accessKey` is split before K, and `APIKey` before the last capital of the run.
     const bool begins_word =
         is_upper(c) && (is_lower_or_digit(previous) || (is_upper(previous) && at + 1 < key.size() &&
                                                         key[at + 1] >= 'a' && key[at + 1] <= 'z'));
@@ -46,7 +46,7 @@ std::vector<std::string> words_of(std::string_view key) {
   return words;
 }
 
-/// Walks no deeper than can be written: `json_text` refuses what nests deeper, and says so.
+/// Limits the recursion. `json_text` could not write deeper JSON anyway.
 void require_depth(int depth) {
   if (depth > text::max_json_depth) {
     throw InvalidArgument("the configuration nests deeper than 32 levels; flatten it");

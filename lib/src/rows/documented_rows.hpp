@@ -6,9 +6,9 @@
 
 namespace dbcache::rows {
 
-/// The rows of a database that the documented Python system made, as they were: each with all its
-/// columns, in order of id. A text that is no UTF-8 is `{"text": HEX}`, a blob `{"blob": HEX}`, an
-/// infinite number `{"real": "inf"}` or `"-inf"`.
+/// The rows of a database that the documented Python system made, in order of id, each with all its
+/// columns as they were. Invalid UTF-8 becomes `{"text": HEX}`, a blob `{"blob": HEX}`, an infinite
+/// number `{"real": "inf"}` or `{"real": "-inf"}`.
 struct DocumentedRows {
   std::vector<boost::json::object> clusters;
   std::vector<boost::json::object> entries;

@@ -18,8 +18,9 @@
 
 #include "rows/rows.hpp"
 
-// Described structs to JSON and back: one member, one key. Rows are written without their `id`,
-// which is the event's position, and beside the other members, not inside a key of their own.
+// Converts described structs to JSON and back, one key a member. A member that is a row has no key
+// of its own: its members stand beside the others. Its `id` is left out, since that is the position
+// of the event.
 namespace dbcache::rows {
 
 template <class Struct, class Visit>
@@ -41,7 +42,7 @@ struct IsList<std::vector<T>> : std::true_type {};
 template <class Struct>
 void write_fields(const Struct& from, boost::json::object& to);
 
-/// The value lives in `storage`, so that it is moved, not copied, into what lives there too.
+/// The value lives in `storage`, so a parent in the same storage takes it without a copy.
 template <class T>
 boost::json::value write_field(const T& field, const boost::json::storage_ptr& storage) {
   if constexpr (IsOptional<T>::value) {
@@ -121,7 +122,7 @@ void read_field(const boost::json::value& from, T& field) {
   }
 }
 
-/// Throws std::exception of some kind where a key is missing or of the wrong kind.
+/// Throws a std::exception if a key is missing or has a value of the wrong type.
 template <class Struct>
 void read_fields(const boost::json::object& from, Struct& to) {
   for_each_member<Struct>([&](auto member) {

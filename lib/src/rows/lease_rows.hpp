@@ -13,8 +13,8 @@
 
 #include "system/process.hpp"
 
-// The rows by which workers are coordinated, beside the documented ones. Projected from the log as
-// those are; a column that holds a struct or a list is stored as JSON text.
+// The rows that coordinate workers. Like the documented rows they are projected from the log. A
+// column that holds a struct or a list is stored as JSON text.
 namespace dbcache {
 
 BOOST_DESCRIBE_ENUM(HandBackPolicy, keep, hand_back)
@@ -28,41 +28,41 @@ BOOST_DESCRIBE_STRUCT(ProcessIdentity, (), (pid, start_time, boot_id, pid_namesp
 
 namespace dbcache::rows {
 
-/// What holds a lease, a creation, a check, a termination or a place in a run: a process, by a lock
-/// of the kernel's, or nobody but a deadline.
+/// The holder of a lease, creation, check, termination or membership of a run: a process with a
+/// life lock, or only a deadline.
 struct Holder {
-  std::string lock_file;  ///< The id in the file of locks; empty: there is no lock.
+  std::string lock_file;  ///< The id in the lock file; empty if there is no lock.
   std::int64_t lock = 0;  ///< The byte in it.
   system::ProcessIdentity process;
   std::string host;
   std::optional<std::string> label;
-  std::optional<Timestamp> until;  ///< The deadline, for what outlives its process.
+  std::optional<Timestamp> until;  ///< The deadline of a holder that outlives its process.
 
   bool operator==(const Holder&) const = default;
 };
 
-/// Who made an entry, which decides whether its cluster may be handed back.
+/// How an entry was made, which decides whether its cluster may be handed back.
 enum class EntryOrigin {
-  documented,   ///< `register`: whoever did has the cluster in his own hands.
-  acquired,     ///< `acquire` created the cluster.
-  environment,  ///< DATABRICKS_CLUSTER_ID.
+  documented,   ///< By `register`: its caller is responsible for the cluster.
+  acquired,     ///< By `acquire`, which created the cluster.
+  environment,  ///< By an acquire under DATABRICKS_CLUSTER_ID.
 };
 BOOST_DESCRIBE_ENUM(EntryOrigin, documented, acquired, environment)
 
-/// What is known of an entry of the registry beside its documented columns.
+/// What leases know of a registry entry in addition to its documented columns.
 struct Share {
   static constexpr std::string_view table = "shares";
   std::string config_hash;
   EntryOrigin origin = EntryOrigin::documented;
   std::optional<std::string> host;
-  std::optional<Holder> worker;                  ///< Who creates the cluster.
+  std::optional<Holder> worker;                  ///< The process that creates the cluster.
   std::optional<std::int64_t> creation;          ///< Fencing token of the creation under way.
-  std::optional<std::string> idempotency_token;  ///< Of the newest creation.
-  bool created = false;                          ///< It came to the entry's cluster.
+  std::optional<std::string> idempotency_token;  ///< That of the newest creation.
+  bool created = false;                          ///< Whether it made the cluster of the entry.
   std::optional<std::int64_t> check;             ///< Position of the check under way.
   std::optional<Holder> checker;
-  std::optional<HandBackPolicy> policy;  ///< Of the lease that ended last.
-  std::vector<std::string> runs;         ///< That used the cluster.
+  std::optional<HandBackPolicy> policy;  ///< The policy of the lease that ended last.
+  std::vector<std::string> runs;         ///< The runs that used the cluster.
 
   [[nodiscard]] const std::string& key() const { return config_hash; }
   bool operator==(const Share&) const = default;
@@ -86,7 +86,7 @@ struct Lease {
 /// A termination that is due.
 struct PendingTermination {
   static constexpr std::string_view table = "terminations";
-  std::string subject;  ///< The cluster id; the idempotency token where no id is known.
+  std::string subject;  ///< The cluster id, or the idempotency token if no id is known.
   std::optional<std::string> cluster_id;
   std::optional<std::string> idempotency_token;
   std::string config_hash;
@@ -96,7 +96,7 @@ struct PendingTermination {
   std::int64_t attempts = 0;
   std::optional<std::int64_t> termination;  ///< Position of the attempt under way.
   std::optional<Holder> terminator;
-  std::optional<std::string> error;  ///< Of the last attempt.
+  std::optional<std::string> error;  ///< The error of the last attempt.
 
   [[nodiscard]] const std::string& key() const { return subject; }
   bool operator==(const PendingTermination&) const = default;
@@ -104,7 +104,7 @@ struct PendingTermination {
 
 struct Participant {
   static constexpr std::string_view table = "participants";
-  std::int64_t id = 0;  ///< Position of the joining.
+  std::int64_t id = 0;  ///< Position of the RunJoined event.
   std::string run;
   std::string kind;
   std::optional<std::string> name;

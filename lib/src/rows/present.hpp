@@ -7,8 +7,7 @@
 
 namespace dbcache::rows {
 
-/// Tells whether a holder still lives. An engine answers; tests have an implementation of their
-/// own.
+/// Answers whether a holder still lives. Engines implement it, and tests do so for themselves.
 class Liveness {
  public:
   enum class Verdict { alive, dead, unknown };
@@ -21,7 +20,7 @@ class Liveness {
   [[nodiscard]] virtual Verdict probe(const Holder& holder) const = 0;
 };
 
-/// What a decision looks at: the rows, who lives, and the time.
+/// What a decision sees: the rows, which holders live, and the time.
 struct Present {
   const TableReader& rows;
   const Liveness& liveness;

@@ -14,8 +14,8 @@
 
 #include "rows/lease_rows.hpp"
 
-// The documented columns, once, in their order. Everything that goes over the columns of a row
-// (payloads, comparisons, JSON, what an event changed) goes over these lists.
+// The documented columns in their order, listed once. All code that walks the columns of a row
+// (payloads, comparisons, JSON, changes of an event) uses these lists.
 namespace dbcache {
 
 BOOST_DESCRIBE_STRUCT(CachedCluster, (),
@@ -32,7 +32,7 @@ namespace dbcache::rows {
 template <class T>
 inline constexpr bool is_row = std::is_same_v<T, CachedCluster> || std::is_same_v<T, RegistryEntry>;
 
-/// The documented tables, by name.
+/// The names of the documented tables.
 inline constexpr std::string_view clusters_table = "clusters";
 inline constexpr std::string_view registry_table = "shared_cluster_registry";
 
@@ -50,7 +50,7 @@ boost::json::object stored_columns(const Lease& row);
 boost::json::object stored_columns(const PendingTermination& row);
 boost::json::object stored_columns(const Participant& row);
 
-/// Any row of a projected table, readable even where its columns hold what they should not.
+/// Any row of a projected table, readable even if its columns hold invalid values.
 struct RawRow {
   std::string key;
   boost::json::object columns;

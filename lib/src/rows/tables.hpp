@@ -13,7 +13,7 @@
 
 namespace dbcache::rows {
 
-/// Reading the projected tables. Throws CorruptDatabase where a row holds what it cannot.
+/// Reads the projected tables. Throws CorruptDatabase if a row holds an invalid value.
 class TableReader {
  public:
   TableReader() = default;
@@ -28,7 +28,7 @@ class TableReader {
       const ClusterFilter& filter, Timestamp now,
       std::optional<std::size_t> limit = std::nullopt) const = 0;
 
-  /// All but the file's size.
+  /// All statistics except the size of the file.
   [[nodiscard]] virtual CacheStatistics statistics(Timestamp now) const = 0;
 
   [[nodiscard]] virtual std::optional<RegistryEntry> entry(std::string_view config_hash) const = 0;
@@ -47,18 +47,18 @@ class TableReader {
   [[nodiscard]] virtual std::vector<PendingTermination> pending_terminations() const = 0;
   [[nodiscard]] virtual std::vector<Participant> participants() const = 0;
 
-  /// Every row of a projected table as it is stored, whatever it holds, in order of its key.
+  /// Every row of a projected table exactly as stored, even if invalid, in order of its key.
   [[nodiscard]] virtual std::vector<RawRow> raw_rows(std::string_view table) const = 0;
 };
 
 /// The narrow interface through which `project` writes the tables; nothing else writes them.
 class Tables : public TableReader {
  public:
-  /// Puts a row in, in place of the one of the same key.
+  /// Inserts a row, or replaces the row with the same key.
   virtual void put(const CachedCluster& row) = 0;
   virtual void put(const RegistryEntry& row) = 0;
 
-  /// Takes a row out, if it is there.
+  /// Removes a row, if it exists.
   virtual void erase_cluster(std::string_view cluster_id) = 0;
   virtual void erase_entry(std::string_view config_hash) = 0;
 
@@ -71,8 +71,8 @@ class Tables : public TableReader {
   virtual void erase_pending_termination(std::string_view subject) = 0;
   virtual void erase_participant(std::int64_t id) = 0;
 
-  /// Changes a row, where there is one, but for its key. An engine need not write again what stays
-  /// the same.
+  /// Changes any columns of a row except its key, if the row exists. An engine may skip columns
+  /// that stay the same.
   template <class Row>
   using Change = std::function<void(Row&)>;
   virtual void change_cluster(std::string_view cluster_id, const Change<CachedCluster>& change) {

@@ -32,7 +32,7 @@ std::string_view as_text(const text::Digest& digest) {
   return {reinterpret_cast<const char*>(digest.data()), digest.size()};
 }
 
-/// What is hashed, in one piece: OpenSSL takes longer over being called than over a few bytes.
+/// Lays out in one piece what is hashed: a call of OpenSSL costs more than copying a few bytes.
 void lay_out(std::string& bytes, const EventRecord& record, std::string_view previous_hash) {
   constexpr std::size_t numbers = 13 * sizeof(std::uint64_t);
   bytes.clear();
@@ -72,7 +72,7 @@ std::vector<LogProblem> ChainChecker::check(const EventRecord& record) {
                           "its position is below 1: it was inserted before the first event"});
       streams_[record.stream].broken = true;
     } else if (record.position <= gaps_until_) {
-      // Numbers that were drawn and never used.
+      // Positions that were drawn from the sequence, but never used.
     } else if (record.position - expected_position == 1) {
       problems.push_back({expected_position, "", 0,
                           fmt::format("the event at position {} is missing", expected_position)});

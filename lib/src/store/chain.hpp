@@ -15,7 +15,7 @@
 namespace dbcache::store {
 
 /// The hash of an event that follows one with `previous_hash` in its stream (empty for the first).
-/// `record.hash` is not looked at.
+/// Ignores `record.hash`.
 std::string chain_hash(const EventRecord& record, std::string_view previous_hash);
 
 /// The same for many events.
@@ -28,14 +28,15 @@ class ChainHasher {
   text::Sha256 hash_;
 };
 
-/// Goes over a log in order of position and tells the first thing wrong in each stream, gaps, and
-/// the head. Memory grows with the number of streams, not of events.
+/// Checks a log in order of position. Reports the first problem of each stream, gaps, and the head.
+/// Memory grows with the number of streams, not of events.
 class ChainChecker {
  public:
-  /// `gaps_until`: no gap that ends at this position or before it is told.
+  /// Does not report a gap that ends at `gaps_until` or before.
   explicit ChainChecker(std::int64_t gaps_until = 0) : gaps_until_(gaps_until) {}
 
-  /// What is wrong with this event, unless its stream was found broken before; and gaps before it.
+  /// The gap before this event, if any, and what is wrong with the event. Reports nothing more of a
+  /// stream that is known to be broken.
   std::vector<LogProblem> check(const EventRecord& record);
 
   /// Over the events checked so far.

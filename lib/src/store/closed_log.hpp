@@ -7,11 +7,11 @@
 
 namespace dbcache::store {
 
-/// Where a log that nobody may append to stands between two databases. At no moment are both open.
+/// How far a closed log has moved between two databases. They are never both open.
 enum class Moving {
   away,  ///< It is being moved to another database.
   gone,  ///< It was moved to another database.
-  in,    ///< It is being moved in from another database, and may not be complete.
+  in,    ///< It is being moved in from another database, and may be incomplete.
 };
 BOOST_DESCRIBE_ENUM(Moving, away, gone, in)
 
@@ -23,7 +23,8 @@ struct ClosedLog {
   bool operator==(const ClosedLog&) const = default;
 };
 
-/// What whoever would append is told, and what to do. `database` is the closed one.
+/// The error for a caller that wants to append: why it cannot, and what to do. `database` is the
+/// closed one.
 std::string refusal(const ClosedLog& closed, std::string_view database);
 
 }  // namespace dbcache::store

@@ -7,10 +7,10 @@
 
 namespace dbcache::store {
 
-/// The rows, in their order, for which an SQL condition over the columns of `clusters` holds. The
-/// condition meets nothing but a copy of them in memory, whatever the engine they came from is: it
-/// may read that copy and call functions that only compute, for so many steps. Throws
-/// InvalidArgument for any other.
+/// The rows, in their order, that satisfy an SQL condition over the columns of `clusters`. On every
+/// engine SQLite evaluates it on a copy of the rows in memory. The condition may read only that
+/// copy, call functions that only compute, and take a limited number of steps. Throws
+/// InvalidArgument for any other condition.
 std::vector<CachedCluster> clusters_where(std::vector<CachedCluster> rows,
                                           std::string_view condition);
 

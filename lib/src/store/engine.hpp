@@ -19,29 +19,29 @@
 #include "store/closed_log.hpp"
 #include "store/event_record.hpp"
 
-// What an engine does in its own way: transactions, the log's rows, the tables' rows, liveness,
-// waking, the clock.
-// Whatever is the same on every engine (hashes, versions, projecting, replay) is above this line.
+// The interface of an engine: transactions, the rows of the log and the tables, liveness, waking,
+// the clock. What is the same on every engine (hashes, versions, projecting, replay) is built on
+// it.
 namespace dbcache::store {
 
 /// The end of a stream, where the next event is appended.
 struct StreamEnd {
   std::int64_t version = 0;  ///< 0: there is no such stream yet.
-  std::string hash;          ///< Of its last event; empty where there is none.
+  std::string hash;          ///< Of its last event; empty if there is none.
 };
 
 /// How far a log is read in order of position.
 enum class Extent {
-  /// Only to where no event will ever come to stand before one that was read. Engines on which
-  /// transactions that append run beside each other keep back what stands behind an open one.
+  /// Up to the settled position, below which no event will ever appear. Engines on which several
+  /// transactions append at once keep back the events behind an open one.
   settled,
-  visible,  ///< All that this view has: what its tables tell of, no more and no less.
+  visible,  ///< All events of this view, exactly those that its tables reflect.
 };
 
 /// Where a command's events go.
 struct AppendPoint {
-  std::int64_t position = 0;    ///< Of the first; the others follow it without a gap.
-  std::vector<StreamEnd> ends;  ///< Of the streams that were asked for, in their order.
+  std::int64_t position = 0;    ///< Of the first event; the others follow without a gap.
+  std::vector<StreamEnd> ends;  ///< Of the requested streams, in their order.
 };
 
 class EventLogReader {
@@ -57,26 +57,26 @@ class EventLogReader {
   /// How many events there are.
   [[nodiscard]] virtual std::int64_t size() const = 0;
 
-  /// At most `limit` events in order, from after a position or version on.
+  /// At most `limit` events in order, after a position or version.
   [[nodiscard]] std::vector<EventRecord> read(std::int64_t after_position, std::size_t limit,
                                               Extent extent = Extent::settled) const {
     std::vector<EventRecord> events;
     read_into(events, after_position, limit, extent);
     return events;
   }
-  /// The same into `events`, in place of what is there, whose memory is used again: a pass over the
-  /// whole log would allocate seven strings an event.
+  /// The same, but replaces the contents of `events` and reuses their memory: a pass over the whole
+  /// log would otherwise allocate seven strings an event.
   virtual void read_into(std::vector<EventRecord>& events, std::int64_t after_position,
                          std::size_t limit, Extent extent) const = 0;
   [[nodiscard]] virtual std::vector<EventRecord> read_stream(std::string_view stream,
                                                              std::int64_t after_version,
                                                              std::size_t limit) const = 0;
 
-  /// Up to this position numbers may be missing between events: of transactions
-  /// that were undone, or came to nothing.
+  /// Up to this position, numbers may be missing between events: transactions that failed or were
+  /// rolled back had drawn them.
   [[nodiscard]] virtual std::int64_t gaps_until() const = 0;
 
-  /// Why nobody may append; nothing where they may.
+  /// Why nobody may append; nothing if the log is open.
   [[nodiscard]] virtual std::optional<ClosedLog> closed() const = 0;
 
   /// The registry streams with an event that names this cluster.
@@ -86,32 +86,32 @@ class EventLogReader {
 
 class EventLog : public EventLogReader {
  public:
-  /// Room for so many events, which belong to these streams; nobody else appends to those until the
-  /// transaction has ended.
+  /// Reserves positions for this many events of these streams. Nobody else appends to these streams
+  /// until the transaction has ended.
   [[nodiscard]] virtual AppendPoint begin_append(const std::vector<std::string>& streams,
                                                  std::size_t events) = 0;
 
-  /// Adds an event as it is. A position or a version that is taken already is refused. Throws
-  /// DatabaseMoved where the log is closed.
+  /// Adds an event as it is. Refuses a position or version that is taken. Throws DatabaseMoved if
+  /// the log is closed.
   virtual void append(const EventRecord& record) = 0;
 
-  /// Nobody appends any more, in this transaction neither, until open(); of transactions that are
-  /// appending beside this one none commits after it. In place of the closed before, if any.
+  /// Closes the log until open(): nobody appends, not even this transaction. No concurrent
+  /// transaction that appends commits after it. Replaces an earlier `closed`.
   virtual void close(const ClosedLog& closed) = 0;
 
-  /// Ends that. What was appended between open() and close() is committed with the log closed to
-  /// all others.
+  /// Opens the log again. If close() follows in the same transaction, only this transaction can
+  /// append in between.
   virtual void open() = 0;
 
-  /// Numbers may be missing up to there, in a log that came from an engine that leaves some. Does
-  /// nothing on engines on which they may be missing anywhere.
+  /// Allows gaps up to this position, for a log from an engine that leaves gaps. Does nothing on
+  /// engines that allow gaps anywhere.
   virtual void set_gaps_until(std::int64_t position) = 0;
 };
 
 struct ReadSession {
   const rows::TableReader& tables;
   const EventLogReader& log;
-  const rows::Liveness& liveness;  ///< Who lives, without waiting.
+  const rows::Liveness& liveness;  ///< Which holders live. Never waits.
   Timestamp now;
 };
 
@@ -122,18 +122,19 @@ struct WriteSession {
   Timestamp now;
 };
 
-/// Names one committed state of one database: reading gives the same as long as it is the same.
+/// Identifies a committed state of a database: while it stays the same, so does what a read
+/// returns.
 using StateId = std::array<std::uint64_t, 9>;
 
-/// How a commit is to be kept.
+/// When a commit must be on disk.
 enum class Sync {
   as_configured,
   always,  ///< On disk before the call returns, whatever `Durability` says.
 };
 
-/// A lock of the kernel's (of the server's, on another engine) by which a process says that it
-/// lives: let go when this is destroyed, or when the process dies and nobody inherited the
-/// descriptor. In a forked child it is nothing.
+/// The lock by which others see that this process lives: of the kernel, or of the server. It ends
+/// when this object is destroyed. It also ends when the process dies, unless a child inherited the
+/// descriptor. In a forked child this object holds nothing.
 class LifeLock {
  public:
   LifeLock() = default;
@@ -141,24 +142,25 @@ class LifeLock {
   LifeLock& operator=(const LifeLock&) = delete;
   virtual ~LifeLock() = default;
 
-  /// As the log tells it.
+  /// The holder as events record it.
   [[nodiscard]] virtual const rows::Holder& holder() const = 0;
 
-  /// Ends the part of the lock that those wait for who wait for what is being done (a creation, a
-  /// check): the lock itself stays.
+  /// Wakes the processes that wait for this holder's creation or check. The holder still counts as
+  /// alive.
   virtual void done() = 0;
 
-  /// Whether this process could not keep it: what it stood for is lost, or about to be.
+  /// Whether this process could not keep the lock. What it held is lost, or soon will be.
   [[nodiscard]] virtual bool lost() const { return false; }
 
-  /// Whether this process cannot tell others at the moment that it lives: they wait for a while.
+  /// Whether this process cannot show others at the moment that it lives. They wait for a while
+  /// before they count it as dead.
   [[nodiscard]] virtual bool in_doubt() const { return false; }
 
-  /// What a child process inherits to hold it too; -1 where an engine has none.
+  /// The descriptor that a child process inherits to hold the lock too; -1 if the engine has none.
   [[nodiscard]] virtual int descriptor() const = 0;
 };
 
-/// Something to poll(2) for: readable once what was waited for has happened.
+/// A descriptor for poll(2) that is readable once the awaited event has happened.
 class Wakeup {
  public:
   Wakeup() = default;
@@ -166,22 +168,22 @@ class Wakeup {
   Wakeup& operator=(const Wakeup&) = delete;
   virtual ~Wakeup() = default;
 
-  /// -1: it cannot be waited for here; ask now and then.
+  /// -1 if the event cannot be awaited here: check now and then instead.
   [[nodiscard]] virtual int descriptor() const = 0;
 
-  /// Makes it ready for the next time.
+  /// Makes the descriptor ready for the next event.
   virtual void clear() = 0;
 };
 
-/// For what cannot be waited for.
+/// For an event that cannot be awaited.
 class NoWakeup final : public Wakeup {
  public:
   [[nodiscard]] int descriptor() const override { return -1; }
   void clear() override {}
 };
 
-/// Work inside a transaction. It may run again from the start when the engine had to roll it back,
-/// and it calls no user code: a connection is held meanwhile, and a fork waits for it.
+/// Work inside a transaction. It may run again from the start if the engine had to roll it back. It
+/// must not call user code: it holds a connection, and a fork waits for it.
 using ReadWork = std::function<void(const ReadSession&)>;
 using WriteWork = std::function<Sync(WriteSession&)>;
 
@@ -196,60 +198,59 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
   virtual ~Engine() = default;
 
-  /// Runs `work` in one write transaction; committed when it returns, undone when it throws. Other
-  /// threads' work may be done before it in the same transaction, and all of it again after an
-  /// attempt that came to nothing, unless it is to be `alone`. Creates the database where there is
-  /// none.
+  /// Runs `work` in one write transaction: commits when it returns, rolls back when it throws.
+  /// Unless `alone`, work of other threads may run before it in the same transaction, and all of it
+  /// may run again after a failed attempt. Creates the database if there is none.
   enum class Grouping { grouped, alone };
-  /// What the work reaches, as far as its caller knows; an engine that begins with streams and
-  /// finds that it needs everything runs it again.
+  /// What the work may touch, as far as the caller knows. If an engine locks only streams, and the
+  /// work turns out to need everything, it runs the work again.
   enum class LockScope { streams, everything };
   virtual void write(std::optional<Timestamp> now, const WriteWork& work,
                      Grouping grouping = Grouping::grouped,
                      LockScope scope = LockScope::everything) = 0;
 
-  /// Runs `work` on one consistent view. False, and nothing run, where there is no database yet.
-  /// `patience`: how long a database that is out of reach is waited for, in place of the busy
-  /// timeout.
+  /// Runs `work` on one consistent view. Returns false without running it if there is no database
+  /// yet. `patience` replaces the busy timeout: how long to wait for a database that is out of
+  /// reach.
   using Patience = std::optional<std::chrono::milliseconds>;
   virtual bool read(std::optional<Timestamp> now, const ReadWork& work,
                     Patience patience = std::nullopt) = 0;
 
-  /// The state that reading would give now. Nothing where that takes a transaction to tell.
+  /// The state that a read would see now; nothing if it takes a transaction to find out.
   [[nodiscard]] virtual std::optional<StateId> state() = 0;
 
   /// Whether there is a database to read.
   [[nodiscard]] virtual bool exists() = 0;
 
-  /// What users see it called: what `--database` takes, without passwords, and on engines that have
-  /// schemas with `--schema`. Asks nobody, and so may be asked inside a transaction.
+  /// The name of the database for users: the value of `--database` without a password, and on
+  /// engines with schemas `--schema` too. Works without a connection, so also inside a transaction.
   [[nodiscard]] virtual std::string name() const = 0;
 
-  /// The same for every name of one database, and for no other's. Nothing where there is none yet.
+  /// Identifies the database under all its names. Nothing if it does not exist yet.
   [[nodiscard]] virtual std::optional<std::string> identity() = 0;
 
   /// The engine's clock.
   [[nodiscard]] virtual Timestamp now() = 0;
 
-  /// Takes a new lock. Creates what it needs beside the database.
+  /// Takes a new lock. Creates the files that it needs beside the database.
   [[nodiscard]] virtual std::unique_ptr<LifeLock> take_lock() = 0;
 
-  /// Wakes when what this holder is doing is done, or the holder dead.
+  /// Wakes when this holder is done, or dead.
   [[nodiscard]] virtual std::unique_ptr<Wakeup> watch_holder(const rows::Holder& holder) = 0;
 
-  /// Wakes after commits, whoever's; one may wake several times, or several once. What was
-  /// committed before this returned may go unnoticed: look after arming it.
+  /// Wakes after commits of any process. One commit may wake several times, or several commits
+  /// once. It may miss a commit before this call returns, so read after the call.
   [[nodiscard]] virtual std::unique_ptr<Wakeup> watch_commits() = 0;
 
   virtual void optimize(Vacuum vacuum) = 0;
 
-  /// All that is known without reading the database.
+  /// Everything that is known without reading the database.
   [[nodiscard]] virtual DatabaseInfo info() = 0;
 
-  /// Of that what needs no look at it.
+  /// The part of info() that needs no look at the files or the server.
   [[nodiscard]] virtual DatabaseLocation location() const = 0;
 
-  /// The schema that a database has once it was read or written.
+  /// The schema version of the database after it was read or written.
   [[nodiscard]] virtual std::int64_t schema_version() const = 0;
 
   [[nodiscard]] virtual std::optional<AdoptionReport> adoption() const = 0;
@@ -263,8 +264,8 @@ struct EngineOptions {
   AdoptRows adopt;
 };
 
-/// The engine for a database as users name it, empty for the default. Opens nothing yet. Throws
-/// InvalidArgument for what no engine can open.
+/// The engine for a database as users name it; an empty name means the default. Opens nothing yet.
+/// Throws InvalidArgument if no engine can open it.
 std::unique_ptr<Engine> open_engine(const Options& options, AdoptRows adopt);
 
 }  // namespace dbcache::store

@@ -18,7 +18,7 @@ namespace {
 
 using projections::MemoryTables;
 
-/// The event as users see it, but for what it changed.
+/// The event as users see it, without what it changed.
 RecordedEvent describe(const EventRecord& record) {
   RecordedEvent event;
   event.position = record.position;
@@ -33,7 +33,7 @@ RecordedEvent describe(const EventRecord& record) {
   return event;
 }
 
-/// The event, and its row in `tables` brought to where it leaves it.
+/// Applies the event to its row in `tables`, and describes it and its changes.
 RecordedEvent follow(const EventRecord& record, MemoryTables& tables) {
   RecordedEvent event = describe(record);
   try {
@@ -42,7 +42,7 @@ RecordedEvent follow(const EventRecord& record, MemoryTables& tables) {
     event.effect = effect.effect;
     event.changes = std::move(effect.changes);
   } catch (const Error&) {
-    // An altered event is still shown, as it stands: this is where people look after a bad night.
+    // Show an altered event too, as it is: users look here when something went wrong.
   }
   return event;
 }
@@ -116,8 +116,8 @@ class Collector {
                       [&](const EventRecord& record) { add(follow(record, tables)); });
   }
 
-  /// Of each registry stream that named the cluster, the lives (from the entry's making to its
-  /// removal) in which it did.
+  /// Adds from each registry stream those lives of the entry that named the cluster. A life is the
+  /// time from when the entry was made to its removal.
   void add_entries_naming(const std::string& cluster_id) {
     std::vector<std::string> streams;
     store_.read(

@@ -7,7 +7,7 @@ bool LogPass::run(const Store& store, const ProgressCallback& on_progress) {
   try {
     exists = run_pages(store, on_progress);
   } catch (...) {
-    worker_.finish();  // what is wrong with a page that was read before comes first
+    worker_.finish();  // report the error of an earlier page first
     throw;
   }
   worker_.finish();
@@ -26,7 +26,7 @@ bool LogPass::run_pages(const Store& store, const ProgressCallback& on_progress)
     if (page->empty()) return true;
     after_ = page->back().position;
     progress.events_done += static_cast<std::int64_t>(page->size());
-    const bool more = page->size() == page_size;  // else it would run after a busy writer for ever
+    const bool more = page->size() == page_size;  // otherwise it could chase a busy writer forever
     worker_.put(page);
     if (on_progress) on_progress(progress);
     if (!more) return true;

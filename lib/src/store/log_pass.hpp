@@ -11,25 +11,25 @@
 
 namespace dbcache::store {
 
-/// Goes over the log from its first event to its last, page by page: while one page is read, the
-/// work on the one before is done beside.
+/// Reads the log from its first event to its last, page by page. While it reads one page, another
+/// thread works on the page before.
 class LogPass {
  public:
   explicit LogPass(PageWorker::Work work, PageWorker::Start start = PageWorker::start_thread)
       : worker_(std::move(work), std::move(start)) {}
 
-  /// To where the log ends by then, while writers go on; with no connection held but to read a
-  /// page. False where there is no database. Throws what went wrong at the earliest event.
+  /// Runs up to the end of the log while writers continue. Holds a connection only to read a page.
+  /// Returns false if there is no database. Throws the error of the earliest event that has one.
   bool run(const Store& store, const ProgressCallback& on_progress);
 
-  /// What was appended since, in a transaction that holds off more of it.
+  /// Reads what was appended since, in a transaction that keeps writers out.
   void run_to_end(const EventLogReader& log);
 
  private:
   bool run_pages(const Store& store, const ProgressCallback& on_progress);
 
   PageWorker worker_;
-  // From below zero, so that a row that was put before the first event is seen.
+  // Begins below zero, to see a row that was inserted before the first event.
   std::int64_t after_ = std::numeric_limits<std::int64_t>::min();
 };
 

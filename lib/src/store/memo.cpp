@@ -3,7 +3,7 @@
 namespace dbcache::store {
 namespace {
 
-/// Fixtures ask for a few.
+/// Fixtures ask for only a few entries.
 constexpr std::size_t most_entries = 64;
 
 }  // namespace

@@ -16,14 +16,14 @@
 
 namespace dbcache::store {
 
-/// The answers to what fixtures ask again and again, each good until something is committed.
-/// Thread-safe.
+/// Caches answers that fixtures ask for again and again. Each is valid until something is
+/// committed. Thread-safe.
 class Memo final : private system::ForkAware {
  public:
   Memo();
   virtual ~Memo();
 
-  /// The answer in that state; nothing where it is not known.
+  /// The answer in that state; nothing if it is not cached.
   std::optional<std::optional<RegistryEntry>> entry(const StateId& state,
                                                     std::string_view config_hash) const;
   void keep_entry(const StateId& state, std::string_view config_hash,
@@ -52,7 +52,7 @@ class Memo final : private system::ForkAware {
   std::unordered_map<std::string, std::optional<RegistryEntry>, HashOfText, std::equal_to<>>
       entries_;
   std::optional<CachedCluster> active_cluster_;
-  Timestamp asked_at_{};  ///< An earlier time may have had another.
+  Timestamp asked_at_{};  ///< The answer may differ for an earlier time.
 };
 
 }  // namespace dbcache::store

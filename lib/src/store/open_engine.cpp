@@ -19,7 +19,7 @@ constexpr std::string_view documented_location = "Environment/Databricks/cluster
 
 bool is_url(std::string_view database) {
   if (database.starts_with("postgresql://") || database.starts_with("postgres://")) return true;
-  // Not a file's name, with a password in it.
+  // Never take a mistyped URL for a file name: it may hold a password.
   if (database.find("://") != std::string_view::npos ||
       boost::algorithm::istarts_with(database, "postgres:") ||
       boost::algorithm::istarts_with(database, "postgresql:")) {
@@ -40,7 +40,7 @@ std::string schema_of(const Options& options) {
   std::string schema = options.schema;
   if (schema.empty()) schema = system::environment_variable("DBCACHE_SCHEMA");
   if (schema.empty()) schema = "dbcache";
-  // PostgreSQL cuts longer names, and two teams would share what they meant to have apart.
+  // PostgreSQL truncates longer names, so two teams could share one schema by mistake.
   constexpr std::size_t most = 63;
   if (schema.size() > most || schema.find('\0') != std::string::npos) {
     throw InvalidArgument(
@@ -60,8 +60,8 @@ std::string resolve(const std::string& database) {
   if (database.find('\0') != std::string::npos) {
     throw InvalidArgument("the database's path contains a NUL character; remove it");
   }
-  // Absolute from now on: a later chdir() must not lead to another database. And with links
-  // followed as far as they lead, since SQLite puts its files beside what they lead to.
+  // Make it absolute, so that a later chdir() does not lead to another database. Follow links,
+  // since SQLite puts its files beside their target.
   std::error_code error;
   const auto absolute = std::filesystem::absolute(database, error);
   if (error) {

@@ -16,13 +16,13 @@
 namespace dbcache::store {
 namespace {
 
-/// Enough that neither thread waits for the other's odd slow page; and memory stays small.
+/// Enough pages that one slow page does not stall the other thread, and few enough to save memory.
 constexpr std::size_t most_waiting = 4;
 
 }  // namespace
 
-/// Held by the thread too, so that it is never destroyed in a child that a callback forked: there
-/// is no thread there that would let go of the mutex.
+/// The thread owns it too, so it is never destroyed in a child that a callback forked: the thread,
+/// which may hold the mutex, does not exist there.
 struct PageWorker::State {
   explicit State(Work given) : work(std::move(given)) {}
 
@@ -30,7 +30,7 @@ struct PageWorker::State {
   std::mutex mutex;
   std::condition_variable changed;
   std::deque<Page> waiting;
-  std::vector<Page> spare;  ///< Those that were worked on.
+  std::vector<Page> spare;  ///< Finished pages.
   bool ended = false;
   std::exception_ptr error;
 };
@@ -137,7 +137,7 @@ void PageWorker::run(State& state) {
   }
 }
 
-/// The thread is not in a child that a callback forked, and what it was at is half done.
+/// A child that a callback forked does not have the thread, so its work is half done there.
 void PageWorker::require_own_process() const {
   if (::getpid() != owner_) {
     throw StorageFailure(

@@ -11,36 +11,36 @@
 
 namespace dbcache::store {
 
-/// Some events of the log, in order. Once it was put, two threads may look at it.
+/// Some events of the log, in order. After put(), two threads may read it.
 using Page = std::shared_ptr<std::vector<EventRecord>>;
 
-/// Works on the pages of a log in their order, on a thread beside the caller's: hashes and
-/// projections take longer than reading. On the caller's own thread where there is less than a
-/// full page, and where no thread is to be had. Used by one thread.
+/// Works on the pages of a log in their order. It uses a second thread, since hashes and
+/// projections take longer than reading. If there is less than a full page, or no thread can be
+/// started, it works on the caller's thread. For use by one thread.
 class PageWorker {
  public:
   using Work = std::function<void(const std::vector<EventRecord>&)>;
-  /// Starts a thread that runs this; throws std::system_error where it cannot.
+  /// Starts a thread that runs a function; throws std::system_error if it cannot.
   using Start = std::function<std::jthread(std::function<void()>)>;
 
   static std::jthread start_thread(std::function<void()> run);
 
   explicit PageWorker(Work work, Start start = start_thread);
-  /// Drops what was not begun, and waits for what was.
+  /// Drops pages that were not begun, and waits for the one that was.
   ~PageWorker();
   PageWorker(const PageWorker&) = delete;
   PageWorker& operator=(const PageWorker&) = delete;
 
-  /// A page to read into: a new one, or one that was worked on and that nobody looks at any more,
-  /// whose memory is used again. What was put by then is not to be looked at.
+  /// A page to read into: a new one, or a finished one whose memory is reused. Do not use pages
+  /// that were put before.
   [[nodiscard]] Page blank();
 
-  /// Waits while as many pages as may wait do. Throws what the work threw, on this page or on one
-  /// before.
+  /// Hands a page over. Waits while the queue is full. Throws what the work on this page, or on one
+  /// before, threw.
   void put(const Page& page);
 
-  /// Waits until all was worked on, and ends the thread: what is put later is worked on at once.
-  /// Throws what the work threw.
+  /// Waits until all pages are done, then ends the thread: a later put() works at once, on the
+  /// caller's thread. Throws what the work threw.
   void finish();
 
  private:

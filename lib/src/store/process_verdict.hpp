@@ -4,10 +4,10 @@
 
 namespace dbcache::store {
 
-/// What it means that a process belongs to another boot than this machine's.
+/// What to conclude if the boot id of a process differs from this machine's.
 enum class OtherBoot {
-  dead,     ///< Everybody is on one machine, which was started anew since.
-  unknown,  ///< It may be on another machine.
+  dead,     ///< All processes run on this machine, so it was rebooted since.
+  unknown,  ///< The process may run on another machine.
 };
 
 /// Judges a holder by its process alone.

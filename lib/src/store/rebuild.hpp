@@ -8,15 +8,15 @@
 
 namespace dbcache::store {
 
-/// Builds the tables in memory, as far as the log was read.
+/// Builds the tables in memory from the events read so far.
 class Rebuild {
  public:
   explicit Rebuild(std::int64_t gaps_until) : checker_(gaps_until) {}
 
-  /// Throws CorruptDatabase for an event that is not as it was written.
+  /// Throws CorruptDatabase for an event that was altered.
   void take(const std::vector<EventRecord>& page);
 
-  /// What a live database's tables come to beside these.
+  /// Compares the tables of a database with these.
   [[nodiscard]] ReplayReport report(const rows::TableReader& live) const;
 
   [[nodiscard]] const projections::MemoryTables& tables() const { return tables_; }

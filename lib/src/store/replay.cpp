@@ -10,8 +10,8 @@ ReplayReport replay(const Store& store, const ReplayOptions& options) {
   store.read([&](const ReadSession& session) { gaps_until = session.log.gaps_until(); });
   Rebuild rebuild(gaps_until);
   LogPass pass([&](const std::vector<EventRecord>& page) { rebuild.take(page); });
-  // The log only grows, so most of it is read before the transaction that must see its end: writers
-  // wait for the last page only.
+  // The log only grows, so read most of it before the transaction that must see its end. Writers
+  // then wait only for the last page.
   ReplayReport report;
   if (!pass.run(store, options.on_progress)) return report;
   if (options.mode == ReplayMode::check) {
@@ -21,7 +21,7 @@ ReplayReport replay(const Store& store, const ReplayOptions& options) {
     });
     return report;
   }
-  // Alone: what it has read once it takes for committed, also where it has to run again.
+  // Alone: what it reads must be committed, since it does not read it again if it has to run again.
   store.engine().write(
       std::nullopt,
       [&](WriteSession& session) {

@@ -30,8 +30,8 @@ namespace json = boost::json;
 namespace dbcache::store {
 namespace {
 
-/// What the library makes once is made when it is loaded, before any object of the program, and so
-/// destroyed after them: fixtures are often static, and let go of their cluster in destructors.
+/// Makes the library's statics when it is loaded. So they come before the statics of the program,
+/// and are destroyed after them: static fixtures release their cluster in destructors.
 [[maybe_unused]] const bool made_before_the_program = [] {
   static_cast<void>(system::logger());
   static_cast<void>(text::Sha256());
@@ -39,7 +39,7 @@ namespace {
   return true;
 }();
 
-/// Where there is no database there are no holders either.
+/// Without a database there are no holders.
 class NobodyIsKnown final : public rows::Liveness {
  public:
   [[nodiscard]] Verdict probe(const rows::Holder&) const override { return Verdict::unknown; }
@@ -50,8 +50,8 @@ std::string new_command_id() {
   return {bits.begin(), bits.end()};
 }
 
-/// What somebody pays for, or waits for, must not be lost with the power even where the last
-/// accesses may.
+/// Events about clusters that cost money, or that others wait for, must survive a power loss even
+/// under relaxed durability.
 bool must_be_synced(const events::Event& event) {
   return std::visit(
       []<class Payload>(const Payload&) {
@@ -81,8 +81,8 @@ Store::Store(Options options, Adopt adopt)
 }
 
 void Store::transact(const Decide& decide, const Observe& observe) {
-  // What changes nothing where there is nothing must not leave a database behind: a mistyped path
-  // would go unnoticed.
+  // A command that changes nothing must not create the database: a mistyped path would go
+  // unnoticed.
   if (!engine_->exists() && decide({projections::MemoryTables(), NobodyIsKnown(), now()}).empty()) {
     return;
   }
@@ -106,7 +106,7 @@ void Store::transact_in_steps(const std::function<void(Transaction&)>& steps,
         Transaction transaction(*this, session, metadata, command_id);
         steps(transaction);
         appended = transaction.appended_;
-        // What comes to nothing must not look as if it was done where nothing can be.
+        // In a closed log, a command without events must fail too, or it would seem to succeed.
         if (appended == 0 && !transaction.closed_) require_open(session.log);
         return transaction.sync_;
       },
@@ -141,7 +141,7 @@ bool Store::read(const ReadWork& work, Engine::Patience patience) const {
 
 Timestamp Store::now() const { return clock_ ? clock_() : engine_->now(); }
 
-/// The user's clock is read before a transaction begins, never inside.
+/// Reads the user's clock, which must not run inside a transaction.
 std::optional<Timestamp> Store::given_now() const {
   return clock_ ? std::optional(clock_()) : std::nullopt;
 }
@@ -157,7 +157,7 @@ std::optional<std::string> Store::label() const {
 std::string Store::metadata() const {
   const auto environment = system::Environment::read();
   const pid_t pid = ::getpid();
-  // No fork comes in between, of which a child would find the mutex locked.
+  // Keeps forks out, since a child would find the mutex locked.
   const system::ForkGate::Pass pass;
   const std::lock_guard lock(metadata_mutex_);
   if (metadata_.text.empty() || metadata_.pid != pid ||
@@ -182,7 +182,7 @@ std::string Store::new_metadata() const {
 std::int64_t Store::append(WriteSession& session, const events::Events& events,
                            const std::string& metadata, const std::string& command_id) const {
   if (events.empty()) return 0;
-  std::vector<std::string> streams;  // of a few events
+  std::vector<std::string> streams;  // only a few, since a command has few events
   for (const events::Event& event : events) {
     std::string stream = events::stream_of(event);
     if (std::find(streams.begin(), streams.end(), stream) == streams.end()) {

@@ -21,19 +21,19 @@
 
 namespace dbcache::store {
 
-/// How many events are read in one transaction when many are: a fork waits for no longer.
+/// How many events one transaction reads at most. A fork waits no longer than that takes.
 inline constexpr std::size_t page_size = 1000;
 
-/// What a decision on leases looks at, in a reading session.
+/// What a decision sees, from a read session.
 inline rows::Present present(const ReadSession& session) {
   return {session.tables, session.liveness, session.now};
 }
 
-/// The event store, the same on every engine: events are decided, appended with their hashes,
-/// projected and committed in one transaction. Thread-safe.
+/// The event store, the same on every engine. One transaction decides on events, appends them with
+/// their hashes, and projects them. Thread-safe.
 class Store {
  public:
-  /// A write transaction of several decisions, each on what the ones before it left.
+  /// A write transaction of several decisions. Each sees what the ones before it changed.
   class Transaction {
    public:
     [[nodiscard]] const rows::TableReader& rows() const { return session_.tables; }
@@ -45,7 +45,8 @@ class Store {
     std::int64_t append(const events::Events& events);
 
     [[nodiscard]] std::optional<ClosedLog> closed() const { return session_.log.closed(); }
-    /// Ends that anybody appends, once this is committed. On disk then, whatever `Durability` says.
+    /// Closes the log to all appends once this commits. The commit is synced, whatever `Durability`
+    /// says.
     void close_log(const ClosedLog& closed);
 
    private:
@@ -63,15 +64,15 @@ class Store {
     Sync sync_ = Sync::as_configured;
   };
 
-  /// Decides what the rows of a database become that no log tells of.
+  /// Turns the rows of a database without a log into events.
   using Adopt = std::function<events::Adoption(const rows::DocumentedRows&, Timestamp now)>;
 
-  /// Throws InvalidArgument for options that no database could have. Without `adopt`, a database
-  /// that holds rows without a log is refused.
+  /// Throws InvalidArgument for invalid options. Without `adopt`, refuses a database that has rows
+  /// but no log.
   explicit Store(Options options, Adopt adopt = {});
 
-  /// Runs `steps` in one write transaction, creating the database where there is none. It may run
-  /// again from the start. On disk when it returns.
+  /// Runs `steps` in one write transaction, and creates the database if there is none. `steps` may
+  /// run again from the start. On disk when it returns.
   void transact_in_steps(const std::function<void(Transaction&)>& steps,
                          Engine::LockScope scope = Engine::LockScope::everything);
 
@@ -81,22 +82,22 @@ class Store {
   using Observe = std::function<void(const rows::TableReader&)>;
   void transact(const Decide& decide, const Observe& observe = {});
 
-  /// `work` on one consistent view. False where there is no database yet.
+  /// Runs `work` on one consistent view. Returns false if there is no database yet.
   bool read(const ReadWork& work, Engine::Patience patience = std::nullopt) const;
 
-  /// The present, by the clock that was passed in, else the engine's.
+  /// The present by the clock of the options, or else by the clock of the engine.
   [[nodiscard]] Timestamp now() const;
 
   [[nodiscard]] Engine& engine() const { return *engine_; }
 
-  /// Throws DatabaseMoved where nobody may append to this store's log.
+  /// Throws DatabaseMoved if the log is closed.
   void require_open(const EventLogReader& log) const;
 
-  /// What this process says of itself, if anything.
+  /// The label that this process gives its events, if any.
   [[nodiscard]] std::optional<std::string> label() const;
 
  private:
-  /// Who makes events, but for what may differ from call to call.
+  /// The part of the metadata that stays the same for all calls.
   struct Origin {
     std::string host;
     std::string user;
@@ -111,7 +112,7 @@ class Store {
                       const std::string& metadata, const std::string& command_id) const;
   AdoptionReport adopt_rows(WriteSession& session, const rows::DocumentedRows& rows) const;
 
-  /// The metadata of events, and of what it was made.
+  /// The metadata of events as JSON, and the values that it was made from.
   struct Metadata {
     pid_t pid = 0;
     std::string token;
@@ -127,10 +128,10 @@ class Store {
   std::unique_ptr<Engine> engine_;
 };
 
-/// The events that fit a query, with what each changed.
+/// The events that match a query, with the changes of each.
 std::vector<RecordedEvent> history(const Store& store, const HistoryQuery& query);
 
-/// At most `limit` events from a position on, without what they changed.
+/// At most `limit` events from a position on, without their changes.
 std::vector<RecordedEvent> events_from(const Store& store, std::int64_t position, std::size_t limit,
                                        Extent extent = Extent::settled);
 

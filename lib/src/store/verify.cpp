@@ -14,7 +14,7 @@
 namespace dbcache::store {
 namespace {
 
-/// What a kept head says of the log, once it has been read to there.
+/// The problem, if any, that a kept head shows, after the log was read to that point.
 std::optional<LogProblem> compare_heads(const LogHead& kept, const std::optional<LogHead>& found,
                                         std::int64_t events) {
   if (!found) {

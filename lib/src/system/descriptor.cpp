@@ -16,7 +16,8 @@ class Registry final : private ForkAware {
   virtual ~Registry() = default;
 
   static Registry& instance() {
-    static Registry& registry = *new Registry;  // never freed: forks may come after the statics
+    static Registry& registry =
+        *new Registry;  // never freed: a fork may follow the end of the statics
     return registry;
   }
 
@@ -84,7 +85,7 @@ Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
 int Descriptor::get() const noexcept { return owner_ == ::getpid() ? descriptor_ : -1; }
 
 void Descriptor::close() noexcept {
-  // In a child the number may be another file's by now.
+  // In a child the number may belong to another file by now.
   if (get() >= 0) Registry::instance().close(descriptor_);
   descriptor_ = -1;
 }

@@ -4,25 +4,25 @@
 
 namespace dbcache::system {
 
-/// A file descriptor that belongs to the process that opened it: a forked child closes its copy at
-/// once, since a lock goes with the open file description, and would outlive its holder there.
-/// Opened and taken over while no fork can come in between (ForkGate::Pass). Thread-safe over
-/// forks.
+/// A file descriptor that belongs to the process that opened it. A forked child closes its copy at
+/// once: a lock belongs to the open file description, so the copy would keep the lock after its
+/// holder died. Open a descriptor and construct this under one ForkGate::Pass, so that no fork
+/// comes in between. Safe if other threads fork.
 class Descriptor {
  public:
   Descriptor() = default;
-  /// Takes an open descriptor over; a negative one is none.
+  /// Takes ownership of an open descriptor. A negative number means none.
   explicit Descriptor(int descriptor);
   ~Descriptor() { close(); }
   Descriptor(Descriptor&& other) noexcept;
   Descriptor& operator=(Descriptor&& other) noexcept;
 
-  /// -1 where there is none, and in a child of the process that opened it.
+  /// -1 if there is none, and in a forked child.
   [[nodiscard]] int get() const noexcept;
   void close() noexcept;
 
-  /// The same, for what takes long to close: no other descriptor's user waits meanwhile. A fork at
-  /// the very moment may leave the child a copy, so not for locks.
+  /// Closes without blocking the users of other descriptors, for files that take long to close. Not
+  /// for locks: a fork at that moment may leave the child a copy.
   void close_slowly() noexcept;
 
  private:
@@ -30,16 +30,16 @@ class Descriptor {
   pid_t owner_ = 0;
 };
 
-/// The same for a descriptor that a library opens and closes: only a child's copy is closed here.
+/// Closes only the copy in a forked child, for a descriptor that a library opens and closes itself.
 class ForkClosed {
  public:
   explicit ForkClosed(int descriptor);
-  /// Before it is closed.
+  /// Destroy it before the descriptor is closed.
   ~ForkClosed();
   ForkClosed(const ForkClosed&) = delete;
   ForkClosed& operator=(const ForkClosed&) = delete;
 
-  /// False in a child of the process that opened it.
+  /// False in a forked child.
   [[nodiscard]] bool is_open() const noexcept;
 
  private:

@@ -8,8 +8,8 @@
 
 namespace dbcache::system {
 
-/// While this lives, threads that are started block every signal: the program's signals are for its
-/// own threads.
+/// While this lives, threads that this thread starts block every signal, so that the program's own
+/// threads handle its signals.
 class BlockedSignals {
  public:
   BlockedSignals() {
@@ -25,8 +25,8 @@ class BlockedSignals {
   sigset_t before_{};
 };
 
-/// Runs `work` on a thread of its own that nobody waits for. False, and nothing run, where there is
-/// no thread to be had. `name` is what debuggers and `ps -L` call it, at most 15 characters.
+/// Runs `work` on a new thread that nobody waits for. Returns false, without running it, if no
+/// thread can be started. Debuggers and `ps -L` show `name`, at most 15 characters.
 template <class Work>
 bool start_detached(const char* name, Work work) {
   const BlockedSignals blocked;

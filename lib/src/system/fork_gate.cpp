@@ -79,15 +79,15 @@ bool ForkGate::closed_to_this_process() {
 
 void ForkGate::prepare() {
   std::unique_lock lock(state_->mutex);
-  // Two threads that fork at once take turns.
+  // Threads that fork at the same time take turns.
   state_->changed.wait(lock, [&] { return !state_->forking; });
   state_->forking = true;
-  // What a child that may not use connections has of them is its parent's, not for it to close.
+  // In a child that must not use connections, the open ones are the parent's: leave them open.
   const bool idle = !state_->closed && state_->changed.wait_for(lock, state_->patience,
                                                                 [&] { return state_->users == 0; });
   state_->left_at_fork = idle ? ForkAware::Users::none : ForkAware::Users::some;
   for (ForkAware* member : state_->members) member->before_fork(state_->left_at_fork);
-  lock.release();  // held over the fork, so that parent and child find it in one state
+  lock.release();  // held during the fork, so that parent and child see the same state
 }
 
 void ForkGate::release_in_parent() {
@@ -103,7 +103,7 @@ void ForkGate::release_in_child() {
   state_->users = 0;
   state_->closed = state_->closed || state_->left_at_fork == ForkAware::Users::some;
   state_->mutex.unlock();
-  // The parent's waiting threads are in its state, and not in this process.
+  // The condition variable counts waiting threads of the parent, which do not exist here.
   new (&state_->changed) std::condition_variable;
 }
 

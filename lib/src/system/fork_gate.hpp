@@ -4,20 +4,21 @@
 
 namespace dbcache::system {
 
-/// What must hold nothing of the operating system's while the process forks.
+/// An object that must prepare for a fork: it may not hold mutexes or descriptors of the system
+/// then.
 class ForkAware {
  public:
   ForkAware(const ForkAware&) = delete;
   ForkAware& operator=(const ForkAware&) = delete;
 
-  /// Locks every mutex of its own; and closes every descriptor, unless others still use them.
+  /// Locks every mutex of its own. Closes every descriptor, if there are no users left.
   enum class Users { none, some };
   virtual void before_fork(Users users) = 0;
 
-  /// Unlocks them again.
+  /// Unlocks the mutexes.
   virtual void after_fork_in_parent() = 0;
 
-  /// Unlocks them again, and forgets the threads that the child does not have.
+  /// Unlocks the mutexes, and forgets the threads, which the child does not have.
   virtual void after_fork_in_child() = 0;
 
  protected:
@@ -27,18 +28,18 @@ class ForkAware {
 
 /// Keeps connections and fork() apart, for the whole process (pthread_atfork(3)).
 ///
-/// SQLite keeps POSIX locks in a table of the process, which a child inherits without the locks
-/// themselves: a connection that is open at a fork makes the child's own connections write without
-/// taking any lock (https://www.sqlite.org/howtocorrupt.html, 2.6). So whoever uses a connection
-/// holds a Pass, a fork waits until nobody does, and everything is closed before it. A use that
-/// takes longer than the patience goes on in the parent, and the child, with all that it forks in
-/// turn, may not touch a database.
+/// SQLite lists its POSIX locks in a table of the process. A forked child inherits the table, but
+/// not the locks. If a connection was open at the fork, the child's own connections write without a
+/// lock (https://www.sqlite.org/howtocorrupt.html, 2.6). So each use of a connection holds a Pass.
+/// A fork waits until there is no Pass, and then closes everything. If a use takes longer than the
+/// patience, it continues in the parent, and the child and its own children may not touch a
+/// database.
 class ForkGate {
  public:
   static ForkGate& instance();
 
-  /// The right to use connections. Waits while a fork is under way; throws StorageFailure in a
-  /// child of a fork that did not wait for its users.
+  /// The right to use connections. The constructor waits while a fork is under way. It throws
+  /// StorageFailure in a child whose fork did not wait for all users.
   class Pass {
    public:
     Pass();
@@ -47,17 +48,17 @@ class ForkGate {
     Pass& operator=(const Pass&) = delete;
   };
 
-  /// Mutexes are locked in the order in which members use them: those of inner ones, which others
-  /// use while they have their own locked, come last.
+  /// The order of locking at a fork. Outer members lock their own mutex and then use inner ones, so
+  /// inner mutexes come last.
   enum class Member { outer, inner };
   void enroll(ForkAware& member, Member as = Member::outer);
   void withdraw(ForkAware& member);
 
-  /// How long a fork waits for the users of connections: 5 seconds, but for tests. Set it while no
-  /// other thread uses or forks.
+  /// How long a fork waits for the users of connections: 5 seconds, except in tests. Set it while
+  /// no other thread uses a connection or forks.
   void set_patience(std::chrono::milliseconds patience);
 
-  /// Whether this process is a child that may not touch what its parent had open.
+  /// Whether this process is a child that must not touch what its parent had open.
   [[nodiscard]] bool closed_to_this_process();
 
  private:
@@ -67,7 +68,7 @@ class ForkGate {
   void release_in_child();
 
   struct State;
-  State* state_;  // never freed: forks may come after the statics are gone
+  State* state_;  // never freed: a fork may follow the end of the statics
 };
 
 }  // namespace dbcache::system

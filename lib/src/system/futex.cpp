@@ -14,7 +14,7 @@ static_assert(std::atomic<std::uint32_t>::is_always_lock_free &&
 void futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t seen,
                 std::chrono::nanoseconds most, std::uint32_t bits) {
   if (most <= std::chrono::nanoseconds{0}) return;
-  // Until a moment of the clock that steady_clock is (FUTEX_WAIT_BITSET).
+  // FUTEX_WAIT_BITSET takes an absolute time of the monotonic clock, which steady_clock is.
   const auto end = std::chrono::steady_clock::now().time_since_epoch() + most;
   const auto seconds = std::chrono::floor<std::chrono::seconds>(end);
   const timespec timeout{seconds.count(), (end - seconds).count()};

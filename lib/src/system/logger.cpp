@@ -11,8 +11,8 @@ namespace dbcache::system {
 
 namespace {
 
-/// No fork comes in between, of which a child would find the registry's mutex locked. Where one
-/// came that waited for nobody, the child leaves it alone.
+/// Keeps forks out, since a child would find the mutex of the spdlog registry locked. A child whose
+/// fork did not wait does not touch the registry.
 std::shared_ptr<spdlog::logger> registered_logger() {
   try {
     const ForkGate::Pass pass;

@@ -6,8 +6,8 @@
 
 namespace dbcache::system {
 
-/// The spdlog logger named "dbcache": the program's own if it registered one of that name, else one
-/// that writes warnings to stderr. Never called while a connection is held, since a sink is user
+/// The spdlog logger named "dbcache": that of the program if it registered one, or else one that
+/// writes warnings to stderr. Do not call it while you hold a connection, since a sink is user
 /// code. Thread-safe.
 std::shared_ptr<spdlog::logger> logger();
 

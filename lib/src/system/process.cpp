@@ -30,8 +30,8 @@ std::string link_target(const std::string& path) {
   return size < 0 ? "" : std::string(target.data(), static_cast<std::size_t>(size));
 }
 
-/// Where /proc has a process of this PID namespace; nothing where it shows another namespace's
-/// (unshare(1) without --mount-proc), whose pids are other processes.
+/// The folder in /proc of a process of this PID namespace. Nothing if /proc shows another namespace
+/// (unshare(1) without --mount-proc), where the same pids are other processes.
 std::optional<std::string> folder_of(std::int64_t pid) {
   if (pid == ::getpid()) return "/proc/self";
   if (!proc_shows_own_pid_namespace()) return std::nullopt;
@@ -40,10 +40,10 @@ std::optional<std::string> folder_of(std::int64_t pid) {
 
 std::optional<std::int64_t> start_time_in(const std::string& folder) {
   const std::string stat = first_line(folder + "/stat");
-  // The second field is the program's name in parentheses, and may itself hold blanks and
-  // parentheses: fields are counted from the last of them.
+  // The second field is the program's name in parentheses. The name may contain blanks and
+  // parentheses, so count fields from the last parenthesis.
   std::size_t at = stat.rfind(')');
-  // A process that has ended, and whose parent has not asked yet, is as good as gone.
+  // A zombie (its parent has not waited for it yet) counts as ended.
   if (at != std::string::npos && at + 2 < stat.size() &&
       (stat[at + 2] == 'Z' || stat[at + 2] == 'X')) {
     return std::nullopt;

@@ -7,14 +7,14 @@
 
 namespace dbcache::system {
 
-/// Names one process for good, where the pid alone would be given away again.
+/// Identifies a process for all time, although the system reuses pids.
 struct ProcessIdentity {
   std::int64_t pid = 0;
-  /// In clock ticks since boot (field 22 of /proc/PID/stat, proc(5)); nothing where it is not
-  /// known.
+  /// In clock ticks since boot (field 22 of /proc/PID/stat, proc(5)); nothing if unknown.
   std::optional<std::int64_t> start_time;
-  std::string boot_id;        ///< As `system::boot_id` has it.
-  std::string pid_namespace;  ///< The link /proc/PID/ns/pid, as `pid:[4026531836]`.
+  std::string boot_id;  ///< From `system::boot_id`.
+  std::string
+      pid_namespace;  ///< The target of the link /proc/PID/ns/pid, such as `pid:[4026531836]`.
 
   bool operator==(const ProcessIdentity&) const = default;
 };
@@ -22,13 +22,14 @@ struct ProcessIdentity {
 /// What is known of the process `pid` of this PID namespace.
 ProcessIdentity identify_process(std::int64_t pid);
 
-/// Whether /proc is of the PID namespace of this process: else it tells of no process but this one.
+/// Whether /proc shows the PID namespace of this process. If not, of all processes it can be asked
+/// only about this one.
 bool proc_shows_own_pid_namespace();
 
-/// Of this process, as ProcessIdentity has it.
+/// The PID namespace of this process, as in ProcessIdentity.
 std::string own_pid_namespace();
 
-/// Of the kernel that runs now: another after each boot. Empty where it is not told.
+/// The id of this boot of the kernel; empty if unknown.
 std::string boot_id();
 
 std::string host_name();

@@ -6,14 +6,14 @@
 
 namespace dbcache::text {
 
-/// A time as written, before it is known which zone it is in.
+/// A time as written, before its zone is known.
 struct CivilTime {
   std::chrono::local_time<std::chrono::microseconds> local;
-  std::optional<std::chrono::minutes> offset;  ///< East of UTC, where one is written.
-  bool has_t = false;  ///< Date and time of day are parted by a `T`, not a space.
+  std::optional<std::chrono::minutes> offset;  ///< East of UTC, if written.
+  bool has_t = false;  ///< A `T`, not a space, separates date and time of day.
 };
 
-/// Reads the forms of `parse_timestamp`; nothing for anything else.
+/// Reads the forms that `parse_timestamp` takes; nothing for any other text.
 std::optional<CivilTime> read_civil_time(std::string_view text);
 
 }  // namespace dbcache::text

@@ -6,11 +6,11 @@
 
 namespace dbcache::text {
 
-/// Lower-case hex, two digits a byte.
+/// Lower-case hex, two digits per byte.
 std::string to_hex(std::span<const unsigned char> bytes);
 std::string to_hex(std::string_view bytes);
 
-/// The bytes of what `to_hex` gave.
+/// The bytes of a text that `to_hex` made.
 std::string from_hex(std::string_view hex);
 
 }  // namespace dbcache::text

@@ -21,7 +21,8 @@ namespace json = boost::json;
 namespace dbcache::text {
 namespace {
 
-/// Where UTF-16 orders a code point: surrogate pairs (U+10000 and up) come before U+E000 to U+FFFF.
+/// The rank of a code point in UTF-16 order: surrogate pairs (U+10000 and up) come before U+E000 to
+/// U+FFFF.
 constexpr char32_t utf16_rank(char32_t point) {
   if (point >= 0x10000) return point - 0x10000 + 0xD800;
   return point >= 0xE000 ? point + 0x110000 : point;
@@ -39,15 +40,14 @@ bool utf16_less(std::string_view left, std::string_view right) {
   return left.size() < right.size();
 }
 
-/// Doubles hold every integer up to 2^53, and of the larger ones only some.
+/// A double holds every integer up to 2^53, but only some larger ones.
 bool is_exact_double(std::int64_t number) {
   constexpr std::int64_t most = std::int64_t{1} << 53;
   return number >= -most && number <= most;
 }
 bool is_exact_double(std::uint64_t number) { return number <= (std::uint64_t{1} << 53); }
 
-/// Whether a string stands in JSON as it is: printable ASCII but for the quotation mark and the
-/// backslash.
+/// Whether JSON needs no escapes for a string: printable ASCII except quotation mark and backslash.
 bool is_plain(std::string_view string) {
   return std::all_of(string.begin(), string.end(),
                      [](char c) { return c >= 0x20 && c < 0x7F && c != '"' && c != '\\'; });
@@ -56,7 +56,7 @@ bool is_plain(std::string_view string) {
 class Writer {
  public:
   Writer(KeyOrder order, bool doubles_only) : order_(order), doubles_only_(doubles_only) {
-    text_.reserve(256);  // what most events take
+    text_.reserve(256);  // enough for most events
   }
 
   void write(const json::value& value, int depth) {
@@ -123,8 +123,8 @@ class Writer {
     }
     if (!is_utf8(string))
       throw InvalidArgument("a JSON string is not valid UTF-8; encode it as UTF-8");
-    // Boost.JSON escapes exactly as RFC 8785 has it: the short escapes, \u00xx in lower case for
-    // other controls, everything else as it is.
+    // Boost.JSON escapes exactly as RFC 8785 requires: short escapes, lower-case \u00xx for other
+    // control characters, everything else unchanged.
     text_ += json::serialize(json::string_view(string));
   }
 
@@ -165,8 +165,8 @@ class Writer {
   std::string text_;
 };
 
-/// Builds the document as json::parser does, but for doubles: Boost.JSON 1.81 reads those of more
-/// than 15 digits up to one unit in the last place off, which would change what they hash to.
+/// Builds the document like json::parser, except for doubles: Boost.JSON 1.81 may read one of more
+/// than 15 digits wrong in the last place, which would change its hash.
 class DocumentBuilder {
  public:
   static constexpr std::size_t max_object_size = json::object::max_size();
@@ -213,8 +213,8 @@ class DocumentBuilder {
     const auto [end, code] =
         std::from_chars(number_.data(), number_.data() + number_.size(), number);
     if (code != std::errc()) {
-      // An underflow reads as 0, as everywhere; what is too large has no value to give. The
-      // parser's own estimate is good enough to tell the two apart.
+      // An underflow reads as 0, as in other parsers; a number that is too large is an error. The
+      // estimate of the parser is good enough to tell the two apart.
       if (std::fabs(estimate) > 1) {
         error = json::error::exponent_overflow;
         return false;

@@ -12,7 +12,7 @@ namespace {
 constexpr std::string_view mark = "***";
 constexpr auto none = std::string_view::npos;
 
-/// Where the user and the password end. A password may hold characters that it should not.
+/// Where user and password end. Allows for passwords with `/`, `?` or `@` that are not escaped.
 std::size_t end_of_user(std::string_view rest) {
   const auto last_before = [rest](char end) { return rest.substr(0, rest.find(end)).rfind('@'); };
   const auto path = last_before('/');
@@ -21,7 +21,7 @@ std::size_t end_of_user(std::string_view rest) {
   return std::max(path, query);
 }
 
-/// What a name written with %XX says is not looked into.
+/// A name with %XX counts as secret, since it is not decoded.
 bool may_be_secret(std::string_view parameter) {
   return boost::algorithm::icontains(parameter, "password") ||
          boost::algorithm::icontains(parameter, "secret") || parameter.find('%') != none;

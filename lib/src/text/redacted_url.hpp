@@ -5,8 +5,8 @@
 
 namespace dbcache::text {
 
-/// A database as users name it, without the password that a URL may hold:
-/// `postgresql://u:***@h/db`. In the query too. Paths are given back as they are, as UTF-8.
+/// A database as users name it, without the passwords of a URL, also in its query:
+/// `postgresql://u:***@h/db`. Paths stay as they are, as valid UTF-8.
 std::string redacted_url(std::string_view database);
 
 }  // namespace dbcache::text

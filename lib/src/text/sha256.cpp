@@ -18,14 +18,14 @@ ContextPointer new_context() {
   return context;
 }
 
-/// OpenSSL's digest calls fail only for want of memory, or where SHA-256 was configured away.
+/// A digest call of OpenSSL fails only without memory, or if SHA-256 is disabled by configuration.
 void require(int result) {
   if (result != 1)
     throw Error("OpenSSL cannot compute SHA-256 on this system; check its configuration");
 }
 
-/// Looked up once: OpenSSL would search its providers at each new digest. Never freed, since
-/// destructors of the program's statics may still hash.
+/// Fetched once, since OpenSSL would search its providers for each new digest. Never freed, since
+/// destructors of the program's statics may still compute hashes.
 const EVP_MD* algorithm() {
   static const EVP_MD* const fetched = EVP_MD_fetch(nullptr, "SHA256", nullptr);
   return fetched;

@@ -8,10 +8,10 @@ namespace dbcache::text {
 
 using Digest = std::array<unsigned char, 32>;
 
-/// The SHA-256 of one piece.
+/// The SHA-256 of `bytes`.
 Digest sha256_of(std::string_view bytes);
 
-/// SHA-256, fed in pieces.
+/// SHA-256 of data that comes in pieces.
 class Sha256 {
  public:
   Sha256();
@@ -21,10 +21,10 @@ class Sha256 {
 
   Sha256& update(std::string_view bytes);
 
-  /// The digest of all that was fed so far; more may be fed afterwards.
+  /// The digest of the data so far. More data may follow.
   [[nodiscard]] Digest digest() const;
 
-  /// The digest of all that was fed; what is fed afterwards begins anew.
+  /// The digest of all data. Data after that begins a new digest.
   Digest finish();
 
  private:

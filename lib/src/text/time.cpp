@@ -14,12 +14,12 @@ namespace {
 
 using std::chrono::microseconds;
 
-/// Where a text is read from left to right.
+/// Reads a text from left to right.
 class Reader {
  public:
   explicit Reader(std::string_view text) : rest_(text) {}
 
-  /// Exactly `count` digits as a number; nothing, and nothing read, for anything else.
+  /// Exactly `count` digits as a number. If there are fewer, returns nothing and reads nothing.
   std::optional<int> digits(std::size_t count) {
     if (rest_.size() < count) return std::nullopt;
     int number = 0;
@@ -101,7 +101,7 @@ std::optional<std::chrono::minutes> read_offset(Reader& reader) {
 void require_year_of_four_digits(Timestamp time) {
   using std::chrono::sys_days;
   using namespace std::chrono_literals;
-  // Compared as a time: a year_month_day wraps around far outside of these years.
+  // Compare as times: a year_month_day wraps around far outside these years.
   if (time < sys_days(1y / 1 / 1) || time >= sys_days(10000y / 1 / 1)) {
     throw InvalidArgument("a time is outside the years 1 to 9999; give one within them");
   }
@@ -156,7 +156,7 @@ Timestamp parse_timestamp(std::string_view text) {
   }
   const Timestamp time{civil->local.time_since_epoch() -
                        civil->offset.value_or(std::chrono::minutes(0))};
-  require_year_of_four_digits(time);  // an offset may have moved it out of them
+  require_year_of_four_digits(time);  // an offset may move it out of these years
   return time;
 }
 

@@ -7,14 +7,14 @@
 
 namespace dbcache::text {
 
-/// A code point and how many bytes it takes.
+/// A code point and its size in bytes.
 struct CodePoint {
   char32_t value = 0;
   std::size_t size = 0;
 };
 
-/// The code point that `text` begins with; nothing where that is not well-formed UTF-8 (RFC 3629:
-/// no overlong forms, no surrogates, nothing past U+10FFFF) or `text` is empty.
+/// The first code point of `text`. Nothing if `text` is empty or does not begin with well-formed
+/// UTF-8 (RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF).
 std::optional<CodePoint> first_code_point(std::string_view text);
 
 bool is_utf8(std::string_view text);

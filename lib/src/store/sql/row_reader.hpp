@@ -18,10 +18,9 @@
 
 namespace dbcache::store::sql {
 
-/// Reads the columns of a row in their documented order. Throws CorruptDatabase, which says how to
-/// mend it, for a column that holds what dbcache never writes. Each engine has its own `Columns`:
-/// is_null, integer and text (nothing if the column holds another type), and raw (as JSON, whatever
-/// the column holds).
+/// Reads the columns of a row in their documented order. Throws CorruptDatabase, with the remedy,
+/// for a value that dbcache never writes. An engine gives `Columns`, with functions of a column:
+/// is_null, integer and text (nothing if it is of another type), and raw (any value as JSON).
 template <class Columns>
 class RowReader {
  public:
@@ -61,7 +60,7 @@ class RowReader {
     }
   }
 
-  /// A described enum's word; a struct or a list as JSON.
+  /// A described enum is stored as its word, a struct or a list as JSON.
   template <class T>
   void read_into(T& field) {
     const std::string_view text = this->text();

@@ -78,21 +78,17 @@ class WatchedFile final : public Wakeup {
 }  // namespace
 
 void CommitSignal::raise() noexcept {
-  const std::lock_guard lock(mutex_);
   // Somebody may have deleted it: who waits watches what stands in its place.
-  if (descriptor_ >= 0 && is_deleted(descriptor_)) close_file();
+  if (descriptor_ >= 0 && is_deleted(descriptor_)) close();
   if (descriptor_ < 0) descriptor_ = open_side_file(database_, signal_suffix);
   if (descriptor_ >= 0) static_cast<void>(!::pwrite(descriptor_, "!", 1, 0));
 }
 
 void CommitSignal::close() noexcept {
-  const std::lock_guard lock(mutex_);
-  close_file();
-}
-
-void CommitSignal::close_file() noexcept {
-  if (descriptor_ >= 0) ::close(descriptor_);
-  descriptor_ = -1;
+  // Forgotten first: a forked child must not close the number once more, which may be another
+  // file's by then.
+  const int descriptor = descriptor_.exchange(-1);
+  if (descriptor >= 0) ::close(descriptor);
 }
 
 std::unique_ptr<Wakeup> CommitSignal::watch(bool may_make) const {

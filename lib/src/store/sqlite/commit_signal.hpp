@@ -1,7 +1,7 @@
 #pragma once
 
+#include <atomic>
 #include <memory>
-#include <mutex>
 #include <string>
 
 #include "store/engine.hpp"
@@ -10,7 +10,10 @@ namespace dbcache::store::sqlite {
 
 /// Tells other processes that something was committed: a write to a small file beside the database
 /// (`DATABASE-signal`), which those who wait watch with inotify(7). Watching the WAL itself would
-/// wake them before the commit is to be seen.
+/// wake them before others can see the commit.
+///
+/// One thread at a time raises or closes it. It has no mutex: a child may close it that was forked
+/// while another thread of its parent was raising it, and that thread does not exist in the child.
 class CommitSignal {
  public:
   explicit CommitSignal(std::string database) : database_(std::move(database)) {}
@@ -29,11 +32,8 @@ class CommitSignal {
   [[nodiscard]] std::unique_ptr<Wakeup> watch(bool may_make) const;
 
  private:
-  void close_file() noexcept;
-
   std::string database_;
-  std::mutex mutex_;
-  int descriptor_ = -1;
+  std::atomic<int> descriptor_ = -1;
 };
 
 }  // namespace dbcache::store::sqlite

@@ -27,8 +27,10 @@ namespace dbcache::store::sqlite {
 /// Thread-safe. No connection is needed, and none is held while it waits.
 class LockFile final : public rows::Liveness {
  public:
-  explicit LockFile(std::string database) : database_(std::move(database)) {}
+  /// The options must outlive it.
+  explicit LockFile(const EngineOptions& options) : options_(options) {}
 
+  /// Throws Busy where another process makes the file and does not finish within the busy timeout.
   [[nodiscard]] std::unique_ptr<LifeLock> take_lock();
   [[nodiscard]] Verdict probe(const rows::Holder& holder) const override;
   [[nodiscard]] std::unique_ptr<Wakeup> watch(const rows::Holder& holder) const;
@@ -41,13 +43,20 @@ class LockFile final : public rows::Liveness {
     dev_t device{};
     ino_t inode{};
   };
-  [[nodiscard]] Opened open() const;
+  /// A file that is just being made has no id yet. Judging a holder does not wait for one: the
+  /// holder is not in that file.
+  enum class Id { make, read };
+  [[nodiscard]] Opened open(Id wanted) const;
   [[nodiscard]] bool is_current(const Opened& opened) const;
+
+  /// Nothing while another process makes the file.
+  std::unique_ptr<LifeLock> try_hold() const;
+  [[nodiscard]] std::string path() const;
 
   class Freed;
   class FreedWakeup;
 
-  std::string database_;
+  const EngineOptions& options_;
   mutable std::mutex mutex_;  // guards what follows; taken with a system::ForkGate::Pass
   mutable Opened probing_;
   mutable std::map<std::int64_t, std::weak_ptr<Freed>> watched_;  ///< By place: one thread each.

@@ -48,6 +48,8 @@ class SharedState {
   SharedState& operator=(const SharedState&) = delete;
 
   [[nodiscard]] Words& words() { return *words_; }
+  /// Whether other processes have the same words.
+  [[nodiscard]] bool is_shared() const { return memory_ != nullptr; }
   [[nodiscard]] const FileIdentity& database() const { return database_; }
 
   /// The right to sync for everybody, which one thread of one process has at a time; an economy

@@ -1,6 +1,7 @@
 #include "store/sqlite/turn.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <climits>
 #include <fcntl.h>
 #include <random>
@@ -84,14 +85,27 @@ bool Turn::try_take() {
   pause_ = {};
   pause_.state_ = state_;
   if (state_) pause_.seen_ = state_->words().turns.load();
-  if (may_try() && set_ofd_lock(descriptor_, F_WRLCK, turn_byte)) {
-    taken_ = true;
-    if (state_ && !line_) pass_by();
-    return true;
+  if (may_try()) {
+    switch (lock()) {
+      case Lock::taken:
+        taken_ = true;
+        if (state_ && !line_) pass_by();
+        return true;
+      case Lock::impossible:
+        return true;
+      case Lock::held_by_another:
+        break;
+    }
   }
-  if (state_ && line_) pass_over();
-  if (state_ && !line_) stand_in_line();
+  if (state_ && line_) return pass_over() == Lock::impossible;
+  if (state_) stand_in_line();
   return false;
+}
+
+Turn::Lock Turn::lock() const {
+  if (set_ofd_lock(descriptor_, F_WRLCK, turn_byte)) return Lock::taken;
+  // Without lock records, on a file system that has none: nobody would ever get the turn.
+  return errno == EAGAIN || errno == EACCES ? Lock::held_by_another : Lock::impossible;
 }
 
 /// Who has a ticket waits until it is called. Who comes may pass by, where nobody did.
@@ -117,7 +131,7 @@ void Turn::stand_in_line() {
 }
 
 /// Moves the line where the turn is free, and the first does not take it.
-void Turn::pass_over() {
+Turn::Lock Turn::pass_over() {
   pause_.ticket_ = ticket_;
   const auto now = steady_clock::now();
   const std::uint32_t first = state_->words().first_in_line.load();
@@ -125,14 +139,15 @@ void Turn::pass_over() {
     first_seen_ = first;
     first_since_ = now;
   }
-  if (now - first_since_ < longest_trust) return;
-  // Else whoever has the turn is just slow.
-  if (!set_ofd_lock(descriptor_, F_WRLCK, turn_byte)) return;
+  if (now - first_since_ < longest_trust) return Lock::held_by_another;
+  // Where another holds the turn, it is just slow.
+  if (const Lock tried = lock(); tried != Lock::taken) return tried;
   set_ofd_lock(descriptor_, F_UNLCK, turn_byte);
-  if (!move_line(*state_, first, first + 1) || call_first(*state_)) return;
+  if (!move_line(*state_, first, first + 1) || call_first(*state_)) return Lock::held_by_another;
   // The next one does not hear it either. Nobody counts how many more were killed in line, or what
   // else the numbers became: who is alive between the two may try whenever it looks.
   move_line(*state_, first + 1, ticket_);
+  return Lock::held_by_another;
 }
 
 void Turn::leave_line() noexcept {

@@ -63,11 +63,18 @@ class Turn {
   }
 
  private:
+  enum class Lock {
+    taken,
+    held_by_another,
+    impossible,  ///< For another reason: the kernel has no locks left, for example.
+  };
+
   bool open();
+  [[nodiscard]] Lock lock() const;
   [[nodiscard]] bool may_try() const;
   void pass_by();
   void stand_in_line();
-  void pass_over();
+  Lock pass_over();
   void leave_line() noexcept;
 
   std::string database_;

@@ -49,7 +49,8 @@ WalSync::Ticket WalSync::number_commit() {
 }
 
 WalSync::Ticket WalSync::last_commit() {
-  if (state_.words().unnumbered.load() != 0) return number_commit();
+  // Where nothing is shared, others' commits have no numbers here: a new one needs a new sync.
+  if (state_.words().unnumbered.load() != 0 || !state_.is_shared()) return number_commit();
   return state_.words().committed.load();
 }
 

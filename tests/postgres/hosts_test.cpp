@@ -35,7 +35,7 @@ class PostgresHosts : public ::testing::Test {
         std::make_unique<PostgresServer>(PostgresSettings{.listen_addresses = Hosts::address(0)});
   }
 
-  /// What a client on host 1 gets.
+  /// The answer to a client on host 1.
   [[nodiscard]] std::string ask() const {
     return in_child([&]() -> std::string {
       const Hosts::Visit there = hosts_->visit(1);
@@ -54,7 +54,7 @@ class PostgresHosts : public ::testing::Test {
   std::unique_ptr<PostgresServer> server_;
 };
 
-TEST_F(PostgresHosts, AreServedWhileTheyArePluggedIn) {
+TEST_F(PostgresHosts, HostsReachTheServerWhileTheyAreConnected) {
   EXPECT_EQ(ask(), "served");
 
   hosts_->unplug(1);
@@ -62,11 +62,11 @@ TEST_F(PostgresHosts, AreServedWhileTheyArePluggedIn) {
   EXPECT_EQ(server_->query("SELECT 'here'"), "here");
 
   hosts_->plug_in(1);
-  // Neighbours that were not found are not looked for at once.
+  // The kernel does not look at once for a neighbour that it did not find.
   poll_until([&] { return ask() == "served"; }, "the way back");
 }
 
-TEST_F(PostgresHosts, WaitForANameServerThatIsOutOfReach) {
+TEST_F(PostgresHosts, AClientWaitsForANameServerThatIsOutOfReach) {
   const std::string error = in_child([&]() -> std::string {
     const Hosts::Visit there = hosts_->visit(1);
     CacheManager manager(Options{.database = "postgresql://server.example/postgres",
@@ -80,7 +80,7 @@ TEST_F(PostgresHosts, WaitForANameServerThatIsOutOfReach) {
   EXPECT_THAT(error, AllOf(StartsWith("waited: StorageFailure"), HasSubstr("name resolution")));
 }
 
-TEST_F(PostgresHosts, KeepTheirSessionsOverAShortSilence) {
+TEST_F(PostgresHosts, ASessionSurvivesAShortSilence) {
   Pipe client_waits;
   Pipe unplugged;
   ChildProcess client([&] {

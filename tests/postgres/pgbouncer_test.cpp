@@ -17,7 +17,7 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
 
-TEST(PostgresPgBouncer, GivesEachClientASessionWherePoolingIsBySession) {
+TEST(PostgresPgBouncer, SessionPoolingGivesEachClientItsOwnSession) {
   const PostgresServer server;
   const PgBouncer bouncer(server, PgBouncer::Pooling::session);
   PostgresConnection first(bouncer.url());
@@ -27,7 +27,7 @@ TEST(PostgresPgBouncer, GivesEachClientASessionWherePoolingIsBySession) {
   EXPECT_NE(first.query(backend), second.query(backend));
 }
 
-TEST(PostgresPgBouncer, LetsClientsTakeTurnsInASessionWherePoolingIsByTransaction) {
+TEST(PostgresPgBouncer, TransactionPoolingSharesASessionBetweenClients) {
   const PostgresServer server;
   const PgBouncer bouncer(server, PgBouncer::Pooling::transaction);
   PostgresConnection first(bouncer.url());
@@ -40,7 +40,7 @@ TEST(PostgresPgBouncer, LetsClientsTakeTurnsInASessionWherePoolingIsByTransactio
   EXPECT_NE(first.query(backend), second.query(backend));
 }
 
-TEST(PostgresPgBouncer, IsRefusedWhereItBreaksLocksOfSessions) {
+TEST(PostgresPgBouncer, TransactionPoolingIsRefused) {
   const PostgresServer server;
   const PgBouncer bouncer(server, PgBouncer::Pooling::transaction);
   CacheManager manager(Options{.database = bouncer.url()});
@@ -51,7 +51,7 @@ TEST(PostgresPgBouncer, IsRefusedWhereItBreaksLocksOfSessions) {
   EXPECT_EQ(server.query("SELECT count(*) FROM pg_namespace WHERE nspname = 'dbcache'"), "0");
 }
 
-TEST(PostgresPgBouncer, IsAsGoodAsTheServerWherePoolingIsBySession) {
+TEST(PostgresPgBouncer, SessionPoolingWorksLikeTheServerItself) {
   const BareEnvironment environment;
   const PostgresServer server;
   const PgBouncer bouncer(server, PgBouncer::Pooling::session);
@@ -66,7 +66,7 @@ TEST(PostgresPgBouncer, IsAsGoodAsTheServerWherePoolingIsBySession) {
   EXPECT_TRUE(lease.release().was_held);
 }
 
-TEST(PostgresPgBouncer, OfOneSessionServesOneAtATime) {
+TEST(PostgresPgBouncer, APoolOfOneSessionServesOneClientAtATime) {
   const PostgresServer server;
   const PgBouncer bouncer(server, PgBouncer::Pooling::session, 1);
   const Options options{.database = bouncer.url(), .busy_timeout = std::chrono::seconds{1}};
@@ -81,7 +81,7 @@ TEST(PostgresPgBouncer, OfOneSessionServesOneAtATime) {
   EXPECT_THAT(CacheManager(options).get_all_clusters(), SizeIs(1));
 }
 
-TEST(PostgresPgBouncer, WithAFullPoolIsRefusedWhereItBreaksLocksOfSessions) {
+TEST(PostgresPgBouncer, TransactionPoolingIsRefusedWhenThePoolIsFull) {
   const PostgresServer server;
   const PgBouncer bouncer(server, PgBouncer::Pooling::transaction, 1);
   CacheManager manager(Options{.database = bouncer.url(), .busy_timeout = std::chrono::seconds{1}});

@@ -11,11 +11,11 @@
 #include "support/postgres_connection.hpp"
 #include "support/postgres_fixture.hpp"
 
-// What the tests on PostgreSQL stand on.
+// The servers that tests on PostgreSQL rely on.
 namespace dbcache::test {
 namespace {
 
-TEST(PostgresServer, KeepsACommittedRowOverAKill) {
+TEST(PostgresServer, ACommittedRowSurvivesAKill) {
   PostgresServer server;
   server.execute("CREATE TABLE kept (n int); INSERT INTO kept VALUES (42)");
 
@@ -26,7 +26,7 @@ TEST(PostgresServer, KeepsACommittedRowOverAKill) {
   EXPECT_EQ(server.query("SELECT n FROM kept"), "42");
 }
 
-TEST(PostgresServer, LosesSessionsByAKill) {
+TEST(PostgresServer, AKillEndsSessions) {
   PostgresServer server;
   PostgresConnection session(server.url());
   session.execute("CREATE TABLE kept (n int)");
@@ -39,7 +39,7 @@ TEST(PostgresServer, LosesSessionsByAKill) {
   EXPECT_EQ(server.query("SELECT count(*) FROM kept"), "0");
 }
 
-TEST(PostgresServer, RestartsInOrder) {
+TEST(PostgresServer, TheServerRestartsInOrder) {
   PostgresServer server;
   server.execute("CREATE TABLE kept (n int)");
 
@@ -48,20 +48,20 @@ TEST(PostgresServer, RestartsInOrder) {
   EXPECT_EQ(server.query("SELECT count(*) FROM kept"), "0");
 }
 
-TEST(PostgresServer, SyncsCommits) {
+TEST(PostgresServer, CommitsAreSynced) {
   PostgresServer server;
 
   EXPECT_EQ(server.query("SHOW fsync"), "on");
   EXPECT_EQ(server.query("SHOW synchronous_commit"), "on");
 }
 
-TEST(PostgresServer, TakesSettings) {
+TEST(PostgresServer, SettingsApply) {
   PostgresServer server({.more = {{"idle_session_timeout", "12s"}}});
 
   EXPECT_EQ(server.query("SHOW idle_session_timeout"), "12s");
 }
 
-TEST(PostgresServer, MakesDatabasesApart) {
+TEST(PostgresServer, DatabasesAreSeparate) {
   PostgresServer server;
   PostgresConnection first(server.new_database());
   PostgresConnection second(server.new_database());
@@ -72,7 +72,7 @@ TEST(PostgresServer, MakesDatabasesApart) {
   EXPECT_EQ(second.query("SHOW server_encoding"), "UTF8");
 }
 
-TEST(PostgresServer, EndsWithTheProcessThatMadeIt) {
+TEST(PostgresServer, TheServerEndsWithTheProcessThatMadeIt) {
   Pipe about_server;
   ChildProcess owner([&] {
     about_server.close_read();
@@ -93,7 +93,7 @@ TEST(PostgresServer, EndsWithTheProcessThatMadeIt) {
   ::close(watch);
 }
 
-TEST(PostgresServer, LeavesFilesThatTheNextProcessRemoves) {
+TEST(PostgresServer, TheNextProcessRemovesFilesThatWereLeft) {
   Pipe about_files;
   ChildProcess owner([&] {
     about_files.close_read();
@@ -111,7 +111,7 @@ TEST(PostgresServer, LeavesFilesThatTheNextProcessRemoves) {
 
   owner.kill(SIGKILL);
   owner.wait();
-  // Another test may just be looking, and keep ours from it.
+  // Another test may be looking at the same moment, and keep this one from it.
   poll_until(
       [&] {
         ServerDirectory::remove_stale();
@@ -120,13 +120,13 @@ TEST(PostgresServer, LeavesFilesThatTheNextProcessRemoves) {
       "the files to be removed");
 }
 
-TEST(PostgresServer, ServesAnOrdinaryUserToo) {
+TEST(PostgresServer, AnOrdinaryUserCanRunTheServer) {
   PostgresServer server;
 
   EXPECT_EQ(in_child_as_ordinary_user([&] { return server.query("SELECT 'served'"); }), "served");
 }
 
-TEST(PostgresStandby, KeepsWhatWasCommittedWhenThePrimaryDies) {
+TEST(PostgresStandby, CommittedRowsSurviveThePrimary) {
   PostgresServer primary;
   primary.execute("CREATE TABLE kept (n int)");
   const auto standby = primary.make_standby();
@@ -139,7 +139,7 @@ TEST(PostgresStandby, KeepsWhatWasCommittedWhenThePrimaryDies) {
   standby->execute("INSERT INTO kept VALUES (43)");
 }
 
-TEST(PostgresStandby, IsWaitedForByCommits) {
+TEST(PostgresStandby, CommitsWaitForTheStandby) {
   PostgresServer primary;
   primary.execute("CREATE TABLE kept (n int)");
   const auto standby = primary.make_standby();
@@ -159,7 +159,7 @@ TEST(PostgresStandby, IsWaitedForByCommits) {
   EXPECT_EQ(primary.query("SELECT n FROM kept"), "42");
 }
 
-TEST(SharedPostgres, KeepsSchemasApart) {
+TEST(SharedPostgres, SchemasAreSeparate) {
   const PostgresSchema first;
   const PostgresSchema second;
   EXPECT_FALSE(first.exists());
@@ -170,7 +170,7 @@ TEST(SharedPostgres, KeepsSchemasApart) {
   EXPECT_FALSE(second.exists());
 }
 
-TEST(SharedPostgres, IsOneServerForAllTestsOfARun) {
+TEST(SharedPostgres, AllTestsOfARunShareOneServer) {
   const auto fixture = running_postgres_fixture();
   if (!fixture) GTEST_SKIP() << "only ctest starts it";
 

@@ -10,7 +10,7 @@
 #include "support/postgres_server.hpp"
 #include "support/temporary_directory.hpp"
 
-// What the roles of docs/operations.md may do, and what they may not.
+// What the roles in docs/operations.md may and may not do.
 namespace dbcache {
 namespace {
 
@@ -32,7 +32,7 @@ class PostgresRoles : public ::testing::Test {
   CacheManager manager(const std::string& role) {
     return CacheManager({.database = server_.url("ci", role)});
   }
-  /// What the server says to a statement of a role's.
+  /// The server's answer to a statement of a role.
   std::string answer(const std::string& role, const std::string& sql) {
     return test::error_of([&] {
       test::PostgresConnection(server_.url("ci", role))
@@ -77,7 +77,7 @@ TEST_F(PostgresRoles, AWriterCannotAlterTheLog) {
   EXPECT_TRUE(manager("writer").verify().problems.empty());
 }
 
-TEST_F(PostgresRoles, NotEvenTheOwnerAltersEventsByMistake) {
+TEST_F(PostgresRoles, TheOwnerCannotAlterEventsByMistake) {
   manager("owner").cache_new_cluster("c-1");
   for (const char* const sql :
        {"UPDATE events SET payload = '{}'", "DELETE FROM events", "TRUNCATE events",
@@ -87,7 +87,7 @@ TEST_F(PostgresRoles, NotEvenTheOwnerAltersEventsByMistake) {
   }
 }
 
-TEST_F(PostgresRoles, AReaderReadsAndNoMore) {
+TEST_F(PostgresRoles, AReaderCanOnlyRead) {
   manager("writer").cache_new_cluster("c-1");
   CacheManager reader = manager("reader");
   EXPECT_TRUE(reader.load_cluster_cache());
@@ -98,33 +98,33 @@ TEST_F(PostgresRoles, AReaderReadsAndNoMore) {
                 reader.cache_new_cluster("c-2");
                 return 0;
               }),
-              StartsWith("StorageFailure: the role that uses the database"));
+              StartsWith("StorageFailure: the role lacks a privilege"));
 }
 
-TEST_F(PostgresRoles, AWriterWhoMayNotMoveALogInLeavesItOpenWhereItIs) {
+TEST_F(PostgresRoles, AMoveThatTheRoleMayNotMakeLeavesTheLogOpen) {
   const test::TemporaryDirectory directory;
   const Options source{.database = directory.database()};
   CacheManager(source).cache_new_cluster("c-1");
   EXPECT_THAT(
       test::error_of([&] { return move_log(source, {.database = server_.url("ci", "writer")}); }),
-      StartsWith("StorageFailure: the role that uses the database"));
+      StartsWith("StorageFailure: the role lacks a privilege"));
   CacheManager(source).cache_new_cluster("c-2");
 }
 
-TEST_F(PostgresRoles, WhoMayNotLookIntoTheSchemaIsNotToldThatItIsEmpty) {
+TEST_F(PostgresRoles, ARoleWithoutUsageGetsAnErrorAndNotAnEmptyDatabase) {
   manager("writer").cache_new_cluster("c-1");
   server_.execute("CREATE ROLE stranger LOGIN");
   EXPECT_THAT(test::error_of([&] { return manager("stranger").verify(); }),
-              StartsWith("StorageFailure: the role that uses the database"));
+              StartsWith("StorageFailure: the role lacks a privilege"));
 }
 
-TEST_F(PostgresRoles, WhoMayNotMakeASchemaIsToldSo) {
+TEST_F(PostgresRoles, ARoleThatMayNotCreateASchemaGetsAnError) {
   EXPECT_THAT(test::error_of([&] {
                 CacheManager({.database = server_.url("ci", "writer"), .schema = "another"})
                     .cache_new_cluster("c");
                 return 0;
               }),
-              StartsWith("StorageFailure: the role that uses the database"));
+              StartsWith("StorageFailure: the role lacks a privilege"));
 }
 
 }  // namespace

@@ -20,7 +20,7 @@
 namespace dbcache::test {
 namespace {
 
-/// A host that takes connections and says nothing, as one that lost its power behind a firewall.
+/// A host that accepts connections and sends nothing, like one behind a firewall that lost power.
 class SilentHost {
  public:
   SilentHost() : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
@@ -46,7 +46,7 @@ class SilentHost {
   int port_ = 0;
 };
 
-TEST(PostgresHorizon, LiesWhereOpenTransactionsBeganToDraw) {
+TEST(PostgresHorizon, TheSettledPositionLiesBelowWhatOpenTransactionsDrew) {
   const BareEnvironment environment;
   const PostgresServer server;
   CacheManager manager({.database = server.url()});
@@ -56,8 +56,8 @@ TEST(PostgresHorizon, LiesWhereOpenTransactionsBeganToDraw) {
   const std::int64_t last = manager.get_database_info().last_position;
   ASSERT_GE(last, 5);
   PostgresConnection other(server.url());
-  // What a transaction says that begins to draw behind so many: one that began before the last was
-  // drawn, and one that comes between the two looks of the function.
+  // The lock of a transaction that begins to draw after so many positions: one that began before
+  // the last was drawn, and one that begins between the two queries of the function.
   for (const std::int64_t offset : {-2, -1, 0, 1, 2, 100}) {
     other.execute(
         "BEGIN; SELECT pg_advisory_xact_lock_shared('dbcache.events'::regclass::oid::int4, (" +
@@ -68,7 +68,7 @@ TEST(PostgresHorizon, LiesWhereOpenTransactionsBeganToDraw) {
     EXPECT_EQ(manager.get_database_info().last_position, std::min(last, last + offset));
     other.execute("ROLLBACK");
   }
-  // Numbers of which a lock has the last 32 bits.
+  // A lock has only the last 32 bits of these.
   for (const std::int64_t wrapped : {std::int64_t{1} << 32, (std::int64_t{5} << 32) + 3}) {
     other.execute("SELECT setval('dbcache.event_positions', " + std::to_string(wrapped) + ")");
     for (const std::int64_t offset : {-5, -1, 1, 5}) {
@@ -82,7 +82,7 @@ TEST(PostgresHorizon, LiesWhereOpenTransactionsBeganToDraw) {
   }
 }
 
-TEST(PostgresSilentHost, TakesNothingAwayFromTheNext) {
+TEST(PostgresSilentHost, ASilentHostTakesNoTimeFromTheNext) {
   const BareEnvironment environment;
   const PostgresServer server;
   const SilentHost silent;

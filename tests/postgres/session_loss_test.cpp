@@ -18,7 +18,7 @@
 #include "support/postgres_server.hpp"
 #include "support/scoped_variable.hpp"
 
-// Sessions end while the processes live that have them.
+// Sessions end while their processes live on.
 namespace dbcache::test {
 namespace {
 
@@ -26,7 +26,7 @@ using std::chrono::seconds;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-/// Those that hold a lock of their own: what a process lives by for others.
+/// The sessions with an exclusive lock, which shows other processes that the holder lives.
 constexpr const char* holding_sessions =
     "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted "
     "AND mode = 'ExclusiveLock'";
@@ -64,7 +64,7 @@ class PostgresSessionLoss : public ::testing::Test {
   void terminate(const std::string& session) const {
     server_.execute("SELECT pg_terminate_backend(" + session + ")");
   }
-  /// Until it is held in another session than that.
+  /// Waits until the lock is held in another session.
   void await_proof(const std::string& but) const {
     poll_until(
         [&] {
@@ -81,7 +81,7 @@ class PostgresSessionLoss : public ::testing::Test {
     }
     return words;
   }
-  /// What anybody notes of the dead who comes by.
+  /// Lets some process note the holders that seem dead.
   void let_somebody_look() const { static_cast<void>(SharedClusters(options()).owed()); }
   void end_grace() const {
     server_.execute("UPDATE dbcache.suspects SET since = since - interval '1 hour'");
@@ -95,7 +95,7 @@ class PostgresSessionLoss : public ::testing::Test {
   std::vector<std::unique_ptr<Worker>> workers_;
 };
 
-TEST_F(PostgresSessionLoss, IsMendedByTheHolderWhoIsNotReaped) {
+TEST_F(PostgresSessionLoss, AHolderLocksAgainAndIsNotReaped) {
   Worker& holder = start_holder();
   ASSERT_EQ(holder.next(), "granted");
   const std::string session = holding_session();
@@ -109,7 +109,7 @@ TEST_F(PostgresSessionLoss, IsMendedByTheHolderWhoIsNotReaped) {
   EXPECT_EQ(lost_in_log(), "0");
 }
 
-TEST_F(PostgresSessionLoss, IsMendedByAHolderWhoWasSuspectedMeanwhile) {
+TEST_F(PostgresSessionLoss, ASuspectLocksAgainAndIsNotReaped) {
   Worker& holder = start_holder();
   ASSERT_EQ(holder.next(), "granted");
   const std::string session = holding_session();
@@ -133,14 +133,14 @@ TEST_F(PostgresSessionLoss, IsMendedByAHolderWhoWasSuspectedMeanwhile) {
   EXPECT_EQ(lost_in_log(), "0");
 }
 
-TEST_F(PostgresSessionLoss, LeavesNoSuspicionOfAHolderWhoMendedItMeanwhile) {
+TEST_F(PostgresSessionLoss, AHolderThatLockedAgainIsNotSuspected) {
   Worker& holder = start_holder();
   ASSERT_EQ(holder.next(), "granted");
   ::kill(holder.pid(), SIGSTOP);
   terminate(holding_session());
   poll_until([&] { return holding_session().empty(); }, "the session's end");
 
-  // A transaction that found the lock gone goes on until it is held again.
+  // A transaction finds the lock gone, and lasts until it is held again.
   const auto engine = store::open_engine(options(), {});
   engine->read(Timestamp{}, [&](const store::ReadSession& session) {
     const auto leases = session.tables.leases();
@@ -155,12 +155,12 @@ TEST_F(PostgresSessionLoss, LeavesNoSuspicionOfAHolderWhoMendedItMeanwhile) {
         },
         "the holder's way out of suspicion");
   });
-  static_cast<void>(engine->now());  // what that transaction noted is written
+  static_cast<void>(engine->now());  // its suspicion is written by now
 
   EXPECT_EQ(server_.query("SELECT count(*) FROM dbcache.suspects"), "0");
 }
 
-TEST_F(PostgresSessionLoss, ThatCannotBeMendedMakesTheHolderGiveUpBeforeOthersTakeOver) {
+TEST_F(PostgresSessionLoss, AHolderGivesUpBeforeOthersTakeOver) {
   Worker& holder = start_holder();
   ASSERT_EQ(holder.next(), "granted");
 
@@ -173,7 +173,7 @@ TEST_F(PostgresSessionLoss, ThatCannotBeMendedMakesTheHolderGiveUpBeforeOthersTa
 
   server_.start();
   let_somebody_look();
-  EXPECT_EQ(leases(), "alive ");  // others give it longer than it gave itself
+  EXPECT_EQ(leases(), "alive ");  // others wait longer than the holder does
   EXPECT_EQ(ask(holder), "lost");
   poll_until([&] { return server_.query("SELECT count(*) FROM dbcache.suspects") == "1"; },
              "the suspicion");
@@ -184,7 +184,7 @@ TEST_F(PostgresSessionLoss, ThatCannotBeMendedMakesTheHolderGiveUpBeforeOthersTa
   EXPECT_EQ(ask(holder), "lost");
 }
 
-TEST_F(PostgresSessionLoss, DuringAWaitLeavesNoLeaseToALockThatWasGivenUp) {
+TEST_F(PostgresSessionLoss, ALockThatWasGivenUpGetsNoLease) {
   const Worker& holder = start_holder();
   ASSERT_EQ(holder.next(), "granted");
   const ClusterConfig config{{"cluster_name", "two"}};
@@ -226,9 +226,9 @@ TEST_F(PostgresSessionLoss, DuringAWaitLeavesNoLeaseToALockThatWasGivenUp) {
   EXPECT_EQ(waiter.next(), "held");
 }
 
-TEST_F(PostgresSessionLoss, ThatIsWaitedForHoldsUpNoFork) {
+TEST_F(PostgresSessionLoss, AForkDoesNotWaitForALostSession) {
   CacheManager(options()).cache_new_cluster("c-1");
-  // One connection is for calls, and the other is waited for.
+  // One connection is for calls; the process waits for the other.
   server_.execute(
       "CREATE ROLE narrow LOGIN CONNECTION LIMIT 1; GRANT USAGE ON SCHEMA dbcache TO narrow; "
       "GRANT ALL ON ALL TABLES IN SCHEMA dbcache TO narrow; "
@@ -257,7 +257,7 @@ TEST_F(PostgresSessionLoss, ThatIsWaitedForHoldsUpNoFork) {
   EXPECT_EQ(forker.wait(), 0);
 }
 
-TEST_F(PostgresSessionLoss, OfASessionThatStandsStillEndsAWaitInTime) {
+TEST_F(PostgresSessionLoss, AHangingSessionEndsAWaitInTime) {
   const ClusterConfig config{{"cluster_name", "one"}};
   const Worker& creator = *workers_.emplace_back(std::make_unique<Worker>([&](const Actor& actor) {
     SharedClusters clusters(options());
@@ -287,7 +287,7 @@ TEST_F(PostgresSessionLoss, OfASessionThatStandsStillEndsAWaitInTime) {
   creator.go();
 }
 
-TEST_F(PostgresSessionLoss, OfOneThatWasLentComesWithTheLastLockThatItWasLentFor) {
+TEST_F(PostgresSessionLoss, ALentSessionEndsWithTheLastLockThatItWasLentFor) {
   CacheManager(options()).cache_new_cluster("c-1");
   const auto engine = store::open_engine(options(), {});
   auto one = engine->take_lock();
@@ -309,10 +309,10 @@ TEST_F(PostgresSessionLoss, OfOneThatWasLentComesWithTheLastLockThatItWasLentFor
   EXPECT_FALSE(kept->lost());
 }
 
-TEST_F(PostgresSessionLoss, OfAServerThatStandsStillEndsCallsInTime) {
+TEST_F(PostgresSessionLoss, AHangingServerEndsCallsInTime) {
   Options impatient = options();
   impatient.busy_timeout = seconds{1};
-  CacheManager(options()).cache_new_cluster("c-1");  // makes the tables, patiently
+  CacheManager(options()).cache_new_cluster("c-1");  // creates the tables with the usual patience
   CacheManager manager(impatient);
   manager.update_cluster_access("c-1");
 
@@ -330,7 +330,7 @@ TEST_F(PostgresSessionLoss, OfAServerThatStandsStillEndsCallsInTime) {
              "the way back");
 }
 
-TEST_F(PostgresSessionLoss, InTheMidstOfCallsDoesEachOnce) {
+TEST_F(PostgresSessionLoss, EachCallHappensOnceThoughSessionsEnd) {
   constexpr int calls = 300;
   CacheManager(options()).register_shared_cluster_creation("hash", 1);
   Worker& counter = *workers_.emplace_back(std::make_unique<Worker>([&](const Actor& actor) {
@@ -340,7 +340,7 @@ TEST_F(PostgresSessionLoss, InTheMidstOfCallsDoesEachOnce) {
     }
   }));
 
-  // In whatever it does.
+  // The sessions end at any statement.
   for (int call = 0; call < calls; ++call) {
     EXPECT_EQ(counter.next(), std::to_string(call + 2));
     if (call % 3 == 0) {
@@ -358,7 +358,7 @@ TEST_F(PostgresSessionLoss, InTheMidstOfCallsDoesEachOnce) {
   EXPECT_THAT(manager.replay({.mode = ReplayMode::check}).differences, IsEmpty());
 }
 
-TEST(PostgresStandby, IsNotReadForThePrimary) {
+TEST(PostgresStandby, AStandbyIsNotReadInPlaceOfThePrimary) {
   PostgresServer primary;
   CacheManager(Options{.database = primary.url()}).cache_new_cluster("c-1");
   const auto standby = primary.make_standby();
@@ -396,7 +396,7 @@ class PostgresStandbyCommit : public ::testing::Test {
                         "&port=" + std::to_string(primary_->port()) + "&user=postgres"};
   }
 
-  /// The session whose commit waits for the standby: another than before.
+  /// The session whose commit waits for the standby; not the same one twice.
   std::string waiting_session() {
     std::string waiting;
     poll_until(
@@ -428,7 +428,7 @@ class PostgresStandbyCommit : public ::testing::Test {
   std::set<std::string> seen_;
 };
 
-TEST_F(PostgresStandbyCommit, IsNotDoneWhenItsWaitIsBrokenOff) {
+TEST_F(PostgresStandbyCommit, ACommitWhoseWaitWasCancelledDoesNotCountAsDone) {
   for (const char* const how : {"pg_cancel_backend", "pg_terminate_backend", "pg_cancel_backend"}) {
     primary_->execute(std::string("SELECT ") + how + "(" + waiting_session() + ")");
   }
@@ -442,15 +442,15 @@ TEST_F(PostgresStandbyCommit, IsNotDoneWhenItsWaitIsBrokenOff) {
   expect_counted_once();
 }
 
-TEST_F(PostgresStandbyCommit, IsUnknownWhereNobodyTellsInTime) {
-  static_cast<void>(waiting_session());  // of the other's commit
+TEST_F(PostgresStandbyCommit, TheOutcomeIsUnknownIfNoStandbyConfirmsInTime) {
+  static_cast<void>(waiting_session());  // of the other process
   Worker impatient([&](const Actor&) {
     Options in_a_hurry = options();
     in_a_hurry.busy_timeout = seconds{1};
     CacheManager(in_a_hurry).increment_shared_cluster_usage("other hash");
   });
 
-  // What is asked then, whether it was done, waits for the other's transaction.
+  // The query for the outcome then waits for the other process's transaction.
   primary_->execute("SELECT pg_cancel_backend(" + waiting_session() + ")");
 
   EXPECT_THAT(impatient.next(), ::testing::StartsWith("threw StorageFailure (unknown)"));
@@ -459,7 +459,7 @@ TEST_F(PostgresStandbyCommit, IsUnknownWhereNobodyTellsInTime) {
   EXPECT_EQ(counter_->next(), "2");
 }
 
-TEST_F(PostgresStandbyCommit, ThatNoStandbyHasIsDoneAgainWhereOneTakesOver) {
+TEST_F(PostgresStandbyCommit, ACommitThatTheNewPrimaryLacksIsRepeated) {
   static_cast<void>(waiting_session());
   primary_->kill();
   standby_->start();

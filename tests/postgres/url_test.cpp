@@ -10,7 +10,7 @@
 #include "support/errors.hpp"
 #include "support/scoped_variable.hpp"
 
-// URLs that lead nowhere.
+// URLs that name no server.
 namespace dbcache::test {
 namespace {
 
@@ -28,7 +28,7 @@ std::string error_for(const std::string& url) {
   });
 }
 
-TEST(PostgresUrl, WithAPasswordThatIsNotWrittenAsItMustBeDoesNotShowIt) {
+TEST(PostgresUrl, ABadlyEscapedPasswordIsNotShown) {
   for (const char* const url :
        {"postgresql://u:p%zzSECRET@h.invalid/db",
         "postgresql://u@h.invalid/db?password=SEC%zzSECRET",
@@ -40,7 +40,7 @@ TEST(PostgresUrl, WithAPasswordThatIsNotWrittenAsItMustBeDoesNotShowIt) {
   }
 }
 
-TEST(PostgresUrl, ShowsNoPasswordWhereNobodyAnswers) {
+TEST(PostgresUrl, AnErrorShowsNoPassword) {
   for (const char* const url :
        {"postgresql://u:SECRET@h.invalid/db", "postgresql://u@h.invalid/db?password=SECRET",
         "postgresql://u:SECRET?SECRET@h.invalid/db", "postgresql://u:SECRET#SECRET@h.invalid/db"}) {
@@ -49,7 +49,7 @@ TEST(PostgresUrl, ShowsNoPasswordWhereNobodyAnswers) {
   }
 }
 
-TEST(PostgresUrl, WithAHostThatIsUnknownWaitsForTheOther) {
+TEST(PostgresUrl, AnUnknownHostDoesNotEndTheWaitForTheOther) {
   const BareEnvironment environment;
   CacheManager manager(Options{.database = "postgresql://u@h.invalid,127.0.0.1:1/db",
                                .busy_timeout = milliseconds{300}});

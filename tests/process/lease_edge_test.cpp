@@ -91,10 +91,24 @@ TEST_F(LeaseEdge, ALeaseAroundTheProcessIsJoinedAndStaysWhatItIs) {
   ClusterLease joined = clusters_.acquire(config("a"), creating("c-2"));
   EXPECT_EQ(joined.fencing_token(), around.fencing_token());
   joined.hold_for(std::chrono::hours(1));
-  EXPECT_FALSE(joined.release().was_held);
   EXPECT_TRUE(clusters_.release_lease(around.fencing_token()).of_surrounding_run);
   EXPECT_FALSE(around.lost());
   EXPECT_THAT(manager_.history({.types = {"LeaseRenewed", "LeaseReleased"}}), IsEmpty());
+}
+
+TEST_F(LeaseEdge, TheReleaseOfAJoinedLeaseTellsThatItEndsWithItsRun) {
+  const ClusterLease around = clusters_.acquire(config("a"), creating("c-1"));
+  const std::string number = std::to_string(around.fencing_token());
+  const test::ScopedVariable exported("DBCACHE_LEASE", number);
+  ClusterLease of_a_guard = clusters_.acquire(config("a"), creating("c-2"));
+  EXPECT_FALSE(of_a_guard.release().of_surrounding_run);
+  const test::ScopedVariable of_run("DBCACHE_RUN_LEASE", number);
+  ClusterLease joined = clusters_.acquire(config("a"), creating("c-2"));
+  const ReleaseReport report = joined.release();
+  EXPECT_TRUE(report.of_surrounding_run);
+  EXPECT_FALSE(report.was_held);
+  EXPECT_FALSE(joined.release().of_surrounding_run);  // once is enough
+  EXPECT_FALSE(around.lost());
 }
 
 TEST_F(LeaseEdge, ALeaseAroundTheProcessThatHasADeadlineOrHasEndedIsNotJoined) {

@@ -165,6 +165,53 @@ TEST_P(EngineTables, PuttingAnEntryAgainReplacesIt) {
               ElementsAre(again, entry(2, "i")));
 }
 
+TEST_P(EngineTables, ChangingAClusterSetsTheColumnsThatChangeAndNoOthers) {
+  CachedCluster expected = cluster(1, "c");
+  put({expected, cluster(2, "d")});
+
+  write(*engine_, [](WriteSession& session) {
+    session.tables.change_cluster("c", [](CachedCluster& row) { row.host = "https://a.example"; });
+    session.tables.change_cluster("c", [](CachedCluster& row) {
+      row.cluster_name = "one";
+      row.last_accessed += std::chrono::seconds{1};
+      row.access_count = 7;
+      row.is_active = false;
+    });
+    session.tables.change_cluster("c", [](CachedCluster& row) { row.cluster_name.reset(); });
+    session.tables.change_cluster("c", [](CachedCluster&) {});
+    session.tables.change_cluster("nowhere", [](CachedCluster& row) { row.access_count = 9; });
+  });
+
+  expected.host = "https://a.example";
+  expected.last_accessed += std::chrono::seconds{1};
+  expected.access_count = 7;
+  expected.is_active = false;
+  EXPECT_THAT(ask([](const auto& tables) { return tables.clusters({}, now, std::nullopt); }),
+              ElementsAre(cluster(2, "d"), expected));
+}
+
+TEST_P(EngineTables, ChangingAnEntrySetsTheColumnsThatChangeAndNoOthers) {
+  RegistryEntry expected = entry(1, "h");
+  put({expected, entry(2, "i")});
+
+  write(*engine_, [](WriteSession& session) {
+    session.tables.change_entry("h", [](RegistryEntry& row) {
+      row.cluster_id = "c";
+      row.status = RegistryStatus::ready;
+    });
+    session.tables.change_entry("h", [](RegistryEntry& row) { ++row.usage_count; });
+    session.tables.change_entry("h", [](RegistryEntry& row) { row.error_message = "no quota"; });
+    session.tables.change_entry("nowhere", [](RegistryEntry& row) { row.usage_count = 9; });
+  });
+
+  expected.cluster_id = "c";
+  expected.status = RegistryStatus::ready;
+  ++expected.usage_count;
+  expected.error_message = "no quota";
+  EXPECT_THAT(ask([](const auto& tables) { return tables.entries(); }),
+              ElementsAre(entry(2, "i"), expected));
+}
+
 TEST_P(EngineTables, AnIdOfAClusterMayDifferInCaseOnly) {
   put({cluster(1, "c"), cluster(2, "C")});
 

@@ -29,7 +29,7 @@ TEST(MoveOfSqlite, ALinkToADatabaseIsTheSameDatabase) {
 
   for (const std::string& other : {link, hard_link}) {
     EXPECT_THAT(test::error_of([&] { return move_log({.database = path}, {.database = other}); }),
-                HasSubstr("are one database"));
+                HasSubstr("are the same database"));
   }
 
   EXPECT_FALSE(std::filesystem::exists(hard_link + "-wal"));

@@ -120,7 +120,7 @@ TEST(AnEventWithANewHashOfItsOwn, ShowsAtTheOneThatFollowsIt) {
 TEST(AnEventInAStreamThatIsNotItsOwn, BreaksBothStreams) {
   Log log = two_streams();
   log.at(3).stream = "b";
-  EXPECT_THAT(check(log.events), ElementsAre(of_stream("b", 3, "hash does not fit"),
+  EXPECT_THAT(check(log.events), ElementsAre(of_stream("b", 3, "hash does not match its content"),
                                              of_stream("a", 5, "its version is 3")));
 }
 
@@ -128,7 +128,7 @@ TEST(AnAlteredVersion, IsNamedWithTheOneThatWasToCome) {
   Log log = two_streams();
   log.at(3).version = 4;
   EXPECT_THAT(check(log.events),
-              ElementsAre(of_stream("a", 3, "its version is 4, and 2 was to come")));
+              ElementsAre(of_stream("a", 3, "its version is 4, but 2 was expected")));
 }
 
 TEST(AnAlteredPosition, IsNoticedThoughPositionsStayGapless) {
@@ -143,7 +143,7 @@ TEST(ADroppedEvent, ShowsAsAGapAndInItsStream) {
   log.events.erase(log.events.begin() + 2);
   EXPECT_THAT(check(log.events),
               ElementsAre(of_the_log(3, "the event at position 3 is missing"),
-                          of_stream("a", 5, "its version is 3, and 2 was to come")));
+                          of_stream("a", 5, "its version is 3, but 2 was expected")));
 }
 
 TEST(ADroppedEvent, ShowsAsAGapWhereItsStreamEndedWithIt) {
@@ -156,7 +156,7 @@ TEST(ADroppedFirstEvent, ShowsAsAGapFromTheStart) {
   Log log = two_streams();
   log.events.erase(log.events.begin());
   EXPECT_THAT(check(log.events), ElementsAre(of_the_log(1, "position 1 is missing"),
-                                             of_stream("a", 3, "and 1 was to come")));
+                                             of_stream("a", 3, "but 1 was expected")));
 }
 
 TEST(SeveralDroppedEvents, AreToldAsOneGap) {
@@ -206,8 +206,8 @@ TEST(TwoEventsInEachOthersPlace, AreNoticedInBothStreams) {
   std::swap(log.at(2), log.at(5));
   std::swap(log.at(2).position, log.at(5).position);
   EXPECT_THAT(check(log.events),
-              ElementsAre(of_stream("a", 2, "its version is 3, and 2 was to come"),
-                          of_stream("b", 4, "its version is 2, and 1 was to come")));
+              ElementsAre(of_stream("a", 2, "its version is 3, but 2 was expected"),
+                          of_stream("b", 4, "its version is 2, but 1 was expected")));
 }
 
 TEST(AReplacedEvent, OfAnotherLogIsNoticed) {

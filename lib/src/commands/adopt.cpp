@@ -62,11 +62,11 @@ class RowReader {
   std::string id(std::string_view column) const {
     const json::value& value = at(column);
     try {
-      if (!value.is_string()) throw InvalidArgument("it is not a text");
+      if (!value.is_string()) throw InvalidArgument("it is not text");
       return input::require_id(value.get_string(), column);
     } catch (const InvalidArgument& error) {
       throw CorruptDatabase(
-          fmt::format("the row {} of {} cannot be adopted: {}; mend or delete that row by hand",
+          fmt::format("row {} of {} cannot be adopted: {}; repair or delete that row by hand",
                       text::json_text(at("id")), table_, error.what()));
     }
   }

@@ -60,15 +60,17 @@ Decision<LeaseEnded> decide(const EndLease& command, const Present& present) {
 Decision<> decide(const RenewLease& command, const Present& present) {
   const auto lease = present.rows.lease(command.lease);
   if (!lease) {
-    if (command.convert) throw LeaseLost(fmt::format("the lease {} has ended", command.lease));
-    throw NotFound(fmt::format("there is no lease {}; it has ended, or never was (dbcache leases)",
-                               command.lease));
+    if (command.convert)
+      throw LeaseLost(fmt::format("the lease {} has ended; acquire another", command.lease));
+    throw NotFound(
+        fmt::format("there is no lease {}; it has ended or never existed: see `dbcache leases`",
+                    command.lease));
   }
   if (!lease->holder.until && !command.convert) {
-    throw InvalidArgument(
-        fmt::format("the lease {} is held by the process {} on {}, for as long as that lives: it "
-                    "has no deadline to renew",
-                    command.lease, lease->holder.process.pid, lease->holder.host));
+    throw InvalidArgument(fmt::format(
+        "the lease {} has no deadline to renew: it is held for as long as the process {} "
+        "on {} lives; renew only a lease with a deadline",
+        command.lease, lease->holder.process.pid, lease->holder.host));
   }
   return {{events::LeaseRenewed{lease->config_hash, lease->id, command.until}}};
 }
@@ -76,8 +78,8 @@ Decision<> decide(const RenewLease& command, const Present& present) {
 Decision<> decide(const NoteUse& command, const Present& present) {
   const auto lease = present.rows.lease(command.lease);
   if (!lease) {
-    throw LeaseLost(
-        fmt::format("the lease {} has ended: what uses its cluster needs another", command.lease));
+    throw LeaseLost(fmt::format(
+        "the lease {} has ended; acquire another before you use its cluster", command.lease));
   }
   return {{events::ClusterUsed{lease->cluster_id, lease->id, command.by}}};
 }

@@ -57,7 +57,7 @@ Decision<> decide(const ChangeStatus& command, const Present& present) {
   if (is_held(command.config_hash, present.rows)) {
     throw Busy(
         fmt::format("the entry '{}' is held by a live lease or creator, which sets its status "
-                    "itself; `dbcache leases` tells whose",
+                    "itself; `dbcache leases` lists them",
                     command.config_hash));
   }
   Events events;

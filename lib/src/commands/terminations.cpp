@@ -71,9 +71,8 @@ void reclaim(const std::string& cluster_id, const TableReader& rows, Events& eve
   if (!pending) return;
   if (pending->attempts > 0) {
     throw Busy(
-        fmt::format("the cluster {} is being terminated ({}); wait until it is settled (`dbcache "
-                    "owed`), or use "
-                    "another cluster",
+        fmt::format("the cluster {} is being terminated ({}); wait until `dbcache owed` no longer "
+                    "lists it, or use another cluster",
                     cluster_id, pending->reason));
   }
   events.emplace_back(events::TerminationCancelled{pending->subject, events::CancelReason::in_use});

@@ -62,7 +62,7 @@ Acquisition::Acquisition(const Coordinator& coordinator, const ClusterConfig& co
       options_(options),
       deadline_(deadline_after(options.timeout)) {
   if (!lifecycle.create) {
-    throw InvalidArgument("the lifecycle has no create; give a function that starts a cluster");
+    throw InvalidArgument("the lifecycle has no create function; give one that starts a cluster");
   }
   if (options.timeout < std::chrono::milliseconds{0}) {
     throw InvalidArgument("the timeout is negative; give 0 or more");
@@ -229,8 +229,8 @@ Granted Acquisition::create(const Step& step) {
     lock_.reset();
     if (!made) throw;
     throw StorageFailure(
-        fmt::format("{}; the cluster {} was created, and the log may not tell of it: look for it "
-                    "in dbcache owed, or terminate it",
+        fmt::format("{}; the cluster {} was created, but the log may not have it: if `dbcache "
+                    "owed` does not list it, terminate it yourself",
                     error.what(), *made),
         error.outcome());
   } catch (...) {
@@ -240,7 +240,8 @@ Granted Acquisition::create(const Step& step) {
   }
   if (finished.first.result.stale) {
     throw LeaseLost(fmt::format(
-        "the creation {} of '{}' was ended while it went on; the cluster {} will be handed back",
+        "the creation {} of '{}' was ended while `create` ran; its cluster {} will be handed "
+        "back: acquire again",
         number, command_.config_hash, input_.cluster_id));
   }
   lock_->done();
@@ -254,10 +255,10 @@ void Acquisition::fail_creation(const commands::FailCreation& failed) {
   try {
     coordinator_.commit(failed);
   } catch (const std::exception& error) {
-    system::logger()->error("that the creation {} of '{}' failed ({}) could not be noted{}: {}",
-                            failed.creation, failed.config_hash, failed.error,
-                            failed.cluster_id ? "; it made the cluster " + *failed.cluster_id : "",
-                            error.what());
+    system::logger()->error(
+        "the creation {} of '{}' failed ({}){}; the log could not record this: {}", failed.creation,
+        failed.config_hash, failed.error,
+        failed.cluster_id ? " and left the cluster " + *failed.cluster_id : "", error.what());
   }
   lock_.reset();
 }
@@ -283,7 +284,7 @@ void Acquisition::wait(const AcquireStep& awaited) {
   if (now >= deadline_) {
     throw Timeout(fmt::format(
         "no cluster for '{}' after {:.1f} s: it is still being {} by the process {} on {}; "
-        "wait longer, or see dbcache leases",
+        "wait longer, or see `dbcache leases`",
         command_.config_hash, std::chrono::duration<double>(now - began_).count(),
         awaited.next == Next::wait_for_creator ? "created" : "checked",
         awaited.awaited->process.pid, awaited.awaited->host));

@@ -142,7 +142,8 @@ ReleaseReport Coordinator::release(std::int64_t lease,
     }
   } catch (const Error& error) {
     // What was released is released; the pending termination stands, and others will settle it.
-    system::logger()->warn("what is owed could not be settled: {}", error.what());
+    system::logger()->warn(
+        "pending terminations could not be settled: {}; a later call tries again", error.what());
     report.error = error.what();
   }
   return report;
@@ -160,18 +161,18 @@ void Coordinator::record_started(const std::string& config_hash, std::int64_t cr
   if (begun.empty() || begun.front().position != creation ||
       begun.front().type != events::CreationStarted::type ||
       begun.front().stream != events::registry_stream(config_hash)) {
-    throw NotFound(fmt::format(
-        "there is no creation {} of '{}' in this database; DBCACHE_CREATION, DBCACHE_CONFIG_HASH "
-        "and DBCACHE_DATABASE of the create command say which it is",
-        creation, config_hash));
+    throw NotFound(
+        fmt::format("there is no creation {} of '{}' in this database; use the DBCACHE_CREATION, "
+                    "DBCACHE_CONFIG_HASH and DBCACHE_DATABASE that the create command was given",
+                    creation, config_hash));
   }
   command.idempotency_token = std::get<events::CreationStarted>(
                                   events::parse_event(begun.front().type, begun.front().payload))
                                   .idempotency_token;
   if (!commit(command).first.result.stale) return;
   throw LeaseLost(fmt::format(
-      "the creation {} of '{}' is no longer the current one: another worker took over, and the "
-      "cluster {} will be handed back",
+      "another worker took over the creation {} of '{}'; stop waiting for the cluster {}, which "
+      "will be handed back",
       creation, config_hash, cluster_id));
 }
 
@@ -184,6 +185,10 @@ std::string message_of(std::exception_ptr error) {
   } catch (...) {
     return "an exception that is no std::exception";
   }
+}
+
+bool is_of_surrounding_run(std::int64_t lease) {
+  return system::environment_variable("DBCACHE_RUN_LEASE") == std::to_string(lease);
 }
 
 HolderInfo describe(const Holder& holder, bool alive) {

@@ -111,4 +111,7 @@ std::string message_of(std::exception_ptr error);
 
 HolderInfo describe(const Holder& holder, bool alive);
 
+/// Whether it is the lease of the `dbcache run` around this process (DBCACHE_RUN_LEASE).
+bool is_of_surrounding_run(std::int64_t lease);
+
 }  // namespace dbcache::coordination

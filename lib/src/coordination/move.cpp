@@ -37,7 +37,7 @@ constexpr std::int64_t before_the_first = std::numeric_limits<std::int64_t>::min
 constexpr std::size_t most_named = 3;
 
 [[noreturn]] void throw_no_database(const std::string& name) {
-  throw NotFound(fmt::format("there is no database {}; give the one to be moved", name));
+  throw NotFound(fmt::format("there is no database {}; give the one to move", name));
 }
 
 /// One write transaction that is on disk when this returns. Alone: what it does goes by what was
@@ -100,8 +100,9 @@ class Move {
     const auto identity = from_.engine().identity();
     if (!identity) throw_no_database(from_name_);
     if (identity == to_.engine().identity()) {
-      throw InvalidArgument(fmt::format(
-          "{} and {} are one database; give another to move its log to", from_name_, to_name_));
+      throw InvalidArgument(
+          fmt::format("{} and {} are the same database; give a different one to move the log to",
+                      from_name_, to_name_));
     }
   }
 
@@ -136,8 +137,7 @@ class Move {
       if (fits(session)) return;
       to_.require_open(session.log);
       throw InvalidArgument(fmt::format(
-          "the database {} is not empty, and a log is moved into an empty one only; give another",
-          to_name_));
+          "the database {} is not empty; give an empty one to move the log to", to_name_));
     });
   }
 
@@ -146,10 +146,10 @@ class Move {
     const ReplayReport report =
         replay(from_, {.mode = ReplayMode::check, .on_progress = options_.on_progress});
     if (report.differences.empty()) return;
-    throw CorruptDatabase(
-        fmt::format("the tables of {} differ from its log; `dbcache replay --check` tells where, "
-                    "`dbcache replay` rebuilds them from the log: then move it",
-                    from_name_));
+    throw CorruptDatabase(fmt::format(
+        "the tables of {} differ from its log; see where with `dbcache replay --check`, "
+        "rebuild them with `dbcache replay`, then move the log",
+        from_name_));
   }
 
   /// Else a role that may not write to the target would be told so only once the source is closed.
@@ -201,8 +201,8 @@ class Move {
     if (held.empty()) return;
     const std::size_t named = std::min(held.size(), most_named);
     throw Busy(fmt::format(
-        "{} is in use: {}{}; `dbcache leases` and `dbcache shared` tell by whom: move it once they "
-        "have ended",
+        "{} is in use: {}{}; move it once these have ended (see `dbcache leases` and `dbcache "
+        "shared`)",
         from_name_,
         fmt::join(held.begin(), held.begin() + static_cast<std::ptrdiff_t>(named), ", "),
         held.size() > named ? fmt::format(" and {} more", held.size() - named) : ""));
@@ -265,7 +265,7 @@ class Move {
     if (there.size() > events.size() || !std::equal(there.begin(), there.end(), events.begin())) {
       throw InvalidArgument(
           fmt::format("the database {} has events that {} does not have; give an empty one, or "
-                      "`dbcache move --from {} --cancel`",
+                      "cancel the move with `dbcache move --from {} --cancel`",
                       to_name_, from_name_, from_name_));
     }
     return there.size();
@@ -308,10 +308,10 @@ class Move {
       same = same && source_->report(session.tables).differences.empty();
     });
     if (!same) {
-      throw CorruptDatabase(fmt::format(
-          "what was copied to {} is not what {} has; check its disk, remove it, and run "
-          "the move again",
-          to_name_, from_name_));
+      throw CorruptDatabase(
+          fmt::format("the copy in {0} differs from the log of {1}; check the disk, remove {0}, "
+                      "and run the move again",
+                      to_name_, from_name_));
     }
     return source_->head();
   }
@@ -321,8 +321,8 @@ class Move {
       const auto closed = session.log.closed();
       if (closed == gone_) return;
       if (closed != away_ || session.log.last_position() != last_) {
-        throw Busy(fmt::format("the move of {} was cancelled meanwhile; run it again to move it",
-                               from_name_));
+        throw Busy(fmt::format(
+            "the move of {} was cancelled while it ran; run it again to move the log", from_name_));
       }
       session.log.close(gone_);
     });
@@ -340,7 +340,7 @@ class Move {
 
   [[noreturn]] void throw_others_move() const {
     throw Busy(
-        fmt::format("another process moves a log to {} too; run the move again once it has "
+        fmt::format("another process is moving a log to {}; run the move again once that one has "
                     "ended",
                     to_name_));
   }
@@ -358,7 +358,7 @@ class Move {
       const auto there = read_target(after, events.size());
       if (there != events) {
         throw CorruptDatabase(fmt::format(
-            "the log of {} was moved to {}, which does not have it now; restore {} from a copy",
+            "the log of {} was moved to {}, which no longer has it; restore {} from a backup",
             from_name_, to_name_, to_name_));
       }
       for (const EventRecord& event : events) static_cast<void>(checker.check(event));

@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "commands/adopt.hpp"
 #include "system/environment.hpp"
@@ -22,8 +23,9 @@ store::Store::Adopt adopter(const std::string& timezone) {
 
 }  // namespace
 
-std::shared_ptr<store::Store> open_store(const Options& options) {
-  return std::make_shared<store::Store>(options, adopter(options.adoption_timezone));
+std::shared_ptr<store::Store> open_store(Options options) {
+  auto adopt = adopter(options.adoption_timezone);
+  return std::make_shared<store::Store>(std::move(options), std::move(adopt));
 }
 
 }  // namespace dbcache::coordination

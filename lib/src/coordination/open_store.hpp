@@ -10,6 +10,6 @@ namespace dbcache::coordination {
 
 /// A store that adopts the rows of the documented Python system where it finds some without a log.
 /// Throws InvalidArgument for options that no database could have.
-std::shared_ptr<store::Store> open_store(const Options& options);
+std::shared_ptr<store::Store> open_store(Options options);
 
 }  // namespace dbcache::coordination

@@ -70,8 +70,8 @@ json::object upcast(std::string_view type, int from, int to, json::object payloa
   if (from < 1) throw CorruptDatabase("its schema is below 1");
   if (from > to) {
     throw NewerSchema(fmt::format(
-        "an event {} has schema {}, and this dbcache reads up to {}; use the newer dbcache that "
-        "wrote it",
+        "a {} event has schema {}, but this dbcache reads only up to {}; use the newer dbcache "
+        "that wrote it",
         type, from, to));
   }
   return payload;
@@ -163,13 +163,13 @@ Event parse_event(std::string_view type, std::string_view payload) {
       object = upcast(type, schema, Payload::schema, std::move(object));
       rows::read_fields(object, event.emplace<Payload>());
     });
-    if (!known) throw CorruptDatabase("this dbcache knows no such event type");
+    if (!known) throw CorruptDatabase("this dbcache does not know that type");
   } catch (const NewerSchema&) {
     throw;
   } catch (const std::exception& error) {
     throw CorruptDatabase(fmt::format(
-        "an event {} has a payload that cannot be read: {}; `dbcache verify` tells whether the log "
-        "was altered",
+        "the payload of a {} event cannot be read: {}; `dbcache verify` shows whether the log was "
+        "altered",
         type, error.what()));
   }
   return event;

@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include <dbcache/cache_manager.hpp>
 
 #include "commands/clusters.hpp"
@@ -16,8 +18,8 @@
 
 namespace dbcache {
 
-CacheManager::Impl::Impl(const Options& options)
-    : default_expiry(options.default_expiry), store(coordination::open_store(options)) {
+CacheManager::Impl::Impl(Options options)
+    : default_expiry(options.default_expiry), store(coordination::open_store(std::move(options))) {
   input::require_expiry(default_expiry);
 }
 
@@ -68,7 +70,7 @@ std::optional<CachedCluster> cluster_from_environment(Timestamp now,
 
 }  // namespace
 
-CacheManager::CacheManager(Options options) : impl_(std::make_unique<Impl>(options)) {}
+CacheManager::CacheManager(Options options) : impl_(std::make_unique<Impl>(std::move(options))) {}
 CacheManager::~CacheManager() = default;
 CacheManager::CacheManager(CacheManager&&) noexcept = default;
 CacheManager& CacheManager::operator=(CacheManager&&) noexcept = default;
@@ -275,8 +277,11 @@ std::vector<RecordedEvent> CacheManager::history(const HistoryQuery& query) cons
 
 std::vector<RecordedEvent> CacheManager::wait_for_events(std::int64_t from_position,
                                                          const WatchOptions& options) const {
-  if (from_position < 1) throw InvalidArgument("positions in the log are 1 or more");
-  if (options.limit == 0) throw InvalidArgument("a limit of 0 events leaves nothing to wait for");
+  if (from_position < 1) {
+    throw InvalidArgument(
+        fmt::format("the position is {}, but the log begins at 1; give 1 or more", from_position));
+  }
+  if (options.limit == 0) throw InvalidArgument("the limit is 0 events; give 1 or more");
   using Waiter = coordination::Waiter;
   constexpr std::chrono::milliseconds longest = std::chrono::years{100};
   const auto deadline =

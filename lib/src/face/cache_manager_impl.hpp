@@ -13,7 +13,7 @@ namespace dbcache {
 /// What a manager has, and shares with those who work on the same database in the same process.
 class CacheManager::Impl {
  public:
-  explicit Impl(const Options& options);
+  explicit Impl(Options options);
 
   const std::chrono::microseconds default_expiry;
   const std::shared_ptr<store::Store> store;

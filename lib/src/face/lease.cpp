@@ -42,7 +42,8 @@ void end_quietly(const char* what, End end) noexcept {
     end();
   } catch (const std::exception& error) {
     // The lock goes all the same, and whoever comes next notes it.
-    system::logger()->warn("{} could not be ended in the log: {}", what, error.what());
+    system::logger()->warn("the log could not record the end of {}: {}; a later call records it",
+                           what, error.what());
   } catch (...) {
   }
 }
@@ -106,7 +107,8 @@ bool ClusterLease::lost() const {
 }
 
 void ClusterLease::note_use(std::string_view by) {
-  if (!impl_ || !impl_->is_ours()) throw LeaseLost("there is no lease here to use a cluster under");
+  if (!impl_ || !impl_->is_ours())
+    throw LeaseLost("this process does not hold the lease; acquire one before you use a cluster");
   const input::Redactor redactor(system::Environment::read().databricks_token);
   impl_->coordinator.commit(
       commands::NoteUse{impl_->granted.lease, input::clean_label(by, redactor)});
@@ -155,7 +157,11 @@ bool ClusterLease::report_dead() {
 ReleaseReport ClusterLease::release(const std::stop_token& stop) {
   if (!impl_ || !impl_->is_ours()) return {};
   impl_->ended = true;
-  if (impl_->is_borrowed) return {};
+  if (impl_->is_borrowed) {
+    ReleaseReport report;
+    report.of_surrounding_run = coordination::is_of_surrounding_run(impl_->granted.lease);
+    return report;
+  }
   struct LetGo {
     Impl& impl;
     ~LetGo() { impl.give_lock_up(); }
@@ -166,9 +172,10 @@ ReleaseReport ClusterLease::release(const std::stop_token& stop) {
 
 void ClusterLease::hold_for(std::chrono::microseconds ttl) {
   if (ttl <= std::chrono::microseconds{0} || ttl > longest_hold) {
-    throw InvalidArgument("a lease is held for more than nothing and at most a year");
+    throw InvalidArgument("ttl must be more than 0 and at most 1 year");
   }
-  if (!impl_ || !impl_->is_ours()) throw LeaseLost("there is no lease here to hold");
+  if (!impl_ || !impl_->is_ours())
+    throw LeaseLost("this process does not hold the lease; acquire one before you hold it");
   if (impl_->is_borrowed) {
     impl_->ended = true;
     return;

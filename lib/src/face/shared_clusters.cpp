@@ -50,10 +50,10 @@ class SharedClusters::Impl {
 
 namespace {
 
-Coordinator coordinator_of(const Options& options) {
+Coordinator coordinator_of(Options options) {
   const auto expiry = options.default_expiry;
   input::require_expiry(expiry);
-  return {coordination::open_store(options), expiry};
+  return {coordination::open_store(std::move(options)), expiry};
 }
 
 LeaseInfo describe(const Lease& lease, const rows::Present& present) {
@@ -109,7 +109,8 @@ ClusterLease SharedClusters::acquire(const ClusterConfig& config, const ClusterL
     try {
       coordinator.settle(lifecycle.terminate, {false, host}, options.stop);
     } catch (const Error& error) {
-      system::logger()->warn("what is owed could not be settled: {}", error.what());
+      system::logger()->warn(
+          "pending terminations could not be settled: {}; a later call tries again", error.what());
     }
   }
   return lease;
@@ -184,7 +185,9 @@ std::vector<OwedTermination> SharedClusters::owed() {
 SettleReport SharedClusters::settle(const std::function<void(const Termination&)>& terminate,
                                     const std::optional<std::string>& host,
                                     const std::stop_token& stop) {
-  if (!terminate) throw InvalidArgument("settling needs a function that terminates a cluster");
+  if (!terminate)
+    throw InvalidArgument(
+        "settle was called without a terminate function; give one that terminates a cluster");
   const bool none = host.has_value() && host->empty();
   return impl_->coordinator.settle(terminate, {!host.has_value(), none ? std::nullopt : host},
                                    stop);
@@ -192,10 +195,11 @@ SettleReport SharedClusters::settle(const std::function<void(const Termination&)
 
 void SharedClusters::renew_lease(std::int64_t lease, std::chrono::microseconds ttl) {
   if (ttl <= std::chrono::microseconds{0} || ttl > std::chrono::years{1}) {
-    throw InvalidArgument("a lease is renewed for more than nothing and at most a year");
+    throw InvalidArgument("ttl must be more than 0 and at most 1 year");
   }
   if (!impl_->coordinator.store().engine().exists()) {
-    throw NotFound(fmt::format("there is no lease {}: there is no database yet", lease));
+    throw NotFound(fmt::format(
+        "there is no lease {}, since the database does not exist yet; check its path", lease));
   }
   impl_->coordinator.commit(
       commands::RenewLease{lease, impl_->coordinator.store().now() + ttl, /*convert=*/false});
@@ -203,7 +207,7 @@ void SharedClusters::renew_lease(std::int64_t lease, std::chrono::microseconds t
 
 ReleaseReport SharedClusters::release_lease(std::int64_t lease, const ClusterLifecycle& lifecycle,
                                             const std::stop_token& stop) {
-  if (system::environment_variable("DBCACHE_RUN_LEASE") == std::to_string(lease)) {
+  if (coordination::is_of_surrounding_run(lease)) {
     ReleaseReport report;
     report.of_surrounding_run = true;
     return report;

@@ -65,7 +65,7 @@ std::optional<std::string> input::workspace_host(const json::object& configurati
 ClusterConfig ClusterConfig::parse(std::string_view json_text) {
   if (json_text.size() > ClusterConfig::max_bytes) {
     throw InvalidArgument(
-        fmt::format("the configuration is larger than {} bytes, the most that is taken",
+        fmt::format("the configuration is larger than {} bytes, the limit; make it smaller",
                     ClusterConfig::max_bytes));
   }
   json::value value = text::parse_json(json_text, "the configuration");

@@ -14,14 +14,15 @@ namespace dbcache::input {
 namespace {
 
 void require_text(std::string_view text, std::string_view what) {
-  if (!text::is_utf8(text)) throw InvalidArgument(fmt::format("{} is not valid UTF-8", what));
+  if (!text::is_utf8(text))
+    throw InvalidArgument(fmt::format("{} is not valid UTF-8; encode it as UTF-8", what));
   if (text.find('\0') != std::string_view::npos) {
-    throw InvalidArgument(fmt::format("{} holds a NUL character; leave it out", what));
+    throw InvalidArgument(fmt::format("{} contains a NUL character; remove it", what));
   }
 }
 
 [[noreturn]] void refuse(std::string_view key, std::string_view wanted) {
-  throw InvalidArgument(fmt::format("the configuration's {} is not {}", key, wanted));
+  throw InvalidArgument(fmt::format("the configuration's {} must be {}", key, wanted));
 }
 
 /// The value of a key; nothing where it is missing or null.
@@ -66,9 +67,8 @@ std::optional<Timestamp> read_time(const json::object& config, std::string_view 
 void require_size(const json::object& configuration) {
   if (const std::size_t size = text::json_text(configuration).size();
       size > ClusterConfig::max_bytes) {
-    throw InvalidArgument(
-        fmt::format("the configuration has {} bytes as JSON; at most {} are taken", size,
-                    ClusterConfig::max_bytes));
+    throw InvalidArgument(fmt::format("the configuration has {} bytes as JSON; the limit is {}",
+                                      size, ClusterConfig::max_bytes));
   }
 }
 
@@ -78,14 +78,14 @@ std::string require_id(std::string_view id, std::string_view what) {
   if (id.empty()) throw InvalidArgument(fmt::format("the {} is empty; give one", what));
   if (id.size() > max_id_bytes) {
     throw InvalidArgument(
-        fmt::format("the {} has {} bytes; at most {} are taken", what, id.size(), max_id_bytes));
+        fmt::format("the {} has {} bytes; the limit is {}", what, id.size(), max_id_bytes));
   }
   require_text(id, fmt::format("the {}", what));
   return std::string(id);
 }
 
 void require_pid(std::int64_t pid) {
-  if (pid < 1) throw InvalidArgument(fmt::format("{} is not a process id; it is 1 or more", pid));
+  if (pid < 1) throw InvalidArgument(fmt::format("{} is not a process id; give 1 or more", pid));
 }
 
 std::string clean_label(std::string_view label, const Redactor& redactor) {
@@ -166,7 +166,7 @@ CachedCluster clean_cluster(const CachedCluster& cluster, const Redactor& redact
     require_text(text, what);
     text = redactor.text(text);
     if (text.size() > max_error_message_bytes) {
-      throw InvalidArgument(fmt::format("{} has {} bytes; at most {} are taken", what, text.size(),
+      throw InvalidArgument(fmt::format("{} has {} bytes; the limit is {}", what, text.size(),
                                         max_error_message_bytes));
     }
   };
@@ -174,10 +174,10 @@ CachedCluster clean_cluster(const CachedCluster& cluster, const Redactor& redact
   if (clean.host) clean_text(*clean.host, "the host");
   clean_text(clean.status, "the status");
   if (clean.num_workers && *clean.num_workers < 0) {
-    throw InvalidArgument("the number of workers is negative; it is 0 or more");
+    throw InvalidArgument("the number of workers is negative; give 0 or more");
   }
   if (clean.access_count < 0) {
-    throw InvalidArgument("the access count is negative; it is 0 or more");
+    throw InvalidArgument("the access count is negative; give 0 or more");
   }
   for (const Timestamp time : {clean.created_at, clean.expiry_time, clean.last_accessed}) {
     static_cast<void>(format_timestamp(time));  // throws for what cannot be stored
@@ -187,7 +187,7 @@ CachedCluster clean_cluster(const CachedCluster& cluster, const Redactor& redact
 
 void require_expiry(std::chrono::microseconds expiry) {
   if (expiry < std::chrono::microseconds{0} || expiry > std::chrono::years{100}) {
-    throw InvalidArgument("the default expiry lies outside 0 to 100 years; give one inside");
+    throw InvalidArgument("the default expiry must be at least 0 and at most 100 years");
   }
 }
 

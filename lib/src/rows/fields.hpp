@@ -100,7 +100,7 @@ void read_field(const boost::json::value& from, T& field) {
   } else if constexpr (boost::describe::has_describe_enumerators<T>::value) {
     const std::string word(from.as_string());
     if (!boost::describe::enum_from_string(word.c_str(), field)) {
-      throw InvalidArgument(fmt::format("'{}' is not a word that is known here", word));
+      throw InvalidArgument(fmt::format("'{}' is not a known value", word));
     }
   } else if constexpr (std::is_enum_v<T>) {
     from_string(from.as_string(), field);

@@ -23,7 +23,7 @@ RegistryStatus parse_registry_status(std::string_view word) {
     if (word == to_string(status)) return status;
   }
   throw InvalidArgument(
-      fmt::format("'{}' is not a status; it is creating, ready or failed", word.substr(0, 64)));
+      fmt::format("'{}' is not a status; give creating, ready or failed", word.substr(0, 64)));
 }
 
 }  // namespace dbcache

@@ -69,7 +69,7 @@ std::vector<LogProblem> ChainChecker::check(const EventRecord& record) {
   if (record.position != expected_position) {
     if (record.position < 1) {
       problems.push_back({record.position, record.stream, record.version,
-                          "its position is below 1: it was put before the first event"});
+                          "its position is below 1: it was inserted before the first event"});
       streams_[record.stream].broken = true;
     } else if (record.position <= gaps_until_) {
       // Numbers that were drawn and never used.
@@ -91,13 +91,13 @@ std::vector<LogProblem> ChainChecker::check(const EventRecord& record) {
     std::string what;
     if (record.version != stream.version + 1) {
       what =
-          fmt::format("its version is {}, and {} was to come", record.version, stream.version + 1);
+          fmt::format("its version is {}, but {} was expected", record.version, stream.version + 1);
     } else if (record.hash != as_text(hasher_.hash(record, stream.hash))) {
       what = stream.version == 0
-                 ? "its hash does not fit it: it was altered or replaced"
+                 ? "its hash does not match its content: it was altered or replaced"
                  : fmt::format(
-                       "its hash does not fit it and version {} before it: one of the two "
-                       "was altered or replaced",
+                       "its hash does not match its content and version {} before it: one "
+                       "of the two was altered or replaced",
                        stream.version);
     }
     if (!what.empty()) {

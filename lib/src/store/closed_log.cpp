@@ -9,7 +9,7 @@ std::string refusal(const ClosedLog& closed, std::string_view database) {
     case Moving::away:
       return fmt::format(
           "the database {0} takes no changes: its log is being moved to {1}; run the move again to "
-          "finish it, or go on here with `dbcache move --from {0} --cancel`",
+          "finish it, or cancel it with `dbcache move --from {0} --cancel`",
           database, closed.other);
     case Moving::gone:
       return fmt::format(

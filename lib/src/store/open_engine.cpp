@@ -24,8 +24,8 @@ bool is_url(std::string_view database) {
       boost::algorithm::istarts_with(database, "postgres:") ||
       boost::algorithm::istarts_with(database, "postgresql:")) {
     throw InvalidArgument(
-        "the database looks like a URL, and does not begin with postgresql:// or postgres://; give "
-        "one that does, or a path");
+        "the database looks like a URL but does not begin with postgresql:// or postgres://; give "
+        "a URL that does, or a path");
   }
   return false;
 }
@@ -43,9 +43,10 @@ std::string schema_of(const Options& options) {
   // PostgreSQL cuts longer names, and two teams would share what they meant to have apart.
   constexpr std::size_t most = 63;
   if (schema.size() > most || schema.find('\0') != std::string::npos) {
-    throw InvalidArgument(fmt::format(
-        "the schema's name has {} bytes, or a NUL character; at most {} bytes are taken",
-        schema.size(), most));
+    throw InvalidArgument(
+        fmt::format("the schema name has {} bytes or contains a NUL character; give at most {} "
+                    "bytes without NUL",
+                    schema.size(), most));
   }
   return schema;
 }
@@ -57,7 +58,7 @@ std::string resolve(const std::string& database) {
         fmt::format("'{}' is not a path; give a file that every process can open", database));
   }
   if (database.find('\0') != std::string::npos) {
-    throw InvalidArgument("the database's path holds a NUL character; leave it out");
+    throw InvalidArgument("the database's path contains a NUL character; remove it");
   }
   // Absolute from now on: a later chdir() must not lead to another database. And with links
   // followed as far as they lead, since SQLite puts its files beside what they lead to.

@@ -141,8 +141,8 @@ void PageWorker::run(State& state) {
 void PageWorker::require_own_process() const {
   if (::getpid() != owner_) {
     throw StorageFailure(
-        "a pass over the log cannot go on in a process that was forked in the middle of it; begin "
-        "it there");
+        "this process was forked during a pass over the log, which cannot continue here; start a "
+        "new pass");
   }
 }
 

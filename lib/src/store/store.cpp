@@ -192,7 +192,7 @@ std::int64_t Store::append(WriteSession& session, const events::Events& events,
   AppendPoint point = session.log.begin_append(streams, events.size());
   if (point.position > std::numeric_limits<std::int64_t>::max() - std::ssize(events)) {
     throw CorruptDatabase(
-        "the log's last position was altered, and leaves no room for more events; `dbcache verify` "
+        "the log's last position was altered and leaves no room for more events; `dbcache verify` "
         "lists what is wrong");
   }
   std::int64_t position = point.position - 1;
@@ -220,7 +220,7 @@ AdoptionReport Store::adopt_rows(WriteSession& session,
                                  const rows::DocumentedRows& documented) const {
   if (!adopt_) {
     throw InvalidArgument(fmt::format(
-        "the database {} holds rows of the Python system and no log; give an empty database",
+        "the database {} has rows of the Python system but no log; give an empty database",
         engine_->name()));
   }
   events::Adoption adoption = adopt_(documented, session.now);

@@ -19,13 +19,13 @@ std::optional<LogProblem> compare_heads(const LogHead& kept, const std::optional
                                         std::int64_t events) {
   if (!found) {
     return LogProblem{0, "", 0,
-                      fmt::format("the log has {} events, and the kept head is of {}: its tail was "
-                                  "cut off",
+                      fmt::format("the log has {} events, but the kept head covers {}: its tail "
+                                  "was cut off",
                                   events, kept.events)};
   }
   if (found->hash != boost::algorithm::to_lower_copy(kept.hash)) {
     return LogProblem{0, "", 0,
-                      fmt::format("the first {} events are not those of the kept head: their head "
+                      fmt::format("the first {} events are not those of the kept head; their head "
                                   "is {}:{}",
                                   kept.events, found->events, found->hash)};
   }
@@ -36,7 +36,8 @@ std::optional<LogProblem> compare_heads(const LogHead& kept, const std::optional
 
 VerifyReport verify(const Store& store, const VerifyOptions& options) {
   if (options.kept_head && options.kept_head->events < 0) {
-    throw InvalidArgument("the kept head is of fewer than 0 events; give it as verify printed it");
+    throw InvalidArgument(
+        "the kept head has a negative number of events; give it as `dbcache verify` printed it");
   }
   VerifyReport report;
   std::int64_t gaps_until = 0;

@@ -31,7 +31,7 @@ bool utf16_less(std::string_view left, std::string_view right) {
   while (!left.empty() && !right.empty()) {
     const auto a = first_code_point(left);
     const auto b = first_code_point(right);
-    if (!a || !b) throw InvalidArgument("a JSON key is not valid UTF-8");
+    if (!a || !b) throw InvalidArgument("a JSON key is not valid UTF-8; encode it as UTF-8");
     if (a->value != b->value) return utf16_rank(a->value) < utf16_rank(b->value);
     left.remove_prefix(a->size);
     right.remove_prefix(b->size);
@@ -121,7 +121,8 @@ class Writer {
       text_ += '"';
       return;
     }
-    if (!is_utf8(string)) throw InvalidArgument("a JSON string is not valid UTF-8");
+    if (!is_utf8(string))
+      throw InvalidArgument("a JSON string is not valid UTF-8; encode it as UTF-8");
     // Boost.JSON escapes exactly as RFC 8785 has it: the short escapes, \u00xx in lower case for
     // other controls, everything else as it is.
     text_ += json::serialize(json::string_view(string));
@@ -292,10 +293,9 @@ json::value parse_json(std::string_view json_text, std::string_view what, int ma
       parser.write_some(/*more=*/false, json_text.data(), json_text.size(), error);
   if (!error && read < json_text.size()) error = json::error::extra_data;
   if (error) {
-    const std::string limit = error == json::error::too_deep
-                                  ? fmt::format(" (at most {} levels are taken)", max_depth)
-                                  : "";
-    throw InvalidArgument(fmt::format("{} is not JSON that can be read: {}{} at byte {}", what,
+    const std::string limit =
+        error == json::error::too_deep ? fmt::format(" (the limit is {} levels)", max_depth) : "";
+    throw InvalidArgument(fmt::format("{} cannot be read as JSON: {}{} at byte {}", what,
                                       error.message(), limit, read));
   }
   return parser.handler().release();

@@ -103,7 +103,7 @@ void require_year_of_four_digits(Timestamp time) {
   using namespace std::chrono_literals;
   // Compared as a time: a year_month_day wraps around far outside of these years.
   if (time < sys_days(1y / 1 / 1) || time >= sys_days(10000y / 1 / 1)) {
-    throw InvalidArgument("a time lies outside the years 1 to 9999; give one inside them");
+    throw InvalidArgument("a time is outside the years 1 to 9999; give one within them");
   }
 }
 
@@ -149,10 +149,10 @@ std::string format_seconds(Timestamp time) { return format(time, false); }
 Timestamp parse_timestamp(std::string_view text) {
   const auto civil = text::read_civil_time(text);
   if (!civil) {
-    throw InvalidArgument(fmt::format(
-        "'{}' is not a time; write it as 2026-01-15T10:30:00, with Z or an offset such as +02:00 "
-        "where it is not UTC",
-        text.substr(0, 64)));
+    throw InvalidArgument(
+        fmt::format("'{}' is not a time; write it as 2026-01-15T10:30:00 (UTC), or add an offset "
+                    "such as +02:00",
+                    text.substr(0, 64)));
   }
   const Timestamp time{civil->local.time_since_epoch() -
                        civil->offset.value_or(std::chrono::minutes(0))};

@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 
+#include <boost/algorithm/string/trim.hpp>
 #include <fmt/format.h>
 
 #include <dbcache/errors.hpp>
@@ -9,8 +10,8 @@
 namespace dbcache::store::postgres {
 namespace {
 
-/// The name stands for an interface that does not change
-/// (https://www.postgresql.org/docs/15/libpq.html); pipelines came with PostgreSQL 14's.
+/// The name promises a stable interface (https://www.postgresql.org/docs/15/libpq.html). Pipelines
+/// exist since version 14.
 constexpr const char* library = "libpq.so.5";
 
 [[noreturn]] void refuse(const char* reason) {
@@ -71,6 +72,12 @@ Libpq load_library() {
 const Libpq& Libpq::load() {
   static const Libpq& pq = *new Libpq(load_library());  // never unloaded
   return pq;
+}
+
+std::string trimmed_message(const char* message) {
+  std::string text = message == nullptr ? "" : message;
+  boost::algorithm::trim(text);
+  return text;
 }
 
 }  // namespace dbcache::store::postgres

@@ -1,13 +1,14 @@
 #pragma once
 
 #include <libpq-fe.h>
+#include <string>
 
 namespace dbcache::store::postgres {
 
-/// PostgreSQL's client library, loaded when first asked for: linking it would cost every command
-/// and every test worker its load time, whatever database it uses.
+/// PostgreSQL's client library, loaded when it is first needed: linked, it would cost each command
+/// and each test worker its load time, even on SQLite.
 struct Libpq {
-  /// Throws StorageFailure where it is not installed.
+  /// Throws StorageFailure if it is not installed.
   static const Libpq& load();
 
   decltype(&::PQconnectdbParams) connect;
@@ -44,5 +45,8 @@ struct Libpq {
   decltype(&::PQgetvalue) value;
   decltype(&::PQgetlength) length;
 };
+
+/// A message of libpq without the line end, empty for null.
+std::string trimmed_message(const char* message);
 
 }  // namespace dbcache::store::postgres

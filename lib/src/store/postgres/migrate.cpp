@@ -13,14 +13,13 @@ namespace dbcache::store::postgres {
 std::int64_t newest_schema() { return postgres_migrations().back().number; }
 
 std::string name_of(const Target& target) {
-  // As it is given to a shell, to which an & is more than part of a URL.
+  // Quoted for a shell, where an & in a URL has a meaning.
   return fmt::format("'{}' --schema {}", text::redacted_url(target.url), target.schema);
 }
 
 SchemaVersion schema_version(Connection& connection, const Target& target) {
-  // From the catalogue's rows, which one statement sees as of one moment: to_regclass looks each
-  // name up as of now, and so may miss one table and find the next while another process creates
-  // both.
+  // From the rows of the catalogue, which one statement sees in one snapshot. to_regclass looks
+  // each name up anew: it may miss one table and find the next while another process creates both.
   const Result found = connection.ask(
       "WITH tables AS (SELECT relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
       "ON n.oid = c.relnamespace WHERE nspname = $1::text) "
@@ -29,40 +28,43 @@ SchemaVersion schema_version(Connection& connection, const Target& target) {
       "EXISTS (SELECT 1 FROM pg_catalog.pg_namespace "
       "WHERE nspname = $1::text AND NOT has_schema_privilege(oid, 'USAGE'))",
       Values().text(target.schema));
-  // A role that may not look in would find nothing there, and take it for sound.
+  // A role without USAGE would find nothing, and take the schema for a new one.
   if (found.is_true(0, 2)) {
     throw ServerError("42501", "permission denied for schema " + target.schema);
   }
   if (!found.is_true(0, 0)) {
     if (found.is_true(0, 1)) {
-      throw CorruptDatabase(fmt::format(
-          "the schema {} of the database {} has tables of another program; give another schema",
-          target.schema, text::redacted_url(target.url)));
+      throw CorruptDatabase(
+          fmt::format("the schema {} of the database {} contains tables of another program; give "
+                      "another schema",
+                      target.schema, text::redacted_url(target.url)));
     }
     return {};
   }
   const Result row = connection.ask("SELECT number, log FROM schema_version");
   const std::int64_t number = row.integer(0, 0);
   if (number > newest_schema()) {
-    throw NewerSchema(fmt::format(
-        "the schema {} of the database {} has version {}, and this dbcache knows up to {}; use the "
-        "newer dbcache that made it",
-        target.schema, text::redacted_url(target.url), number, newest_schema()));
+    throw NewerSchema(
+        fmt::format("the schema {} of the database {} has version {}, but this dbcache knows "
+                    "versions up to {}; "
+                    "use the newer dbcache that made it",
+                    target.schema, text::redacted_url(target.url), number, newest_schema()));
   }
   return {number, std::string(row.text(0, 1)), name_of(target)};
 }
 
 void migrate(Connection& connection, const Target& target) {
   const std::int64_t lock = StreamLocks::number(0, "migrate " + target.schema);
-  // Before the transaction, whose beginning is where a session hears of what others have made.
+  // Before the transaction: a session learns of other sessions' new tables when a transaction
+  // begins.
   connection.ask("SELECT pg_advisory_lock($1::bigint)", Values().integer(lock));
   try {
     connection.queue("BEGIN");
     connection.run();
-    // Another process may have done so while this one waited.
+    // Another process may have migrated it while this one waited.
     const std::int64_t found = schema_version(connection, target).number;
     if (found == 0) {
-      // IF NOT EXISTS asks for the right to create one all the same.
+      // IF NOT EXISTS needs the privilege to create a schema even if there is one.
       const bool exists = connection
                               .ask(
                                   "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE "

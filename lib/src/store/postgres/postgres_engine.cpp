@@ -29,28 +29,16 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-constexpr milliseconds first_pause{10};
-constexpr milliseconds most_pause{1000};
+constexpr milliseconds first_retry_pause{10};
+constexpr milliseconds most_retry_pause{1000};
 
-/// A server that waits for a lock says so itself, at the end of the busy timeout: one that says
-/// nothing for so much longer is out of reach, or stands still.
+/// The server itself ends a wait for a lock after the busy timeout. If no answer has come so much
+/// later, the server is out of reach or hangs.
 constexpr milliseconds slack_of_answers{2000};
 constexpr milliseconds longest_wait = std::chrono::years{1};
 
-/// A session that is lost waits no longer than this for a lock of its own.
+/// How long the session keeper waits for one of its own locks, which a lost session may still have.
 constexpr milliseconds lock_timeout_of_keeper{3000};
-
-/// Another attempt may succeed at once: two transactions stood in each other's way.
-bool is_conflict(const ServerError& error) {
-  return error.state() == "40001" || error.state() == "40P01";
-}
-
-/// The schema is another than when the connection was opened, or a session was replaced by another
-/// that has not prepared its statements.
-bool is_stale(const ServerError& error) {
-  return error.state() == "42P01" || error.state() == "3F000" || error.state() == "26000" ||
-         error.state() == "25006";
-}
 
 /// Readable once a process of this machine has ended.
 class ProcessWakeup final : public Wakeup {
@@ -69,37 +57,38 @@ class ProcessWakeup final : public Wakeup {
 struct PostgresEngine::Session {
   std::unique_ptr<Connection> connection;
   SchemaVersion version;
-  std::int64_t space = 0;  ///< Of the numbers of locks.
-  StreamLocks::Habit habit;
+  std::int64_t space = 0;  ///< For the numbers of locks.
+  StreamLocks::Forecast forecast;
 };
 
-/// A commit of which nobody knows whether it was done.
+/// A commit whose outcome is unknown.
 struct PostgresEngine::Unknown {
-  std::string command_id;  ///< Empty: doing it again does no harm.
+  std::string command_id;  ///< Empty: it may be repeated.
   Connection::Backend backend;
 };
 
-/// The use of the connection, by the thread whose turn it is.
+/// The use of the connection by one thread. Threads get it in the order in which they ask.
 class PostgresEngine::Loan {
  public:
   Loan(PostgresEngine& engine, Moment until) : engine_(engine) {
     const Moment began = steady_clock::now();
     std::unique_lock lock(engine_.mutex_);
-    const std::uint64_t ticket = engine_.next_turn_++;
+    const std::uint64_t ticket = engine_.next_ticket_++;
     engine_.waiting_.push_back(ticket);
     const bool mine =
         engine_.freed_.wait_until(lock, until, [&] { return engine_.waiting_.front() == ticket; });
     if (mine) return;
     std::erase(engine_.waiting_, ticket);
     throw Busy(fmt::format(
-        "other threads of this process kept the connection to {} busy for {} s",
+        "other threads of this process kept the connection to {} busy for {} s; raise the busy "
+        "timeout, or use fewer threads",
         text::redacted_url(engine_.target_.url),
         std::chrono::duration<double>(std::chrono::round<milliseconds>(until - began)).count()));
   }
   ~Loan() {
     {
       const std::lock_guard lock(engine_.mutex_);
-      // A child of a fork that came meanwhile has none waiting.
+      // Empty in a forked child.
       if (!engine_.waiting_.empty()) engine_.waiting_.pop_front();
     }
     engine_.freed_.notify_all();
@@ -132,7 +121,7 @@ PostgresEngine::~PostgresEngine() {
 }
 
 PostgresEngine::Moment PostgresEngine::deadline(Patience patience) const {
-  // A longer wait than the clock can tell is for ever.
+  // The clock would overflow past this.
   constexpr milliseconds longest = std::chrono::years{100};
   return steady_clock::now() + std::min(patience.value_or(options_.busy_timeout), longest);
 }
@@ -145,7 +134,7 @@ void PostgresEngine::with_session(Moment until, Missing missing,
   std::string reason;
   bool told = false;
   int stale = 0;
-  for (milliseconds pause = first_pause;; pause = std::min(2 * pause, most_pause)) {
+  for (milliseconds pause = first_retry_pause;; pause = std::min(2 * pause, most_retry_pause)) {
     try {
       const system::ForkGate::Pass pass;
       Session& session = *session_;
@@ -153,7 +142,7 @@ void PostgresEngine::with_session(Moment until, Missing missing,
         const bool is_new = !session.connection || session.connection->is_lost();
         if (is_new) {
           const auto left = std::chrono::ceil<milliseconds>(until - Moment::clock::now());
-          session.connection = connect(target_, Connection::Watchfulness::ordinary,
+          session.connection = connect(target_, LossDetection::ordinary,
                                        std::clamp(left, {}, longest_wait) + slack_of_answers);
         } else {
           session.connection->expect_answers_by(until + slack_of_answers);
@@ -166,12 +155,12 @@ void PostgresEngine::with_session(Moment until, Missing missing,
         session.connection.reset();
         throw;
       } catch (const ServerError& error) {
-        if (is_conflict(error)) {
+        if (error.is_conflict()) {
           reason = error.what();
-        } else if (is_stale(error) && stale++ == 0) {
+        } else if (error.is_stale() && stale++ == 0) {
           session.connection.reset();
         } else {
-          throw_typed(error);
+          throw_typed(error, target_);
         }
       }
     } catch (const ConnectionLost& error) {
@@ -206,31 +195,6 @@ void PostgresEngine::look_at_schema(Session& session) const {
   session.space = StreamLocks::number(0, session.version.log);
 }
 
-void PostgresEngine::throw_typed(const ServerError& error) const {
-  const std::string database = text::redacted_url(target_.url);
-  const std::string& state = error.state();
-  const std::string what = error.what();
-  if (state == "55P03") {
-    throw Busy(
-        fmt::format("the database {} stayed locked by another session for {} s; see who holds "
-                    "it (pg_locks, pg_stat_activity), or raise the busy timeout",
-                    database, std::chrono::duration<double>(options_.busy_timeout).count()));
-  }
-  if (state == "42501") {
-    throw StorageFailure(
-        fmt::format("the role that uses the database {} lacks a right: {}; the owner makes the "
-                    "schema (`dbcache init`) and gives writers and readers theirs (roles.sql)",
-                    database, what));
-  }
-  if (state.starts_with("23") || state.starts_with("XX") || state.starts_with("42")) {
-    throw CorruptDatabase(
-        fmt::format("the database {} is not what dbcache wrote: {}; `dbcache "
-                    "verify` lists what is wrong",
-                    database, what));
-  }
-  throw StorageFailure(fmt::format("the database {} failed: {} ({})", database, what, state));
-}
-
 // ---- Transactions
 
 void PostgresEngine::write(std::optional<Timestamp> now, const WriteWork& work, Grouping,
@@ -238,7 +202,7 @@ void PostgresEngine::write(std::optional<Timestamp> now, const WriteWork& work, 
   std::optional<Unknown> unknown;
   try {
     with_session(deadline(), Missing::create, [&](Session& session) {
-      if (unknown && !unknown->command_id.empty() && settle(session, *unknown)) return;
+      if (unknown && !unknown->command_id.empty() && resolve_outcome(session, *unknown)) return;
       unknown.reset();
       try {
         try {
@@ -252,10 +216,11 @@ void PostgresEngine::write(std::optional<Timestamp> now, const WriteWork& work, 
         throw ConnectionLost("the connection was lost while a commit was under way");
       }
     });
-  } catch (const Error& failure) {  // Busy, too: what was to settle it may wait for a lock
+  } catch (const Error& failure) {  // Busy too: to resolve the outcome takes a lock
     if (!unknown) throw;
     throw StorageFailure(
-        fmt::format("{}; whether the last change was committed is not known", failure.what()),
+        fmt::format("{}; the last change may have been committed: look before you repeat it",
+                    failure.what()),
         StorageFailure::Outcome::unknown);
   }
 }
@@ -264,7 +229,7 @@ void PostgresEngine::commit(Session& session, std::optional<Timestamp> now, cons
                             LockScope scope) {
   Connection& connection = *session.connection;
   Transaction transaction(connection, session.version, now);
-  StreamLocks locks(transaction, session.space, scope, session.habit);
+  StreamLocks locks(transaction, session.space, scope, session.forecast);
   PostgresTables tables(transaction, &locks);
   PostgresEventLog log(transaction, locks);
   const SessionLiveness liveness(transaction, session.version.log);
@@ -276,7 +241,7 @@ void PostgresEngine::commit(Session& session, std::optional<Timestamp> now, cons
       WriteSession view{tables, log, liveness, transaction.now()};
       return work(view);
     });
-    session.habit = locks.habit(log.appended());
+    session.forecast = locks.next_forecast(log.appended());
     if (!tables.changed() && !log.changed()) {
       connection.queue("COMMIT");
       connection.post();
@@ -287,9 +252,11 @@ void PostgresEngine::commit(Session& session, std::optional<Timestamp> now, cons
       connection.queue("COMMIT");
       static_cast<void>(connection.take_warning());
       committing = true;
-      // In a transaction of its own: all that notify wait for each other (measured: a third).
+      // In a transaction of its own: those that notify run one at a time (measured: a third
+      // slower).
       connection.run_and_post("SELECT pg_notify($1::text, '')", Values().text(keeper_->channel()));
-      // A wait for a standby that was broken off warns, and says that it was committed here.
+      // The server warns if a wait for a standby was cancelled: the commit is done on the primary
+      // only.
       if (connection.take_warning()) throw Unknown{log.command_id(), connection.backend()};
     }
   } catch (const Unknown&) {
@@ -307,26 +274,26 @@ void PostgresEngine::commit(Session& session, std::optional<Timestamp> now, cons
   liveness.note_suspects(connection);
 }
 
-bool PostgresEngine::settle(Session& session, const Unknown& unknown) const {
+bool PostgresEngine::resolve_outcome(Session& session, const Unknown& unknown) const {
   Connection& connection = *session.connection;
-  // The attempt may still be under way, or wait for a client that is gone.
+  // The commit may still be running, or its transaction may wait for the lost client.
   connection.queue(
       "SELECT pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity "
       "WHERE pid = $1::integer AND backend_start::text = $2::text",
       Values().integer(unknown.backend.pid).text(unknown.backend.start));
   connection.run();
   connection.queue("BEGIN");
-  // Once it is had, no attempt is under way.
+  // Once this transaction has the lock, no attempt is running.
   StreamLocks::lock_everything(connection, session.space);
   const bool done = connection
                         .ask("SELECT EXISTS (SELECT 1 FROM events WHERE command_id = $1::bytea)",
                              Values().bytes(unknown.command_id))
                         .is_true(0, 0);
-  // A commit that has to wait for a standby waits for what was written before it, too.
-  if (done) connection.queue("SELECT pg_logical_emit_message(true, 'dbcache', 'settled')");
+  // A write, so that this commit waits for the standby, and with it for the commit in question.
+  if (done) connection.queue("SELECT pg_logical_emit_message(true, 'dbcache', 'resolved')");
   static_cast<void>(connection.take_warning());
   connection.queue("COMMIT");
-  // What that commit was to tell was lost with its connection.
+  // The notification of that commit was lost with its connection.
   connection.run_and_post("SELECT pg_notify($1::text, '')", Values().text(keeper_->channel()));
   if (connection.take_warning()) throw ConnectionLost("no standby has confirmed a commit");
   return done;
@@ -398,7 +365,7 @@ Timestamp PostgresEngine::now() {
   return now;
 }
 
-// ---- Who lives and who wakes
+// ---- Liveness and wakeups
 
 std::unique_ptr<LifeLock> PostgresEngine::take_lock() {
   const Moment until = deadline();
@@ -410,12 +377,12 @@ std::unique_ptr<LifeLock> PostgresEngine::take_lock() {
     throw StorageFailure(fmt::format("the database {} cannot be reached: {}",
                                      text::redacted_url(target_.url), error.what()));
   } catch (const ServerError& error) {
-    throw_typed(error);
+    throw_typed(error, target_);
   }
 }
 
 std::unique_ptr<Wakeup> PostgresEngine::watch_holder(const rows::Holder& holder) {
-  // Other machines' are looked at now and then.
+  // A process on another machine cannot be watched; callers look now and then.
   if (judge_process(holder.process, OtherBoot::unknown) != rows::Liveness::Verdict::alive) {
     return std::make_unique<NoWakeup>();
   }
@@ -430,7 +397,7 @@ std::unique_ptr<Wakeup> PostgresEngine::watch_commits() {
   } catch (const ConnectionLost&) {
     return std::make_unique<NoWakeup>();
   } catch (const ServerError& error) {
-    throw_typed(error);
+    throw_typed(error, target_);
   }
 }
 
@@ -441,7 +408,7 @@ void PostgresEngine::before_fork(Users) { mutex_.lock(); }
 void PostgresEngine::after_fork_in_parent() { mutex_.unlock(); }
 
 void PostgresEngine::after_fork_in_child() {
-  // A thread that used it is not here; the connection is the parent's.
+  // The child has none of the threads, and the connection is the parent's.
   static_cast<void>(session_.release());
   session_ = std::make_unique<Session>();
   waiting_.clear();
@@ -458,14 +425,13 @@ void PostgresEngine::optimize(Vacuum vacuum) {
     static_cast<void>(session.connection->take_warning());
     for (const char* const table : {"events", "clusters", "shared_cluster_registry", "shares",
                                     "leases", "terminations", "participants", "suspects"}) {
-      // Each by itself: VACUUM runs in no transaction.
+      // One statement at a time: VACUUM cannot run in a transaction.
       session.connection->execute_script(
           fmt::format("{} {}", vacuum == Vacuum::yes ? "VACUUM (ANALYZE)" : "ANALYZE", table));
     }
     if (session.connection->take_warning()) {
-      system::logger()->warn(
-          "the server left tables of {} as they were: only their owner can optimize them",
-          text::redacted_url(target_.url));
+      system::logger()->warn("the server skipped tables of {}: run optimize as their owner",
+                             text::redacted_url(target_.url));
     }
   });
 }

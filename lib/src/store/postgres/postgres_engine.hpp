@@ -10,14 +10,14 @@
 #include <string>
 
 #include "store/engine.hpp"
-#include "store/postgres/connection.hpp"
+#include "store/postgres/connect.hpp"
 #include "store/postgres/session_keeper.hpp"
 #include "system/fork_gate.hpp"
 
 namespace dbcache::store::postgres {
 
-/// The engine of a fleet: one connection that transactions go through, one after the other, and the
-/// session by which the process lives for others.
+/// The engine for processes on many hosts. It has one connection, which runs one transaction at a
+/// time, and the session that shows other processes that this one lives.
 class PostgresEngine final : public Engine, private system::ForkAware {
  public:
   explicit PostgresEngine(EngineOptions options);
@@ -51,19 +51,18 @@ class PostgresEngine final : public Engine, private system::ForkAware {
   void after_fork_in_parent() override;
   void after_fork_in_child() override;
 
-  /// Runs `use` with the connection, as often as it is lost over it, until `until`. Errors are
-  /// typed.
+  /// Runs `use` with the connection, and again until `until` if the connection is lost meanwhile.
+  /// Throws typed errors.
   enum class Missing { leave, create };
   void with_session(Moment until, Missing missing, const std::function<void(Session&)>& use);
   void open(Session& session, Missing missing) const;
-  /// Which database this is, and where its locks are.
+  /// Learns which database this is, and the numbers of its locks.
   void look_at_schema(Session& session) const;
   void commit(Session& session, std::optional<Timestamp> now, const WriteWork& work,
               LockScope scope);
   void read_once(Session& session, std::optional<Timestamp> now, const ReadWork& work);
-  /// Whether a commit that was not heard of was done.
-  [[nodiscard]] bool settle(Session& session, const Unknown& unknown) const;
-  [[noreturn]] void throw_typed(const ServerError& error) const;
+  /// Whether a commit succeeded whose answer was lost.
+  [[nodiscard]] bool resolve_outcome(Session& session, const Unknown& unknown) const;
   [[nodiscard]] Moment deadline(Patience patience = std::nullopt) const;
 
   const EngineOptions options_;
@@ -71,9 +70,8 @@ class PostgresEngine final : public Engine, private system::ForkAware {
   const std::shared_ptr<SessionKeeper> keeper_;
   std::mutex mutex_;  // guards what follows
   std::condition_variable freed_;
-  std::uint64_t next_turn_ = 0;
-  std::deque<std::uint64_t>
-      waiting_;  ///< Threads, in the order in which they came; the first has its turn.
+  std::uint64_t next_ticket_ = 0;
+  std::deque<std::uint64_t> waiting_;  ///< Tickets of threads; the first has the connection.
   std::unique_ptr<Session> session_;
 };
 

@@ -61,7 +61,7 @@ std::int64_t PostgresEventLog::size() const {
 void PostgresEventLog::read_into(std::vector<EventRecord>& events, std::int64_t after_position,
                                  std::size_t limit, Extent extent) const {
   std::int64_t last = std::numeric_limits<std::int64_t>::max();
-  // Who writes and reads the log in order holds off all others.
+  // A writer that reads the log in order keeps all other writers out.
   if (locks_ != nullptr) {
     locks_->need_everything();
   } else if (extent == Extent::settled) {
@@ -149,7 +149,7 @@ void PostgresEventLog::append(const EventRecord& record) {
         values.integer(ordinal_));
     return;
   }
-  // An event that comes with its position, from another log.
+  // An event from another log keeps its position.
   locks_->need_everything();
   locks_->note_end(record.stream, {record.version, record.hash});
   transaction_.change(
@@ -163,7 +163,8 @@ void PostgresEventLog::append(const EventRecord& record) {
       Values().integer(record.position));
 }
 
-// Whoever appends has read it under the lock over everything, which this has alone.
+// Each transaction that appends reads this under its share of the lock over everything, which this
+// one holds alone.
 void PostgresEventLog::close(const ClosedLog& closed) {
   locks_->need_everything();
   transaction_.change(

@@ -10,11 +10,11 @@ namespace dbcache::store::postgres {
 /// The table `events` in PostgreSQL, in one transaction.
 class PostgresEventLog final : public EventLog {
  public:
-  /// To read; `settled`: up to where the log was settled before the transaction's view was taken,
-  /// where that was asked for.
+  /// To read. `settled`: the settled position from before the transaction's snapshot, if it was
+  /// queried.
   PostgresEventLog(Transaction& transaction, std::optional<std::int64_t> settled)
       : transaction_(transaction), settled_(settled) {}
-  /// To write, too.
+  /// To read and write.
   PostgresEventLog(Transaction& transaction, StreamLocks& locks)
       : transaction_(transaction), locks_(&locks) {}
 
@@ -35,12 +35,12 @@ class PostgresEventLog final : public EventLog {
 
   /// Whether anything was appended.
   [[nodiscard]] bool changed() const { return changed_; }
-  /// How many events were appended where `begin_append` said.
+  /// How many events were appended at the positions from `begin_append`.
   [[nodiscard]] std::int64_t appended() const { return appended_; }
-  /// Of the command that decided on events, and appended them last; empty where none did.
+  /// The command that appended last; empty if none did.
   [[nodiscard]] const std::string& command_id() const { return command_id_; }
 
-  /// Thrown by a read that needs to know what is settled: begin again, and ask before.
+  /// Thrown by a read that needs the settled position: query it, then begin again.
   struct NeedsSettled {};
 
  private:
@@ -50,7 +50,7 @@ class PostgresEventLog final : public EventLog {
   std::int64_t reserved_from_ = 0;
   std::int64_t reserved_to_ = -1;
   bool changed_ = false;
-  std::optional<std::optional<ClosedLog>> closed_;  ///< Where this transaction changed it.
+  std::optional<std::optional<ClosedLog>> closed_;  ///< If this transaction changed it.
   std::string command_id_;
   std::int64_t ordinal_ = 0;
   std::int64_t appended_ = 0;

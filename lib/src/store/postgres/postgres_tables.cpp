@@ -1,7 +1,6 @@
 #include "store/postgres/postgres_tables.hpp"
 
 #include <algorithm>
-#include <map>
 
 #include <boost/json/serialize.hpp>
 #include <fmt/format.h>
@@ -10,7 +9,8 @@
 
 #include "events/event.hpp"
 #include "rows/fields.hpp"
-#include "store/row_reader.hpp"
+#include "store/sql/row_reader.hpp"
+#include "store/sql/statements.hpp"
 
 namespace json = boost::json;
 
@@ -23,7 +23,7 @@ using rows::PendingTermination;
 using rows::RawRow;
 using rows::Share;
 
-/// A row of a result's, as RowReader reads it.
+/// A row of a result, as RowReader reads it.
 class Columns {
  public:
   Columns(const Result& result, int row) : result_(result), row_(row) {}
@@ -49,96 +49,21 @@ class Columns {
   int row_;
 };
 
-/// What a row's table is called, and by which column a row is found in it.
+struct PostgresDialect {
+  static std::string parameter(int number, std::string_view type = {}) {
+    return fmt::format("${}{}{}", number, type.empty() ? "" : "::", type);
+  }
+  static std::string is_true(std::string_view column) { return std::string(column); }
+};
 template <class Row>
-struct TableOf {
-  static constexpr std::string_view name = Row::table;
-  static std::string key_column() {
-    std::string first;
-    rows::for_each_member<Row>([&](auto member) {
-      if (first.empty()) first = member.name;
-    });
-    return first;
-  }
-};
-template <>
-struct TableOf<CachedCluster> {
-  static constexpr std::string_view name = rows::clusters_table;
-  static std::string key_column() { return "cluster_id"; }
-};
-template <>
-struct TableOf<RegistryEntry> {
-  static constexpr std::string_view name = rows::registry_table;
-  static std::string key_column() { return "config_hash"; }
-};
-
-/// The statements of a table whose columns are a described row's members, in their order. Each is
-/// made once, and stays: connections keep statements by their texts.
-template <class Row>
-struct RowSql {
-  static std::string columns() {
-    std::string names;
-    rows::for_each_member<Row>([&](auto member) {
-      names += fmt::format("{}\"{}\"", names.empty() ? "" : ", ", member.name);
-    });
-    return names;
-  }
-  static std::string select() {
-    return fmt::format("SELECT {} FROM {}", columns(), TableOf<Row>::name);
-  }
-  /// For a row's own key; it takes the type of the column.
-  static std::string where_key() {
-    return fmt::format("WHERE {} = $1", TableOf<Row>::key_column());
-  }
-
-  static std::string_view select_all() {
-    static const std::string& sql =
-        *new std::string(fmt::format("{} ORDER BY {}", select(), TableOf<Row>::key_column()));
-    return sql;
-  }
-  static std::string_view select_newest_first() {
-    static const std::string& sql = *new std::string(fmt::format("{} ORDER BY id DESC", select()));
-    return sql;
-  }
-  static std::string_view select_one() {
-    static const std::string& sql = *new std::string(fmt::format("{} {}", select(), where_key()));
-    return sql;
-  }
-  static std::string_view put() {
-    static const std::string& sql = *new std::string([] {
-      std::string marks;
-      std::string changes;
-      int number = 0;
-      rows::for_each_member<Row>([&](auto member) {
-        marks += fmt::format("{}${}", number == 0 ? "" : ", ", number + 1);
-        ++number;
-        if (member.name == TableOf<Row>::key_column()) return;
-        changes += fmt::format(R"({}"{}" = excluded."{}")", changes.empty() ? "" : ", ",
-                               member.name, member.name);
-      });
-      return fmt::format("INSERT INTO {} ({}) VALUES ({}) ON CONFLICT ({}) DO UPDATE SET {}",
-                         TableOf<Row>::name, columns(), marks, TableOf<Row>::key_column(), changes);
-    }());
-    return sql;
-  }
-  static std::string_view erase() {
-    static const std::string& sql =
-        *new std::string(fmt::format("DELETE FROM {} {}", TableOf<Row>::name, where_key()));
-    return sql;
-  }
-  static std::string_view clear() {
-    static const std::string& sql =
-        *new std::string(fmt::format("DELETE FROM {}", TableOf<Row>::name));
-    return sql;
-  }
-};
+using Statements = sql::Statements<PostgresDialect, Row>;
 
 template <class Row>
 std::vector<Row> read_rows(const Result& result) {
   std::vector<Row> rows;
   for (int at = 0; at < result.rows(); ++at) {
     const Columns columns(result, at);
-    rows.push_back(RowReader(columns, TableOf<Row>::name).template read<Row>());
+    rows.push_back(sql::RowReader(columns, sql::Table<Row>::name).template read<Row>());
   }
   return rows;
 }
@@ -152,7 +77,7 @@ std::optional<Row> read_row(const Result& result) {
 
 template <class Row>
 std::vector<RawRow> raw(Transaction& transaction) {
-  const Result result = transaction.ask(RowSql<Row>::select_all());
+  const Result result = transaction.ask(Statements<Row>::select());
   std::vector<RawRow> rows;
   for (int row = 0; row < result.rows(); ++row) {
     RawRow& raw = rows.emplace_back();
@@ -160,7 +85,7 @@ std::vector<RawRow> raw(Transaction& transaction) {
     for (int at = 0; at < result.columns(); ++at) {
       raw.columns[result.name(at)] = columns.raw(at);
     }
-    const json::value& key = raw.columns.at(TableOf<Row>::key_column());
+    const json::value& key = raw.columns.at(sql::Table<Row>::key);
     raw.key = key.is_string() ? std::string(key.get_string()) : json::serialize(key);
   }
   std::sort(rows.begin(), rows.end(),
@@ -178,7 +103,7 @@ std::string pending_termination_lock(std::string_view subject) {
   return fmt::format("debt-{}", subject);
 }
 
-/// What guards a row: an entry and what is known of it go with their stream.
+/// The lock that guards a row. An entry and its share go with their stream.
 std::string lock_of(const CachedCluster& row) { return events::cluster_stream(row.cluster_id); }
 std::string lock_of(const RegistryEntry& row) { return events::registry_stream(row.config_hash); }
 std::string lock_of(const Share& row) { return events::registry_stream(row.config_hash); }
@@ -211,18 +136,12 @@ void PostgresTables::lock_everything() const {
 std::optional<CachedCluster> PostgresTables::cluster(std::string_view cluster_id) const {
   lock_stream(events::cluster_stream(cluster_id));
   return read_row<CachedCluster>(
-      transaction_.ask(RowSql<CachedCluster>::select_one(), Values().text(cluster_id)));
+      transaction_.ask(Statements<CachedCluster>::select_one(), Values().text(cluster_id)));
 }
 
 std::vector<CachedCluster> PostgresTables::clusters(const ClusterFilter& filter, Timestamp now,
                                                     std::optional<std::size_t> limit) const {
   lock_everything();
-  static const std::string& sql =
-      *new std::string(RowSql<CachedCluster>::select() +
-                       " WHERE ($1::boolean IS NULL OR is_active = $1::boolean) "
-                       "AND ($2::boolean IS NULL OR is_shared = $2::boolean) "
-                       "AND ($3::boolean IS NULL OR (expiry_time <= $4::text) = $3::boolean) "
-                       "ORDER BY id DESC LIMIT $5::bigint");
   const std::string time = format_timestamp(now);
   Values values;
   add_flag(values, filter.is_active);
@@ -234,7 +153,8 @@ std::vector<CachedCluster> PostgresTables::clusters(const ClusterFilter& filter,
   } else {
     values.null();
   }
-  return read_rows<CachedCluster>(transaction_.ask(sql, values));
+  return read_rows<CachedCluster>(
+      transaction_.ask(sql::select_clusters<PostgresDialect>(), values));
 }
 
 CacheStatistics PostgresTables::statistics(Timestamp now) const {
@@ -259,48 +179,51 @@ std::optional<RegistryEntry> PostgresTables::entry(std::string_view config_hash)
   if (looked_ && looked_->config_hash == config_hash) return looked_->entry;
   lock_stream(events::registry_stream(config_hash));
   auto found = read_row<RegistryEntry>(
-      transaction_.ask(RowSql<RegistryEntry>::select_one(), Values().text(config_hash)));
+      transaction_.ask(Statements<RegistryEntry>::select_one(), Values().text(config_hash)));
   looked_ = Looked{std::string(config_hash), found};
   return found;
 }
 
 std::vector<RegistryEntry> PostgresTables::entries() const {
   lock_everything();
-  return read_rows<RegistryEntry>(transaction_.ask(RowSql<RegistryEntry>::select_newest_first()));
+  return read_rows<RegistryEntry>(
+      transaction_.ask(Statements<RegistryEntry>::select_newest_first()));
 }
 
 std::optional<Share> PostgresTables::share(std::string_view config_hash) const {
   lock_stream(events::registry_stream(config_hash));
-  return read_row<Share>(transaction_.ask(RowSql<Share>::select_one(), Values().text(config_hash)));
+  return read_row<Share>(
+      transaction_.ask(Statements<Share>::select_one(), Values().text(config_hash)));
 }
 
 std::optional<Lease> PostgresTables::lease(std::int64_t id) const {
   lock(numbered("lease", id));
-  return read_row<Lease>(transaction_.ask(RowSql<Lease>::select_one(), Values().integer(id)));
+  return read_row<Lease>(transaction_.ask(Statements<Lease>::select_one(), Values().integer(id)));
 }
 
 std::optional<PendingTermination> PostgresTables::pending_termination(
     std::string_view subject) const {
   lock(pending_termination_lock(subject));
   return read_row<PendingTermination>(
-      transaction_.ask(RowSql<PendingTermination>::select_one(), Values().text(subject)));
+      transaction_.ask(Statements<PendingTermination>::select_one(), Values().text(subject)));
 }
 
 std::vector<Share> PostgresTables::shares() const {
   lock_everything();
-  return read_rows<Share>(transaction_.ask(RowSql<Share>::select_all()));
+  return read_rows<Share>(transaction_.ask(Statements<Share>::select_in_key_order()));
 }
 std::vector<Lease> PostgresTables::leases() const {
   lock_everything();
-  return read_rows<Lease>(transaction_.ask(RowSql<Lease>::select_all()));
+  return read_rows<Lease>(transaction_.ask(Statements<Lease>::select_in_key_order()));
 }
 std::vector<PendingTermination> PostgresTables::pending_terminations() const {
   lock_everything();
-  return read_rows<PendingTermination>(transaction_.ask(RowSql<PendingTermination>::select_all()));
+  return read_rows<PendingTermination>(
+      transaction_.ask(Statements<PendingTermination>::select_in_key_order()));
 }
 std::vector<Participant> PostgresTables::participants() const {
   lock_everything();
-  return read_rows<Participant>(transaction_.ask(RowSql<Participant>::select_all()));
+  return read_rows<Participant>(transaction_.ask(Statements<Participant>::select_in_key_order()));
 }
 
 std::vector<RawRow> PostgresTables::raw_rows(std::string_view table) const {
@@ -311,7 +234,7 @@ std::vector<RawRow> PostgresTables::raw_rows(std::string_view table) const {
   if (table == Lease::table) return raw<Lease>(transaction_);
   if (table == PendingTermination::table) return raw<PendingTermination>(transaction_);
   if (table == Participant::table) return raw<Participant>(transaction_);
-  throw Error(fmt::format("{} is no projected table", table));
+  throw Error(fmt::format("{} is not a projected table", table));
 }
 
 template <class Row>
@@ -329,7 +252,7 @@ void PostgresTables::put_row(const Row& row) {
       values.text(value.get_string());
     }
   }
-  transaction_.change(RowSql<Row>::put(), values);
+  transaction_.change(Statements<Row>::upsert(), values);
   changed_ = true;
 }
 
@@ -337,7 +260,7 @@ template <class Row, class Key>
 void PostgresTables::erase_row(const Key& key) {
   Values values;
   add_key(values, key);
-  transaction_.change(RowSql<Row>::erase(), values);
+  transaction_.change(Statements<Row>::erase(), values);
   changed_ = true;
 }
 
@@ -380,12 +303,12 @@ void PostgresTables::erase_participant(std::int64_t id) {
 void PostgresTables::clear() {
   lock_everything();
   looked_.reset();
-  transaction_.change(RowSql<CachedCluster>::clear(), {});
-  transaction_.change(RowSql<RegistryEntry>::clear(), {});
-  transaction_.change(RowSql<Share>::clear(), {});
-  transaction_.change(RowSql<Lease>::clear(), {});
-  transaction_.change(RowSql<PendingTermination>::clear(), {});
-  transaction_.change(RowSql<Participant>::clear(), {});
+  transaction_.change(Statements<CachedCluster>::clear(), {});
+  transaction_.change(Statements<RegistryEntry>::clear(), {});
+  transaction_.change(Statements<Share>::clear(), {});
+  transaction_.change(Statements<Lease>::clear(), {});
+  transaction_.change(Statements<PendingTermination>::clear(), {});
+  transaction_.change(Statements<Participant>::clear(), {});
   changed_ = true;
 }
 

@@ -6,11 +6,11 @@
 
 namespace dbcache::store::postgres {
 
-/// The projected tables in PostgreSQL, in one transaction. What is written is queued, and sent with
-/// what is asked next or with the commit.
+/// The projected tables in PostgreSQL, in one transaction. Writes are queued, and sent with the
+/// next query or the commit.
 class PostgresTables final : public rows::Tables {
  public:
-  /// To write, `locks` are taken over whatever is touched.
+  /// A writer gives `locks`, and takes one for whatever it touches.
   explicit PostgresTables(Transaction& transaction, StreamLocks* locks = nullptr)
       : transaction_(transaction), locks_(locks) {}
 
@@ -48,7 +48,7 @@ class PostgresTables final : public rows::Tables {
   [[nodiscard]] bool changed() const { return changed_; }
 
  private:
-  /// All do nothing where this only reads.
+  /// These do nothing in a reader.
   void lock(std::string_view name) const;
   void lock_stream(std::string_view stream) const;
   void lock_everything() const;
@@ -61,8 +61,8 @@ class PostgresTables final : public rows::Tables {
   Transaction& transaction_;
   StreamLocks* locks_;
   bool changed_ = false;
-  /// The entry that was looked for last: a command reads the one that it changes, and so does
-  /// projecting the change.
+  /// The entry that was read last. A command reads the entry that it changes, and the projection of
+  /// the change reads it again.
   struct Looked {
     std::string config_hash;
     std::optional<RegistryEntry> entry;

@@ -34,8 +34,8 @@ using std::chrono::steady_clock;
 constexpr milliseconds first_reconnect_pause{20};
 constexpr milliseconds most_reconnect_pause{1000};
 
-/// A server that stands still answers nobody, though its host does. Longer than a session waits for
-/// a lock of its own.
+/// For a server that hangs although its host answers. Longer than a session waits for one of its
+/// own locks.
 constexpr milliseconds most_for_an_answer{5000};
 
 std::int64_t random_lock() {
@@ -51,17 +51,17 @@ std::int64_t random_lock() {
 struct SessionKeeper::Loop {
   asio::io_context io{1};
   asio::executor_work_guard<asio::io_context::executor_type> work = asio::make_work_guard(io);
-  asio::posix::stream_descriptor socket{io};  ///< A copy, since closing it ends the wait.
+  asio::posix::stream_descriptor socket{io};  ///< Of a copy, because closing it ends the wait.
   std::optional<system::ForkClosed> copy;
   asio::steady_timer retry{io};
   std::thread thread;
 };
 
-/// A lock that this process holds, in whatever session.
+/// A lock that this process holds. It outlives the session that it was taken in.
 class SessionKeeper::Lock final : public LifeLock {
  public:
-  Lock(std::shared_ptr<SessionKeeper> keeper, std::shared_ptr<Held> held, rows::Holder holder)
-      : keeper_(std::move(keeper)), held_(std::move(held)), holder_(std::move(holder)) {}
+  Lock(std::shared_ptr<SessionKeeper> keeper, std::shared_ptr<LockState> state, rows::Holder holder)
+      : keeper_(std::move(keeper)), state_(std::move(state)), holder_(std::move(holder)) {}
 
   ~Lock() override {
     if (owner_ != ::getpid()) return;
@@ -70,7 +70,7 @@ class SessionKeeper::Lock final : public LifeLock {
       const std::lock_guard lock(keeper_->mutex_);
       const bool was_given_up = keeper_->held_.erase(holder_.lock) == 0;
       if (was_given_up || !keeper_->connection_) return;
-      // Others who go on by the same session keep it.
+      // A program that inherited the session would keep this lock with it.
       const bool still_lent = std::any_of(keeper_->held_.begin(), keeper_->held_.end(),
                                           [](const auto& another) { return another.second->lent; });
       if (keeper_->is_lent_ && !still_lent) {
@@ -81,20 +81,20 @@ class SessionKeeper::Lock final : public LifeLock {
         connection.ask("SELECT pg_advisory_unlock($1::bigint)", Values().integer(holder_.lock));
       });
     } catch (const std::exception&) {
-      // It goes with the session, then.
+      // The lock ends with the session.
     }
   }
 
   [[nodiscard]] const rows::Holder& holder() const override { return holder_; }
-  void done() override {}  // those who wait hear of the commit that tells it
+  void done() override {}  // waiters are woken by the commit that says so
   [[nodiscard]] bool lost() const override {
     if (owner_ != ::getpid()) return false;
     const auto since = keeper_->lost_since_.load();
     if (since != 0 && steady_clock::now().time_since_epoch().count() - since >
                           steady_clock::duration(patience_of_holders).count()) {
-      held_->lost = true;
+      state_->lost = true;
     }
-    return held_->lost;
+    return state_->lost;
   }
   [[nodiscard]] bool in_doubt() const override {
     return owner_ == ::getpid() && keeper_->lost_since_.load() != 0;
@@ -103,19 +103,19 @@ class SessionKeeper::Lock final : public LifeLock {
     if (owner_ != ::getpid()) return -1;
     const std::lock_guard lock(keeper_->mutex_);
     if (!keeper_->connection_) return -1;
-    held_->lent = true;
+    state_->lent = true;
     keeper_->is_lent_ = true;
     return keeper_->connection_->descriptor();
   }
 
  private:
   const std::shared_ptr<SessionKeeper> keeper_;
-  const std::shared_ptr<Held> held_;
+  const std::shared_ptr<LockState> state_;
   const rows::Holder holder_;
   const pid_t owner_ = ::getpid();
 };
 
-/// One who waits for commits.
+/// A waiter for commits.
 class SessionKeeper::CommitWakeup final : public Wakeup {
  public:
   explicit CommitWakeup(std::shared_ptr<SessionKeeper> keeper)
@@ -128,10 +128,11 @@ class SessionKeeper::CommitWakeup final : public Wakeup {
       const std::lock_guard lock(keeper_->mutex_);
       keeper_->wakeups_.erase(this);
       if (!keeper_->wakeups_.empty() || !keeper_->connection_) return;
-      // A process that inherited the session's socket, and holds on by it, reads nothing.
+      // Without it notifications would fill the socket of a program that inherited the session and
+      // never reads.
       keeper_->use([&](Connection& connection) { connection.ask("UNLISTEN *"); });
     } catch (const std::exception&) {
-      // Being told more than need be does no harm.
+      // Needless notifications do no harm.
     }
   }
 
@@ -150,15 +151,15 @@ class SessionKeeper::CommitWakeup final : public Wakeup {
   system::Descriptor event_;
 };
 
-/// The mutex, with the right to use connections. Waits give both back: a fork does not wait for
-/// them.
-class SessionKeeper::Turn {
+/// Holds the mutex, and the fork gate's pass to use connections. A wait releases both, so that a
+/// fork does not wait for it.
+class SessionKeeper::Guard {
  public:
-  explicit Turn(std::mutex& mutex) : lock_(mutex, std::defer_lock) { take(); }
+  explicit Guard(std::mutex& mutex) : lock_(mutex, std::defer_lock) { take(); }
 
   template <class Condition>
   void wait_for(std::condition_variable& condition, milliseconds most, Condition is_so) {
-    lock_.unlock();  // passes come before the mutex
+    lock_.unlock();  // a pass is always taken before the mutex
     pass_.reset();
     lock_.lock();
     condition.wait_for(lock_, most, is_so);
@@ -189,7 +190,7 @@ SessionKeeper::~SessionKeeper() {
     loop_->io.stop();
     loop_->thread.join();
   }
-  // Not where the parent uses it: a fork that did not wait.
+  // Not in a child whose fork did not wait: the parent still uses the connection.
   if (!system::ForkGate::instance().closed_to_this_process()) {
     const system::ForkGate::Pass pass;
     connection_.reset();
@@ -202,10 +203,10 @@ std::unique_ptr<LifeLock> SessionKeeper::take_lock(const std::string& log, Momen
   holder.lock_file = log;
   holder.process = system::identify_process(::getpid());
   holder.host = system::host_name();
-  auto held = std::make_shared<Held>();
-  Turn turn(mutex_);
+  auto state = std::make_shared<LockState>();
+  Guard guard(mutex_);
   for (;;) {
-    open_by(until, turn);
+    open_by(until, guard);
     holder.lock = random_lock();
     bool taken = false;
     const bool asked = use([&](Connection& connection) {
@@ -215,8 +216,8 @@ std::unique_ptr<LifeLock> SessionKeeper::take_lock(const std::string& log, Momen
     });
     if (asked && taken) break;
   }
-  held_.emplace(holder.lock, held);
-  return std::make_unique<Lock>(shared_from_this(), std::move(held), std::move(holder));
+  held_.emplace(holder.lock, state);
+  return std::make_unique<Lock>(shared_from_this(), std::move(state), std::move(holder));
 }
 
 std::unique_ptr<Wakeup> SessionKeeper::watch_commits(Moment until) {
@@ -224,8 +225,8 @@ std::unique_ptr<Wakeup> SessionKeeper::watch_commits(Moment until) {
     const system::ForkGate::Pass pass;
     return std::make_unique<CommitWakeup>(shared_from_this());
   }();
-  Turn turn(mutex_);
-  open_by(until, turn);
+  Guard guard(mutex_);
+  open_by(until, guard);
   const bool first = wakeups_.empty();
   wakeups_.insert(wakeup.get());
   if (first) use([&](Connection&) { listen(); });
@@ -234,13 +235,13 @@ std::unique_ptr<Wakeup> SessionKeeper::watch_commits(Moment until) {
 
 // ---- The session, with the mutex held
 
-/// False where the session was lost over it.
+/// False if the session was lost meanwhile.
 template <class Use>
 bool SessionKeeper::use(Use use) {
   try {
     connection_->expect_answers_by(steady_clock::now() + most_for_an_answer);
     use(*connection_);
-    // What was told meanwhile is read, and no longer in the socket for the thread to see.
+    // This may have read notifications: the thread that watches the socket will not see them.
     if (connection_->take_notifications() > 0) raise_all();
     return true;
   } catch (const ConnectionLost&) {
@@ -249,14 +250,14 @@ bool SessionKeeper::use(Use use) {
   }
 }
 
-void SessionKeeper::open_by(Moment until, Turn& turn) {
+void SessionKeeper::open_by(Moment until, Guard& guard) {
   milliseconds pause = first_reconnect_pause;
   while (!connection_) {
     try {
       restore();
     } catch (const ConnectionLost&) {
       if (steady_clock::now() >= until) throw;
-      turn.wait_for(restored_, pause, [&] { return connection_ != nullptr; });
+      guard.wait_for(restored_, pause, [&] { return connection_ != nullptr; });
       pause = std::min(2 * pause, most_reconnect_pause);
     }
   }
@@ -264,27 +265,28 @@ void SessionKeeper::open_by(Moment until, Turn& turn) {
 
 void SessionKeeper::restore() {
   give_up_if_late();
-  auto fresh = connect(target_, Connection::Watchfulness::sharp, most_for_an_answer);
+  auto fresh = connect(target_, LossDetection::quick, most_for_an_answer);
   if (!held_.empty()) {
-    // The server may not know yet that the session before is lost, whose locks these are.
+    // The locks belong to the lost session, and the server may not know yet that it is lost.
     fresh->queue(
         "SELECT pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity "
         "WHERE pid = $1::integer AND backend_start::text = $2::text",
         Values().integer(last_backend_.pid).text(last_backend_.start));
-    for (const auto& [lock, held] : held_) {
+    for (const auto& [lock, state] : held_) {
       fresh->queue("SELECT pg_advisory_lock($1::bigint)", Values().integer(lock));
     }
     fresh->run();
-    // Only with all of them held: who is found without a lock from now on is a suspect from then.
+    // Only now that all locks are held: a process that finds one missing later starts a new
+    // suspicion.
     fresh->queue(lock_suspects);
-    for (const auto& [lock, held] : held_) {
+    for (const auto& [lock, state] : held_) {
       fresh->queue("DELETE FROM suspects WHERE lock = $1::bigint", Values().integer(lock));
     }
     fresh->run();
   }
-  // It took its time; what was given up is not to be taken for held.
+  // Connecting took time: locks that were given up meanwhile must not stay held.
   if (give_up_if_late()) fresh->ask("SELECT pg_advisory_unlock_all()");
-  // Before it counts as the session: if this fails, another is to be had.
+  // While this is not the session yet: if it fails, the caller tries another.
   if (!wakeups_.empty()) {
     fresh->queue(listen_);
     fresh->run();
@@ -321,7 +323,7 @@ bool SessionKeeper::give_up_if_late() {
                         steady_clock::duration(patience_of_holders).count()) {
     return false;
   }
-  for (const auto& [lock, held] : held_) held->lost = true;
+  for (const auto& [lock, state] : held_) state->lost = true;
   held_.clear();
   return true;
 }
@@ -379,7 +381,7 @@ void SessionKeeper::reconnect(milliseconds pause) {
     if (connection_) return;
     close_copy();
     give_up_if_late();
-    if (held_.empty() && wakeups_.empty()) return;  // whoever needs one next makes it
+    if (held_.empty() && wakeups_.empty()) return;  // the next caller opens one
     restore();
     return;
   } catch (const std::exception&) {
@@ -398,7 +400,7 @@ void SessionKeeper::before_fork(Users) { mutex_.lock(); }
 void SessionKeeper::after_fork_in_parent() { mutex_.unlock(); }
 
 void SessionKeeper::after_fork_in_child() {
-  // Of the thread there is nothing here but its handle, and of the session nothing but memory.
+  // The child has neither the thread nor the session, only their objects.
   static_cast<void>(loop_.release());
   connection_.reset();
   held_.clear();

@@ -12,19 +12,19 @@
 #include <string>
 
 #include "store/engine.hpp"
-#include "store/postgres/connection.hpp"
+#include "store/postgres/connect.hpp"
 #include "system/fork_gate.hpp"
 
 namespace dbcache::store::postgres {
 
-/// How long a holder whose session is lost still holds on. A lost session is noticed within 6 s
-/// (the sharp settings of connection.cpp), and whoever else notices it gives 15 s (`grace`): by
-/// then this holder has given up.
+/// How long a holder keeps its locks after its session was lost. It notices the loss within 6 s
+/// (LossDetection::quick); other processes that notice it wait for 15 s (`grace`). By then this
+/// holder has given up.
 inline constexpr std::chrono::seconds patience_of_holders{8};
 
-/// The session by which this process lives for others: it holds an advisory lock for everything
-/// that the process holds, and listens for commits. A thread watches it; where it is lost, it makes
-/// another and takes the locks again, as long as that can be in time. Thread-safe.
+/// The session that shows other processes that this one lives: it has an advisory lock for each
+/// lease or other thing that the process holds, and listens for commits. A thread watches it. If it
+/// is lost, the thread opens another and takes the locks again while there is time. Thread-safe.
 class SessionKeeper final : public std::enable_shared_from_this<SessionKeeper>,
                             private system::ForkAware {
  public:
@@ -33,20 +33,21 @@ class SessionKeeper final : public std::enable_shared_from_this<SessionKeeper>,
   explicit SessionKeeper(Target target);
   virtual ~SessionKeeper();
 
-  /// Takes a new lock, in a log of that name. Throws ConnectionLost past `until`.
+  /// Takes a new lock, in the log of that name. Throws ConnectionLost if there is no session until
+  /// `until`.
   [[nodiscard]] std::unique_ptr<LifeLock> take_lock(const std::string& log, Moment until);
   [[nodiscard]] std::unique_ptr<Wakeup> watch_commits(Moment until);
 
-  /// The channel on which commits to this log are told.
+  /// The channel that announces commits to this log.
   [[nodiscard]] const std::string& channel() const { return channel_; }
 
  private:
   class Lock;
   class CommitWakeup;
   struct Loop;
-  struct Held {
+  struct LockState {
     std::atomic<bool> lost = false;
-    bool lent = false;  ///< Another program may have inherited the session for it.
+    bool lent = false;  ///< Another program may have inherited the session because of it.
   };
 
   void before_fork(Users users) override;
@@ -54,11 +55,11 @@ class SessionKeeper final : public std::enable_shared_from_this<SessionKeeper>,
   void after_fork_in_child() override;
 
   // With the mutex held:
-  class Turn;
-  void open_by(Moment until, Turn& turn);
+  class Guard;
+  void open_by(Moment until, Guard& guard);
   void restore();
   void lose();
-  void renew();  ///< Ends the session, and goes on with another, which nobody has inherited.
+  void renew();  ///< Replaces the session by one that no other program has inherited.
   bool give_up_if_late();
   void listen();
   void raise_all();
@@ -74,13 +75,13 @@ class SessionKeeper final : public std::enable_shared_from_this<SessionKeeper>,
   const Target target_;
   const std::string channel_;
   const std::string listen_;
-  std::atomic<Moment::rep> lost_since_ = 0;  ///< 0: there is a session, or none is needed.
+  std::atomic<Moment::rep> lost_since_ = 0;  ///< 0: there is a session, or no need for one.
   mutable std::mutex mutex_;  // guards what follows; taken with a system::ForkGate::Pass
   std::condition_variable restored_;
   std::unique_ptr<Connection> connection_;
   Connection::Backend last_backend_;
   bool is_lent_ = false;  ///< Another program may have inherited the session.
-  std::map<std::int64_t, std::shared_ptr<Held>> held_;
+  std::map<std::int64_t, std::shared_ptr<LockState>> held_;
   std::set<CommitWakeup*> wakeups_;
   std::unique_ptr<Loop> loop_;
 };

@@ -46,8 +46,8 @@ void SessionLiveness::note_suspects(Connection& connection) const noexcept {
   try {
     connection.queue(lock_suspects);
     for (const std::int64_t lock : new_suspects_) {
-      // Not whoever took the lock again since it was found gone: nobody would end that suspicion,
-      // and the next time there would be no grace.
+      // Not if the holder has taken the lock again meanwhile: nothing would end that suspicion, and
+      // the next time the holder would have no grace.
       connection.queue(
           "INSERT INTO suspects AS known (lock, server_start, since) "
           "SELECT $1::bigint, pg_postmaster_start_time(), clock_timestamp() WHERE NOT EXISTS ("
@@ -59,9 +59,9 @@ void SessionLiveness::note_suspects(Connection& connection) const noexcept {
           Values().integer(lock));
     }
     connection.queue("DELETE FROM suspects WHERE since < clock_timestamp() - interval '1 day'");
-    connection.run();  // whoever asks next, by whatever connection, finds it
+    connection.run();  // so that the next transaction of any connection finds them
   } catch (const std::exception&) {
-    // The connection is lost, as whoever uses it next finds.
+    // The connection is lost; its next use throws.
   }
   new_suspects_.clear();
 }

@@ -13,20 +13,21 @@
 
 namespace dbcache::store::postgres {
 
-/// How long a holder is given to show up after its lock was found gone.
+/// How long a holder may take to lock again after its lock was found gone.
 inline constexpr std::chrono::seconds grace{15};
 
-/// Holders that prove themselves, and those who note suspects, do so one after the other: who has
-/// proved first is not noted, and who is noted first ends that. Of the transaction.
+/// A transaction-level lock. Holders that take their locks again, and processes that note suspects,
+/// run one at a time: a holder that was first is not noted, and one that was noted first deletes
+/// the note.
 inline constexpr const char* lock_suspects =
     "SELECT pg_advisory_xact_lock('suspects'::regclass::oid::integer, 0)";
 
-/// Who lives, as one transaction sees it. A holder has an advisory lock of its session
-/// (session_keeper.hpp). Where that is gone, either the process is, or only the session: the server
-/// was started anew, another took over from it, or a connection was cut. A process of this machine
-/// can be asked after; any other is a suspect from the moment this was noticed first, by anybody,
-/// and lives until its grace is over. The table `suspects` keeps that moment; after the server was
-/// started anew, it counts from anew.
+/// Which holders live, as one transaction sees it. A holder's session has an advisory lock
+/// (session_keeper.hpp). If that is gone, either the process has ended or only the session: the
+/// server was restarted, a standby took over, or a connection was cut. For a process on this
+/// machine the kernel knows. Any other holder becomes a suspect when the first process notices, and
+/// counts as alive until its grace is over. The table `suspects` keeps that moment; a restart of
+/// the server starts the grace anew.
 class SessionLiveness final : public rows::Liveness {
  public:
   SessionLiveness(Transaction& transaction, const std::string& log)
@@ -34,8 +35,8 @@ class SessionLiveness final : public rows::Liveness {
 
   [[nodiscard]] Verdict probe(const rows::Holder& holder) const override;
 
-  /// Writes down who became a suspect. After the transaction; never throws: the next who notices
-  /// does it as well.
+  /// Writes the new suspects down, after the transaction. Never throws: if it fails, the next
+  /// process that notices does it.
   void note_suspects(Connection& connection) const noexcept;
 
  private:

@@ -31,10 +31,10 @@ void StreamLocks::need_stream(std::string_view stream) {
   look_for_end(stream);
   if (!first_stream_.empty()) return;
   first_stream_ = stream;
-  if (stream == habit_.stream && habit_.events > 0) draw(habit_.events);
+  if (stream == forecast_.stream && forecast_.events > 0) draw(forecast_.events);
 }
 
-/// False where it was had before.
+/// False if this transaction has it already.
 bool StreamLocks::lock(std::string_view name) {
   if (reach_ == LockScope::everything) return false;
   const std::int64_t lock = number(space_, name);
@@ -58,8 +58,8 @@ void StreamLocks::look_for_end(std::string_view stream) {
       Values().text(stream));
 }
 
-/// Before the first is drawn, a lock of this transaction says above which number it lies:
-/// `settled_position` stops there.
+/// Before it draws the first position, the transaction takes a lock whose number says above which
+/// position that lies: `settled_position` stops there.
 void StreamLocks::draw(std::int64_t count) {
   drawn_.reset();
   locks_when_drawn_ = held_.size();
@@ -90,7 +90,7 @@ AppendPoint StreamLocks::append_point(const std::vector<std::string>& streams,
       end = {row->integer(0, 0), row->bytes(0, 1)};
     }
   }
-  // Others draw at the same time.
+  // Other transactions draw at the same time: draw until the positions are consecutive.
   std::int64_t last = 0;
   for (std::int64_t found = 0; found < events;) {
     if (!drawn_) {

@@ -14,37 +14,38 @@
 
 namespace dbcache::store::postgres {
 
-/// Thrown out of a transaction that reached for streams, and needs everything after all: it is run
-/// again so. No std::exception, so that no work takes it for an error of its own.
+/// Thrown out of a transaction that locks streams and turns out to need the lock over everything:
+/// it runs again with that lock. Not a std::exception, so that no work mistakes it for its own
+/// error.
 struct NeedsEverything {};
 
-/// The advisory locks by which transactions that write keep apart: one over everything, which is
-/// shared by those that name their streams, and one for each of those. They are taken before what
-/// they guard is read, each statement of a READ COMMITTED transaction sees what was committed
-/// before it, and the server lets go of them only once the commit can be seen
-/// (https://www.postgresql.org/docs/15/explicit-locking.html). So nobody reads what another is
-/// about to change, and nothing is decided twice. Streams are locked in order of their numbers, or
-/// only tried: no two transactions wait for each other.
+/// The advisory locks that keep writing transactions apart: one over everything, which transactions
+/// that lock streams share, and one for each stream. A transaction takes a lock before it reads
+/// what the lock guards. Each statement of a READ COMMITTED transaction sees all earlier commits,
+/// and the server releases the locks only when the commit is visible
+/// (https://www.postgresql.org/docs/15/explicit-locking.html). So no transaction reads what another
+/// is about to change. Streams are locked in the order of their numbers, or only tried: no two
+/// transactions wait for each other.
 ///
-/// With the lock of a stream goes the question where it ends. Where the transaction before began
-/// with the same stream, as many positions are drawn at once as that one used; one that uses none
-/// leaves a gap. They are good only if no lock was taken after them, since a stream's positions are
-/// to be in order of its versions.
+/// The lock of a stream is sent together with the query for the stream's end. If the forecast names
+/// the same stream, the positions are drawn in the same message; a transaction that does not use
+/// them leaves a gap. They are valid only if no lock was taken after them, because the positions in
+/// a stream must be in the order of its versions.
 class StreamLocks {
  public:
   using LockScope = Engine::LockScope;
 
-  /// What a transaction did, which the next one may do again.
-  struct Habit {
-    std::string stream;  ///< The first that was locked.
+  /// What a transaction will probably do: the same as the one before it.
+  struct Forecast {
+    std::string stream;  ///< The first that it locks.
     std::int64_t events = 0;
   };
 
-  /// `habit`: of the transaction before.
-  StreamLocks(Transaction& transaction, std::int64_t space, LockScope scope, const Habit& habit)
-      : transaction_(transaction), space_(space), reach_(scope), habit_(habit) {}
+  StreamLocks(Transaction& transaction, std::int64_t space, LockScope scope,
+              const Forecast& forecast)
+      : transaction_(transaction), space_(space), reach_(scope), forecast_(forecast) {}
 
-  /// Queued; to be sent with what comes next.
+  /// Queues the lock over everything, or a share in it.
   void begin();
   void need(std::string_view name);
   void need_stream(std::string_view stream);
@@ -52,16 +53,19 @@ class StreamLocks {
     if (reach_ != LockScope::everything) throw NeedsEverything{};
   }
 
-  /// Where so many events of these streams go, whose locks this takes.
+  /// Where so many events of these streams go. Takes the locks of the streams.
   AppendPoint append_point(const std::vector<std::string>& streams, std::int64_t events);
-  /// Of a stream that this transaction appended to.
+  /// Records the new end of a stream that this transaction appended to.
   void note_end(std::string_view stream, StreamEnd end);
 
-  [[nodiscard]] Habit habit(std::int64_t events) const { return {first_stream_, events}; }
+  /// For the next transaction, after this one appended so many events.
+  [[nodiscard]] Forecast next_forecast(std::int64_t events) const {
+    return {first_stream_, events};
+  }
 
-  /// As a transaction with nothing else has it. Queued.
+  /// Queues the lock over everything, for the transaction that the connection is in.
   static void lock_everything(Connection& connection, std::int64_t space);
-  /// The number of a lock: of a name in a space of names.
+  /// The number of the lock for a name in a space of names.
   static std::int64_t number(std::int64_t space, std::string_view name);
 
  private:
@@ -72,7 +76,7 @@ class StreamLocks {
   Transaction& transaction_;
   const std::int64_t space_;
   const LockScope reach_;
-  const Habit& habit_;
+  const Forecast& forecast_;
   std::string first_stream_;
   std::set<std::int64_t> held_;
   struct End {

@@ -10,13 +10,13 @@
 namespace dbcache::store::postgres {
 namespace {
 
-/// The present, and which database this is by now.
+/// The present, and which database this is.
 constexpr std::string_view select_present =
     "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, number, log, "
     "closed, other FROM schema_version";
 
-/// Not so where the schema was made anew, or migrated by a newer dbcache, since the connection was
-/// opened.
+/// It differs if the schema was created again, or migrated by a newer dbcache, after the connection
+/// was opened.
 void require_same(const SchemaVersion& schema, const Result& present) {
   if (present.rows() == 1 && present.integer(0, 1) == schema.number &&
       present.text(0, 2) == schema.log) {
@@ -33,7 +33,7 @@ const std::optional<ClosedLog>& Transaction::closed() {
 }
 
 void Transaction::change(std::string_view sql, const Values& values) {
-  if (!asked_) run();  // work that is to be stopped changes nothing
+  if (!asked_) run();  // in the run that will be stopped, nothing is changed
   first_answer_.reset();
   connection_.queue(sql, values);
 }
@@ -57,7 +57,7 @@ void Transaction::run() {
   for (std::size_t at = 0; at < answers.size(); ++at) *expected[at] = answers[at];
 }
 
-/// Last, so that the time is told when the locks before it are had.
+/// The last of the queued statements, so that the time is read when the locks are held.
 void Transaction::learn_present() {
   std::optional<Result> present;
   expect(present, select_present);

@@ -14,51 +14,50 @@
 
 namespace dbcache::store::postgres {
 
-/// One transaction. To wait for an answer takes longer than anything that is asked here, so BEGIN,
-/// the locks and the question for the present go with the first question of the work. That has
-/// begun without knowing the time, then: it is stopped there, and runs again with the present. What
-/// it asked first is not asked twice.
+/// One transaction. A round trip takes longer than any statement here, so BEGIN, the locks and the
+/// query for the present are sent with the work's first query. The work began without the time, so
+/// it is stopped there and runs again with the present. Its first query is not sent twice.
 class Transaction {
  public:
-  /// Stops work. No std::exception, so that no work takes it for an error of its own.
+  /// Stops work. Not a std::exception, so that no work mistakes it for its own error.
   struct PresentKnown {};
 
-  /// `schema`: what the connection was opened with; it must still be so. `now`: in place of the
-  /// server's clock.
+  /// `schema`: what the connection found when it was opened; it must not have changed since. `now`:
+  /// replaces the server's clock.
   Transaction(Connection& connection, const SchemaVersion& schema, std::optional<Timestamp> now)
       : connection_(connection), schema_(schema), now_(now) {}
 
-  /// Runs work, and again where it was stopped.
+  /// Runs work, and runs it again if it was stopped.
   template <class Work>
   auto run_work(const Work& work) {
     if (!now_) {
       try {
         work();
-        run();  // it asked nothing, and may have used the time
+        run();  // it sent no query, but may have used the time
       } catch (const PresentKnown&) {
         // Expected.
       } catch (const std::exception&) {
         if (asked_) throw;
-        learn_present();  // an error of a time that is not so, perhaps
+        learn_present();  // the error may come from the wrong time
       }
     }
     return work();
   }
 
-  /// Means nothing to work that is to be stopped.
+  /// Not meaningful in the run that will be stopped.
   [[nodiscard]] Timestamp now() const { return now_.value_or(Timestamp{}); }
 
-  /// Whether the log is closed, and why; as it was when this began.
+  /// Why the log was closed when this began; nothing if it was open.
   [[nodiscard]] const std::optional<ClosedLog>& closed();
   [[nodiscard]] const std::string& database() const { return schema_.database; }
 
-  /// Goes with the next question, and its rows are not looked at. Changes nothing that stays.
+  /// Sends a statement with the next query, and ignores its rows. It must not change any row.
   void queue(std::string_view sql, const Values& values = {}) { connection_.queue(sql, values); }
-  /// The same, and changes something.
+  /// The same for a statement that changes rows.
   void change(std::string_view sql, const Values& values);
-  /// Goes with the next question, and its rows are put there.
+  /// Sends a query with the next one, and puts its rows into `answer`.
   void expect(std::optional<Result>& answer, std::string_view sql, const Values& values = {});
-  /// Waits for what is expected.
+  /// Waits for the answers that are expected.
   void run();
   Result ask(std::string_view sql, const Values& values = {});
 
@@ -71,7 +70,7 @@ class Transaction {
   bool asked_ = false;
   std::optional<ClosedLog> closed_;
   std::vector<std::optional<Result>*> expected_;
-  /// What work asked when it was stopped.
+  /// The query at which work was stopped.
   std::string first_question_;
   std::optional<Result> first_answer_;
 };

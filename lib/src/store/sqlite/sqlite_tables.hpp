@@ -43,12 +43,12 @@ class SqliteTables final : public rows::Tables {
   void erase_participant(std::int64_t id) override;
   void clear() override;
 
-  /// The rows as the Python system left them, with columns that the document does not have, too.
+  /// The rows as the Python system left them, including columns that are not documented.
   [[nodiscard]] rows::DocumentedRows documented_rows() const;
 
  private:
   Connection& connection_;
-  mutable std::optional<RegistryEntry> entry_;  ///< That was read last, as it is by now.
+  mutable std::optional<RegistryEntry> entry_;  ///< The one that was read last.
 };
 
 }  // namespace dbcache::store::sqlite

@@ -16,11 +16,12 @@
 #include "rows/fields.hpp"
 #include "text/json_text.hpp"
 
-namespace dbcache::store {
+namespace dbcache::store::sql {
 
 /// Reads the columns of a row in their documented order. Throws CorruptDatabase, which says how to
-/// mend it, for a column that holds what dbcache never writes. `Columns` is an engine's: is_null,
-/// integer and text (nothing where it is none) and raw (as JSON, whatever it holds) of a column.
+/// mend it, for a column that holds what dbcache never writes. Each engine has its own `Columns`:
+/// is_null, integer and text (nothing if the column holds another type), and raw (as JSON, whatever
+/// the column holds).
 template <class Columns>
 class RowReader {
  public:
@@ -87,11 +88,10 @@ class RowReader {
   }
 
   [[noreturn]] void refuse() {
-    throw CorruptDatabase(
-        fmt::format("{} of a row of {} holds what dbcache never writes there: {}; `dbcache replay "
-                    "--check` shows "
-                    "what was changed, `dbcache replay` rebuilds the table from the log",
-                    name_, table_, boost::json::serialize(columns_.raw(at_))));
+    throw CorruptDatabase(fmt::format(
+        "{} of a row of {} has a value that dbcache never writes: {}; see what was changed "
+        "with `dbcache replay --check`, rebuild the table with `dbcache replay`",
+        name_, table_, boost::json::serialize(columns_.raw(at_))));
   }
 
   const Columns& columns_;
@@ -100,4 +100,4 @@ class RowReader {
   int at_ = -1;
 };
 
-}  // namespace dbcache::store
+}  // namespace dbcache::store::sql

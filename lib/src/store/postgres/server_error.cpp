@@ -1,0 +1,45 @@
+#include "store/postgres/server_error.hpp"
+
+#include <chrono>
+
+#include <fmt/format.h>
+
+#include <dbcache/errors.hpp>
+
+#include "store/postgres/connect.hpp"
+#include "text/redacted_url.hpp"
+
+namespace dbcache::store::postgres {
+
+bool ServerError::is_conflict() const { return state_ == "40001" || state_ == "40P01"; }
+
+bool ServerError::is_stale() const {
+  return state_ == "42P01" || state_ == "3F000" || state_ == "26000" || state_ == "25006";
+}
+
+void throw_typed(const ServerError& error, const Target& target) {
+  const std::string database = text::redacted_url(target.url);
+  const std::string& state = error.state();
+  const std::string what = error.what();
+  if (state == "55P03") {
+    throw Busy(fmt::format(
+        "the database {} stayed locked by another session for {} s; find the session in "
+        "pg_locks and pg_stat_activity, or raise the busy timeout",
+        database, std::chrono::duration<double>(target.lock_timeout).count()));
+  }
+  if (state == "42501") {
+    throw StorageFailure(
+        fmt::format("the role lacks a privilege in the database {}: {}; as the owner, create the "
+                    "schema with `dbcache init`, and grant privileges with roles.sql",
+                    database, what));
+  }
+  if (state.starts_with("23") || state.starts_with("XX") || state.starts_with("42")) {
+    throw CorruptDatabase(fmt::format(
+        "the database {} is not what dbcache wrote: {}; run `dbcache verify` to list what "
+        "is wrong",
+        database, what));
+  }
+  throw StorageFailure(fmt::format("the database {} failed: {} ({})", database, what, state));
+}
+
+}  // namespace dbcache::store::postgres

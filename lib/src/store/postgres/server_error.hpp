@@ -1,0 +1,32 @@
+#pragma once
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace dbcache::store::postgres {
+
+struct Target;
+
+/// An error that the server reported for a statement. The transaction can only be rolled back.
+class ServerError : public std::runtime_error {
+ public:
+  ServerError(std::string state, const std::string& message)
+      : std::runtime_error(message), state_(std::move(state)) {}
+  /// https://www.postgresql.org/docs/15/errcodes-appendix.html
+  [[nodiscard]] const std::string& state() const noexcept { return state_; }
+
+  /// Two transactions were in each other's way: another attempt may succeed at once.
+  [[nodiscard]] bool is_conflict() const;
+  /// The schema was replaced after the connection was opened, or a pooler replaced the session by
+  /// one without its prepared statements.
+  [[nodiscard]] bool is_stale() const;
+
+ private:
+  std::string state_;
+};
+
+/// Throws the public error that stands for the server's.
+[[noreturn]] void throw_typed(const ServerError& error, const Target& target);
+
+}  // namespace dbcache::store::postgres

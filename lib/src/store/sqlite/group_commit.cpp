@@ -322,7 +322,7 @@ void GroupCommit::mend_after_failed_sync(Session& session, WalSync& wal_sync) co
   if (!session.connection.is_whole()) {
     throw CorruptDatabase(fmt::format(
         "the database {} is damaged: what was written before a sync of its WAL failed is not all "
-        "there; check the disk, and restore the database as the README says",
+        "there; check the disk, and restore the database as docs/operations.md says",
         options_.database));
   }
   wal_sync.mended(failures);

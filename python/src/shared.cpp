@@ -2,12 +2,14 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <pybind11/stl.h>
@@ -262,44 +264,48 @@ void bind_membership(py::module_& module) {
            [](RunMembership& membership) { return unlocked([&] { return membership.leave(); }); });
 }
 
+SharedHolder shared_of(const CacheManager& manager) {
+  return unlocked([&] { return SharedHolder(new SharedClusters(manager)); });
+}
+
+LeaseHolder acquire_lease(SharedClusters& shared, const py::str& config, const py::object& create,
+                          const py::object& check, const py::object& terminate,
+                          std::int64_t timeout_milliseconds, const std::string& policy,
+                          const std::string& on_create_failure, const py::object& run,
+                          std::vector<std::string> leave_out, const std::stop_source& stop,
+                          const py::object& on_wait) {
+  const std::string text = to_text(config, "config");
+  const ClusterLifecycle lifecycle = lifecycle_of(create, check, terminate);
+  AcquireOptions options;
+  options.timeout = std::chrono::milliseconds(timeout_milliseconds);
+  options.policy = policy_of(policy);
+  options.on_create_failure = on_create_failure_of(on_create_failure);
+  options.run = optional_text(run, "run");
+  options.hash.leave_out = std::move(leave_out);
+  options.stop = stop.get_token();
+  options.on_wait = interruptible(on_wait);
+  return unlocked([&] {
+    return LeaseHolder(
+        new ClusterLease(shared.acquire(ClusterConfig::parse(text), lifecycle, options)));
+  });
+}
+
+MembershipHolder join_run(SharedClusters& shared, const py::object& run, const py::object& kind,
+                          const py::object& name) {
+  const std::string of = to_text(run, "run");
+  const std::string as = to_text(kind, "kind");
+  const auto named = optional_text(name, "name");
+  return unlocked(
+      [&] { return MembershipHolder(new RunMembership(shared.join_run(of, as, named))); });
+}
+
 void bind_acquire(SharedClass& type) {
   using namespace py::literals;
-  type.def(py::init([](const CacheManager& manager) {
-        return unlocked([&] { return SharedHolder(new SharedClusters(manager)); });
-      }))
-      .def(
-          "acquire",
-          [](SharedClusters& shared, const py::str& config, const py::object& create,
-             const py::object& check, const py::object& terminate,
-             std::int64_t timeout_milliseconds, const std::string& policy,
-             const std::string& on_create_failure, const py::object& run,
-             std::vector<std::string> leave_out, const std::stop_source& stop,
-             const py::object& on_wait) {
-            const std::string text = to_text(config, "config");
-            const ClusterLifecycle lifecycle = lifecycle_of(create, check, terminate);
-            AcquireOptions options;
-            options.timeout = std::chrono::milliseconds(timeout_milliseconds);
-            options.policy = policy_of(policy);
-            options.on_create_failure = on_create_failure_of(on_create_failure);
-            options.run = optional_text(run, "run");
-            options.hash.leave_out = std::move(leave_out);
-            options.stop = stop.get_token();
-            options.on_wait = interruptible(on_wait);
-            return unlocked([&] {
-              return LeaseHolder(
-                  new ClusterLease(shared.acquire(ClusterConfig::parse(text), lifecycle, options)));
-            });
-          },
-          "config"_a, "create"_a, "check"_a, "terminate"_a, "timeout_milliseconds"_a, "policy"_a,
-          "on_create_failure"_a, "run"_a, "leave_out"_a, "stop"_a, "on_wait"_a)
-      .def("join_run", [](SharedClusters& shared, const py::object& run, const py::object& kind,
-                          const py::object& name) {
-        const std::string of = to_text(run, "run");
-        const std::string as = to_text(kind, "kind");
-        const auto named = optional_text(name, "name");
-        return unlocked(
-            [&] { return MembershipHolder(new RunMembership(shared.join_run(of, as, named))); });
-      });
+  type.def(py::init(&shared_of))
+      .def("acquire", &acquire_lease, "config"_a, "create"_a, "check"_a, "terminate"_a,
+           "timeout_milliseconds"_a, "policy"_a, "on_create_failure"_a, "run"_a, "leave_out"_a,
+           "stop"_a, "on_wait"_a)
+      .def("join_run", &join_run);
 }
 
 void bind_leases_and_terminations(SharedClass& type) {

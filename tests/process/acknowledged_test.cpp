@@ -1,6 +1,7 @@
 // What a call that has returned, and a signal, say about the disk.
 
 #include <atomic>
+#include <filesystem>
 #include <poll.h>
 
 #include <gmock/gmock.h>
@@ -82,6 +83,17 @@ TEST_F(AcknowledgedTest, WhoChangesNothingSyncsWhatWasCommittedWithoutASync) {
 
   EXPECT_EQ(syncs_of_no_change(), 1);
   EXPECT_EQ(syncs_of_no_change(), 0);
+}
+
+TEST_F(AcknowledgedTest, ACallThatChangesNothingSyncsForItselfWhereNothingCanBeShared) {
+  // The processes cannot tell each other which commits are on disk.
+  std::filesystem::remove(path_ + "-sync");
+  std::filesystem::create_directory(path_ + "-sync");
+  test::StandingStill other(path_, FileCall::sync);
+
+  EXPECT_EQ(syncs_of_no_change(), 1);
+
+  EXPECT_EQ(other.kill(), -SIGKILL);
 }
 
 TEST_F(AcknowledgedTest, WhoNeedsNoDurabilityWaitsForNobody) {

@@ -229,6 +229,28 @@ TEST_F(FailedSync, OfAnOptimizationIsSeenByTheOthersToo) {
   EXPECT_TRUE(has_failed());
 }
 
+TEST_F(FailedSync, IsMendedBeforeAnOptimizationRewritesTheDatabase) {
+  CacheManager manager({.database = path_, .busy_timeout = short_timeout});
+  Failed other(path_);
+  test::Holder reader(path_, "BEGIN; SELECT count(*) FROM events");
+  const auto before = wal_size();
+
+  EXPECT_THAT(test::error_of([&] {
+                manager.optimize_database(Vacuum::yes);
+                return 0;
+              }),
+              StartsWith("Busy: "));
+  EXPECT_EQ(wal_size(), before) << "it was rewritten while acknowledged changes may be missing";
+  EXPECT_TRUE(has_failed());
+
+  reader.release_and_wait();
+  manager.optimize_database(Vacuum::yes);
+  EXPECT_FALSE(has_failed());
+  EXPECT_EQ(other.go_on_and_wait(), 0);
+  EXPECT_EQ(count(), 1 + 51 + 1);
+  EXPECT_EQ(test::unsoundness_of(path_), "");
+}
+
 TEST_F(FailedSync, OfACheckpointIsSeenByTheOthersToo) {
   std::atomic<bool> failing = false;
   const test::FaultVfs vfs([&](const FileAccess& access) {

@@ -1,3 +1,5 @@
+#include <cerrno>
+#include <fcntl.h>
 #include <thread>
 
 #include <gmock/gmock.h>
@@ -5,6 +7,8 @@
 
 #include <dbcache/cache_manager.hpp>
 
+#include "refused_call.hpp"
+#include "support/child_process.hpp"
 #include "support/errors.hpp"
 #include "support/holder.hpp"
 #include "support/python_database.hpp"
@@ -139,6 +143,16 @@ TEST_F(Locked, AThreadBehindOthersOfItsProcessIsBusyPastTheTimeout) {
   for (std::thread& thread : threads) thread.join();
 
   EXPECT_THAT(errors, ::testing::Each(StartsWith("Busy: ")));
+}
+
+TEST_F(Locked, WhereTheFileOfTurnsCannotBeLockedAWriteWorksAllTheSame) {
+  EXPECT_EQ(test::in_child([&] {
+              test::refuse_fcntl(F_OFD_SETLK, ENOLCK);
+              return busy_write();
+            }),
+            "");
+
+  EXPECT_EQ(CacheManager({.database = path_}).get_shared_cluster_info("h")->usage_count, 2);
 }
 
 }  // namespace

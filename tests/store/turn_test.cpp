@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "refused_call.hpp"
 #include "support/child_process.hpp"
 #include "support/files.hpp"
 #include "support/temporary_directory.hpp"
@@ -214,6 +215,36 @@ TEST_F(TurnTest, WhereTheFileCannotBeUsedEveryoneHasIt) {
 
   EXPECT_EQ(test::in_child_as_ordinary_user([&] {
               return Turn(path_).try_take() && Turn(path_).try_take() ? "taken" : "refused";
+            }),
+            "taken");
+}
+
+class TurnThatCannotBeLocked : public TurnTest, public ::testing::WithParamInterface<unsigned> {};
+
+INSTANTIATE_TEST_SUITE_P(Errors, TurnThatCannotBeLocked, ::testing::Values(ENOLCK, EINVAL, EPERM));
+
+TEST_P(TurnThatCannotBeLocked, EveryoneHasIt) {
+  EXPECT_EQ(test::in_child([&] {
+              test::refuse_fcntl(F_OFD_SETLK, GetParam());
+              return first_.try_take() && second_.try_take() ? "taken" : "refused";
+            }),
+            "taken");
+}
+
+TEST_P(TurnThatCannotBeLocked, EveryoneInLineHasIt) {
+  ASSERT_TRUE(first_.try_take());
+  ASSERT_FALSE(second_.try_take());
+  ASSERT_FALSE(third_.try_take());
+
+  EXPECT_EQ(test::in_child([&] {
+              test::refuse_fcntl(F_OFD_SETLK, GetParam());
+              const auto give_up = std::chrono::steady_clock::now() + std::chrono::minutes{1};
+              while (!third_.try_take()) {
+                if (std::chrono::steady_clock::now() > give_up) return "refused";
+                third_.pause().sleep(std::chrono::seconds{1});
+              }
+              third_.leave();
+              return second_.try_take() ? "taken" : "refused";
             }),
             "taken");
 }

@@ -1,16 +1,19 @@
 #pragma once
 
+#include <atomic>
 #include <memory>
-#include <mutex>
 #include <string>
 
 #include "store/engine.hpp"
 
 namespace dbcache::store::sqlite {
 
-/// Tells other processes that something was committed: a write to a small file beside the database
-/// (`DATABASE-signal`), which those who wait watch with inotify(7). Watching the WAL itself would
-/// wake them before the commit is to be seen.
+/// Tells other processes about commits. Each commit writes to a small file beside the database
+/// (`DATABASE-signal`), which waiters watch with inotify(7). Watching the WAL itself would
+/// wake them before others can see the commit.
+///
+/// One thread at a time raises or closes it. It has no mutex: a child may close it that was forked
+/// while another thread of its parent was raising it, and that thread does not exist in the child.
 class CommitSignal {
  public:
   explicit CommitSignal(std::string database) : database_(std::move(database)) {}
@@ -18,22 +21,19 @@ class CommitSignal {
   CommitSignal(const CommitSignal&) = delete;
   CommitSignal& operator=(const CommitSignal&) = delete;
 
-  /// After a commit, once it is on disk. A signal that cannot be given is lost: waiters look now
-  /// and then.
+  /// After a commit, once it is on disk. A signal that cannot be given is lost: waiters also look
+  /// from time to time.
   void raise() noexcept;
 
   /// Around a fork, and when the database was replaced.
   void close() noexcept;
 
-  /// Nothing to poll for where the file is missing and may not be made.
+  /// The wakeup has no descriptor where the file is missing and may not be made.
   [[nodiscard]] std::unique_ptr<Wakeup> watch(bool may_make) const;
 
  private:
-  void close_file() noexcept;
-
   std::string database_;
-  std::mutex mutex_;
-  int descriptor_ = -1;
+  std::atomic<int> descriptor_ = -1;
 };
 
 }  // namespace dbcache::store::sqlite

@@ -16,6 +16,7 @@
 
 #include "store/process_verdict.hpp"
 #include "store/sqlite/files.hpp"
+#include "store/sqlite/lock_wait.hpp"
 #include "store/sqlite/ofd_lock.hpp"
 #include "system/detached_thread.hpp"
 #include "system/fork_gate.hpp"
@@ -27,10 +28,10 @@ namespace {
 
 using rows::Holder;
 
-/// The id, in hex, at the file's beginning; its first byte is locked while it is made.
+/// The id, in hex, at the file's beginning. Its maker locks the first byte.
 constexpr std::size_t id_bytes = 32;
 
-/// Places begin behind the id; the last is the largest offset that a lock may have, by far.
+/// Places begin behind the id. The largest offset that a lock may have is far behind the last one.
 constexpr std::int64_t first_place = 4096;
 constexpr std::int64_t last_place = std::int64_t{1} << 62;
 
@@ -49,23 +50,26 @@ std::string read_id(int descriptor) {
              : "";
 }
 
-/// The file's id; made by whoever comes first.
-std::string id_of(int descriptor, const std::string& path) {
+/// The file's id, and makes one where there is none. Empty while another process makes it.
+std::string make_id(int descriptor, const std::string& path) {
   if (auto id = read_id(descriptor); !id.empty()) return id;
-  const auto lock = set_ofd_lock(descriptor, F_WRLCK, 0, Waiting::yes);
+  if (!set_ofd_lock(descriptor, F_WRLCK, 0)) {
+    if (errno == EAGAIN || errno == EACCES) return "";
+    throw StorageFailure(fmt::format("{} cannot be locked: {}; put the database on a local disk",
+                                     path, reason(errno)));
+  }
   auto id = read_id(descriptor);
-  if (lock && id.empty()) {
+  int error = 0;
+  if (id.empty()) {
     const auto bits = system::random_128_bits();
     id = text::to_hex({reinterpret_cast<const char*>(bits.data()), bits.size()});
-    if (::pwrite(descriptor, id.data(), id.size(), 0) != static_cast<ssize_t>(id.size()))
-      id.clear();
+    const ssize_t written = ::pwrite(descriptor, id.data(), id.size(), 0);
+    if (written != static_cast<ssize_t>(id.size())) error = written < 0 ? errno : ENOSPC;
   }
-  const int error = errno;
   set_ofd_lock(descriptor, F_UNLCK, 0);
-  if (id.empty()) {
-    throw StorageFailure(fmt::format("{} cannot be written: {}", path, reason(error)));
-  }
-  return id;
+  if (error == 0) return id;
+  throw StorageFailure(
+      fmt::format("{} cannot be written: {}; free some space on its disk", path, reason(error)));
 }
 
 /// A place in the file, locked by this process.
@@ -87,10 +91,11 @@ class LockedPlace final : public LifeLock {
 
 }  // namespace
 
-LockFile::Opened LockFile::open() const {
+LockFile::Opened LockFile::open(Id wanted) const {
   Opened opened;
-  opened.descriptor = system::Descriptor(open_side_file_or_throw(database_, locks_suffix));
-  opened.id = id_of(opened.descriptor.get(), database_ + locks_suffix);
+  opened.descriptor = system::Descriptor(open_side_file_or_throw(options_.database, locks_suffix));
+  const int file = opened.descriptor.get();
+  opened.id = wanted == Id::make ? make_id(file, path()) : read_id(file);
   struct stat status {};
   ::fstat(opened.descriptor.get(), &status);
   opened.device = status.st_dev;
@@ -100,17 +105,32 @@ LockFile::Opened LockFile::open() const {
 
 bool LockFile::is_current(const Opened& opened) const {
   struct stat status {};
-  return opened.descriptor.get() >= 0 &&
-         ::lstat((database_ + locks_suffix).c_str(), &status) == 0 &&
-         status.st_dev == opened.device && status.st_ino == opened.inode;
+  return opened.descriptor.get() >= 0 && !opened.id.empty() &&
+         ::lstat(path().c_str(), &status) == 0 && status.st_dev == opened.device &&
+         status.st_ino == opened.inode;
 }
 
 std::unique_ptr<LifeLock> LockFile::take_lock() {
+  LockWait wait(options_);
+  for (;;) {
+    if (auto held = try_hold()) return held;
+    if (wait.is_over()) {
+      throw Busy(fmt::format(
+          "another process began to make {0} and did not finish within {1} s; see who has it open "
+          "(lsof {0}), and continue or end that process",
+          path(), std::chrono::duration<double>(options_.busy_timeout).count()));
+    }
+    wait.sleep();
+  }
+}
+
+std::unique_ptr<LifeLock> LockFile::try_hold() const {
   const system::ForkGate::Pass pass;
-  create_directories_for(database_);
-  // Before a file is made that its owner could not use.
-  require_usable(database_);
-  Opened opened = open();
+  create_directories_for(options_.database);
+  // First, since the database's owner could not use a file that another user makes here.
+  require_usable(options_.database);
+  Opened opened = open(Id::make);
+  if (opened.id.empty()) return nullptr;
   Holder holder;
   holder.lock_file = opened.id;
   holder.process = system::identify_process(::getpid());
@@ -119,18 +139,19 @@ std::unique_ptr<LifeLock> LockFile::take_lock() {
     holder.lock = random_place();
     if (set_ofd_lock(opened.descriptor.get(), F_WRLCK, holder.lock, Waiting::no, 2)) break;
     if (errno != EAGAIN && errno != EACCES) {
-      throw StorageFailure(
-          fmt::format("{}{} cannot be locked: {}; put the database on a local disk", database_,
-                      locks_suffix, reason(errno)));
+      throw StorageFailure(fmt::format("{} cannot be locked: {}; put the database on a local disk",
+                                       path(), reason(errno)));
     }
   }
   return std::make_unique<LockedPlace>(std::move(opened.descriptor), std::move(holder));
 }
 
+std::string LockFile::path() const { return options_.database + locks_suffix; }
+
 rows::Liveness::Verdict LockFile::probe(const Holder& holder) const {
   if (holder.lock_file.empty()) return judge_process(holder.process, OtherBoot::dead);
   const std::lock_guard lock(mutex_);
-  if (!is_current(probing_)) probing_ = open();
+  if (!is_current(probing_)) probing_ = open(Id::read);
   if (probing_.id != holder.lock_file) return judge_process(holder.process, OtherBoot::dead);
   const auto held = ofd_lock_held_by_others(probing_.descriptor.get(), F_RDLCK, holder.lock);
   if (!held) return judge_process(holder.process, OtherBoot::dead);
@@ -153,7 +174,7 @@ class LockFile::Freed {
   system::Descriptor event_;
 };
 
-/// One who waits for a byte.
+/// One wait for a byte.
 class LockFile::FreedWakeup final : public Wakeup {
  public:
   explicit FreedWakeup(std::shared_ptr<const Freed> freed) : freed_(std::move(freed)) {}
@@ -173,19 +194,19 @@ std::unique_ptr<Wakeup> LockFile::watch(const Holder& holder) const {
   auto freed = watched_[holder.lock].lock();
   // In a forked child there is no thread that would raise it.
   if (!freed || freed->descriptor() < 0) {
-    Opened opened = open();
+    Opened opened = open(Id::read);
     if (opened.id != holder.lock_file) return std::make_unique<NoWakeup>();
     freed = std::make_shared<Freed>();
-    // A thread blocks on the byte. A wait that is given up leaves it behind until then, to be
-    // shared by those who wait next: fcntl(2) can only be broken off by a signal, and those are the
-    // program's.
+    // A thread blocks on the byte. Only a signal could interrupt fcntl(2), and signals belong to
+    // the program. So a wait that is given up leaves the thread behind, for the next waits to
+    // share.
     const bool started = system::start_detached(
         "dbcache-wait", [file = std::move(opened.descriptor), byte = holder.lock + 1, freed] {
           while (!set_ofd_lock(file.get(), F_RDLCK, byte, Waiting::yes) && errno == EINTR) {
           }
           freed->raise();
         });
-    if (!started) freed->close();  // who waits looks now and then
+    if (!started) freed->close();  // the waiter looks from time to time
     watched_[holder.lock] = freed;
   }
   return std::make_unique<FreedWakeup>(std::move(freed));

@@ -14,21 +14,23 @@
 
 namespace dbcache::store::sqlite {
 
-/// The file beside the database (`DATABASE-locks`) whose bytes are locked by whoever holds
-/// something: a lease, a creation, a termination, a place in a run. Locks of open file descriptions
-/// (fcntl(2)): the kernel lets go of them with the last process that has the descriptor, whatever
-/// its PID namespace.
+/// The file beside the database (`DATABASE-locks`) in which holders lock bytes. A holder has a
+/// lease, a creation, a termination or a place in a run. The locks belong to open file descriptions
+/// (fcntl(2)): the kernel frees them with the last process that has the descriptor, in any PID
+/// namespace.
 ///
-/// Each holder locks two bytes at a random place: one for being there, and the next for what it is
-/// doing, which those who wait block on. No place is used twice, so a lock that somebody still
-/// waits for harms nobody. The file holds a random id, which stands in the log beside the place: if
-/// the file was replaced, holders are judged as processes.
+/// Each holder locks two bytes at a random place: the first while it lives, the next while it is
+/// busy, which is the one that waiters block on. No place is used twice, so a thread that still
+/// waits for an old lock does no harm. The file holds a random id, which the log records beside the
+/// place. If somebody replaces the file, holders are judged by their processes.
 ///
-/// Thread-safe. No connection is needed, and none is held while it waits.
+/// Thread-safe. It needs no connection, and holds none while it waits.
 class LockFile final : public rows::Liveness {
  public:
-  explicit LockFile(std::string database) : database_(std::move(database)) {}
+  /// The options must outlive it.
+  explicit LockFile(const EngineOptions& options) : options_(options) {}
 
+  /// Throws Busy where another process makes the file and does not finish within the busy timeout.
   [[nodiscard]] std::unique_ptr<LifeLock> take_lock();
   [[nodiscard]] Verdict probe(const rows::Holder& holder) const override;
   [[nodiscard]] std::unique_ptr<Wakeup> watch(const rows::Holder& holder) const;
@@ -41,13 +43,20 @@ class LockFile final : public rows::Liveness {
     dev_t device{};
     ino_t inode{};
   };
-  [[nodiscard]] Opened open() const;
+  /// A file that is just being made has no id yet. Judging a holder does not wait for one: the
+  /// holder is not in that file.
+  enum class Id { make, read };
+  [[nodiscard]] Opened open(Id wanted) const;
   [[nodiscard]] bool is_current(const Opened& opened) const;
+
+  /// Nothing while another process makes the file.
+  std::unique_ptr<LifeLock> try_hold() const;
+  [[nodiscard]] std::string path() const;
 
   class Freed;
   class FreedWakeup;
 
-  std::string database_;
+  const EngineOptions& options_;
   mutable std::mutex mutex_;  // guards what follows; taken with a system::ForkGate::Pass
   mutable Opened probing_;
   mutable std::map<std::int64_t, std::weak_ptr<Freed>> watched_;  ///< By place: one thread each.

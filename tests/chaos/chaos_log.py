@@ -1,0 +1,308 @@
+"""What the log of a run of chaos says, and the rules that it breaks by itself."""
+import collections
+import csv
+import json
+import sqlite3
+import subprocess
+import sys
+
+
+def read_events(database, schema):
+    """Position, time, type, payload and metadata of each event."""
+    query = ("SELECT position, recorded_at, type, payload, metadata FROM {}events "
+             "ORDER BY position")
+    if "://" not in database:
+        log = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+        yield from log.execute(query.format(""))
+        return
+    csv.field_size_limit(sys.maxsize)
+    copy = "COPY (" + query.format(f'"{schema or "dbcache"}".') + ") TO STDOUT (FORMAT csv)"
+    with subprocess.Popen(["psql", "--no-psqlrc", "--command", copy, database],
+                          stdout=subprocess.PIPE, encoding="utf-8") as psql:
+        for position, recorded_at, *texts in csv.reader(psql.stdout):
+            yield int(position), int(recorded_at), *texts
+    if psql.returncode:
+        sys.exit(f"psql ended with {psql.returncode}")
+
+
+class Entry:
+    """What the log says of a configuration so far."""
+
+    def __init__(self):
+        self.status = self.cluster = self.creation = self.creator = self.token = self.check = None
+        self.leases = {}  # number -> payload of the grant
+        self.creator_lost = False
+
+    def count(self):
+        return len(self.leases) + (self.creation is not None)
+
+
+class LogChecker:
+    """Reads the log event by event, and knows from the journals which holders may be dead."""
+
+    def __init__(self, journals):
+        self.journals = journals
+        self.problems = collections.defaultdict(list)
+        self.entries = collections.defaultdict(Entry)
+        self.debts = {}  # subject -> the position of the attempt under way, and its holder, or None
+        self.claims = collections.defaultdict(list)  # subject -> positions of TerminationStarted
+        self.dead = {}  # cluster -> the position from which on it is no more
+        self.participants = {}
+        self.lost_by_death = {}  # lease -> when
+        self.to_take_over = set()  # configurations of leases that a host lost when it was cut off
+        self.now = 0  # of the event that is read, as in the journals
+        self.counters = {}  # name -> the counts that events told
+        self.with_deadline = set()  # leases
+        self.grants, self.ends, self.creations = {}, {}, {}
+        self.numbers = collections.Counter()
+
+    def broken(self, rule, text):
+        self.problems[rule].append(text)
+
+    def read_log(self, events):
+        for position, recorded_at, kind, payload, metadata in events:
+            self.now = recorded_at * 1000 + self.journals.clock
+            self.numbers["events"] += 1
+            step = getattr(self, "on_" + kind, None)
+            if step is None:
+                self.broken("legal-states", f"#{position}: {kind} is nothing that workers do")
+                continue
+            payload = json.loads(payload)
+            step(position, payload, json.loads(metadata))
+            if "usage_count" in payload and payload["config_hash"] not in self.counters:
+                count = self.entries[payload["config_hash"]].count()
+                if payload["usage_count"] != count:
+                    self.broken("leases-end-once", f"#{position}: {kind} says usage_count "
+                                f"{payload['usage_count']}, {count} are live")
+        for config_hash, entry in self.entries.items():
+            for lease in [*entry.leases, *([entry.creation] if entry.creation else [])]:
+                self.broken("leases-end-once", f"#{lease} of {config_hash} never ended")
+        for participant in self.participants:
+            self.broken("leases-end-once", f"#{participant} never left its run")
+
+    def on_CreationStarted(self, position, payload, _metadata):
+        self.note_takeover(payload)
+        entry = self.entries[payload["config_hash"]]
+        if entry.creation:
+            self.broken("one-creator", f"#{position}: while creation #{entry.creation} is live")
+        if entry.leases:
+            self.broken("legal-states", f"#{position}: creates under leases {list(entry.leases)}")
+        self.claimed_now(position, payload["idempotency_token"])
+        self.claimed_now(position, payload["cluster_id"])
+        self.numbers["creations"] += 1
+        self.numbers["takeovers"] += entry.creator_lost
+        self.creations[position] = payload
+        entry.status, entry.cluster = "creating", payload["cluster_id"]
+        entry.creation, entry.creator = position, payload["holder"]
+        entry.token, entry.creator_lost = payload["idempotency_token"], False
+
+    def on_RegistryStatusChanged(self, position, payload, metadata):
+        entry = self.entries[payload["config_hash"]]
+        if payload["from"] != entry.status:
+            self.broken("legal-states", f"#{position}: from {payload['from']}, is {entry.status}")
+        if payload["to"] == "ready" or payload["cluster_id"] not in (None, entry.cluster):
+            by_creator = entry.creation and metadata["pid"] == entry.creator["process"]["pid"]
+            if entry.status != "creating" or not by_creator:
+                self.broken("legal-states", f"#{position}: {entry.status} to {payload['to']} with "
+                            f"{payload['cluster_id']} by a process that is not the creator")
+            self.claimed_now(position, payload["cluster_id"])
+        if payload["to"] == "failed" and entry.status != "creating":
+            self.broken("legal-states", f"#{position}: failed from {entry.status}")
+        entry.status, entry.cluster = payload["to"], payload["cluster_id"]
+
+    def note_takeover(self, payload):
+        worker = self.journals.worker_of(payload["holder"])
+        if payload["config_hash"] in self.to_take_over and not self.journals.was_cut_off(worker):
+            self.to_take_over.remove(payload["config_hash"])
+            self.numbers["taken over from it"] += 1
+
+    def on_LeaseGranted(self, position, payload, _metadata):
+        self.note_takeover(payload)
+        entry, cluster = self.entries[payload["config_hash"]], payload["cluster_id"]
+        if entry.status != "ready" or entry.cluster != cluster:
+            self.broken("legal-states", f"#{position}: {cluster} granted, the entry is "
+                        f"{entry.status} with {entry.cluster}")
+        if payload["creation"] != entry.creation:
+            self.broken("one-creator", f"#{position}: by creation {payload['creation']}, live is "
+                        f"{entry.creation}")
+        if payload["created_here"] != (payload["creation"] is not None):
+            self.broken("legal-states", f"#{position}: created_here without a creation, or not")
+        if cluster in self.dead:
+            self.broken("no-dead-cluster", f"#{position}: {cluster} was granted, which is no more "
+                        f"since #{self.dead[cluster]}")
+        self.claimed_now(position, cluster)
+        if payload["creation"] is not None:
+            self.ends[payload["creation"]] = (position, "LeaseGranted", payload)
+            entry.creation = None
+        entry.leases[position] = payload
+        self.grants[position] = payload
+        self.numbers["grants"] += 1
+
+    def end_lease(self, position, kind, payload):
+        """Whether it was live; and its holder."""
+        entry, lease = self.entries[payload["config_hash"]], payload["lease"]
+        if lease == entry.creation:
+            holder, entry.creation = entry.creator, None
+            entry.creator_lost = kind == "LeaseLost"
+        elif lease in entry.leases:
+            holder = entry.leases.pop(lease)["holder"]
+        else:
+            how = "had ended before" if lease in self.ends else "was never granted"
+            self.broken("leases-end-once", f"#{position}: {kind} of #{lease}, which {how}")
+            return None
+        self.ends[lease] = (position, kind, payload)
+        return holder
+
+    def on_LeaseReleased(self, position, payload, metadata):
+        holder = self.end_lease(position, "LeaseReleased", payload)
+        if holder and holder["process"]["pid"] != metadata["pid"]:
+            self.broken("leases-end-once", f"#{position}: released by another than the holder")
+        self.numbers["released"] += 1
+
+    def on_LeaseLost(self, position, payload, _metadata):
+        holder = self.end_lease(position, "LeaseLost", payload)
+        reason = payload["reason"]
+        self.numbers["lost, " + reason] += 1
+        by_deadline = payload["lease"] in self.with_deadline
+        if reason not in ("cluster_lost", "deadline" if by_deadline else "died"):
+            self.broken("legal-states", f"#{position}: {reason} is no reason here")
+        if reason == "died" and holder:
+            self.died(position, f"#{payload['lease']} was lost", holder)
+            self.lost_by_death[payload["lease"]] = self.now
+            worker = self.journals.worker_of(holder)
+            if (self.journals.was_cut_off(worker) and worker not in self.journals.killed
+                    and self.now > self.journals.cut_off[self.journals.hosts[worker]]):
+                self.to_take_over.add(payload["config_hash"])
+                self.numbers["lost by the host cut off"] += 1
+
+    def died(self, position, what, holder):
+        if not self.journals.may_be_dead(holder):
+            self.broken("leases-end-once", f"#{position}: {what} by a death, worker "
+                        f"{self.journals.worker_of(holder)} lives")
+
+    def on_CreationRegistered(self, position, payload, _metadata):
+        if payload["config_hash"] in self.counters:
+            self.broken("counts-once", f"#{position}: {payload['config_hash']} is there already")
+        self.counters[payload["config_hash"]] = []
+
+    def on_UsageIncremented(self, position, payload, _metadata):
+        counts = self.counters.get(payload["config_hash"])
+        if counts is None:
+            self.broken("legal-states", f"#{position}: a use of what was not registered so")
+            return
+        counts.append(payload["usage_count"])
+
+    def on_LeaseRenewed(self, position, payload, _metadata):
+        if payload["lease"] not in self.entries[payload["config_hash"]].leases:
+            self.broken("leases-end-once", f"#{position}: #{payload['lease']} is not live")
+        self.with_deadline.add(payload["lease"])
+        self.numbers["left behind"] += 1
+
+    def on_ClusterUsed(self, position, payload, _metadata):
+        if not any(payload["lease"] in entry.leases for entry in self.entries.values()):
+            self.broken("leases-end-once", f"#{position}: #{payload['lease']} is not live")
+
+    def on_CheckStarted(self, position, payload, _metadata):
+        entry = self.entries[payload["config_hash"]]
+        if entry.check:
+            self.broken("legal-states", f"#{position}: a check beside #{entry.check}")
+        entry.check, entry.checker = position, payload["holder"]
+        self.numbers["checks"] += 1
+
+    def on_CheckAnswered(self, position, payload, _metadata):
+        entry = self.entries[payload["config_hash"]]
+        if entry.check != payload["check"]:
+            self.broken("legal-states", f"#{position}: answers #{payload['check']}, under way is "
+                        f"{entry.check}")
+        elif payload["answer"] == "died":
+            self.died(position, f"check #{entry.check} was ended", entry.checker)
+        entry.check = None
+
+    def on_RegistryEntryRemoved(self, position, payload, _metadata):
+        entry = self.entries.pop(payload["config_hash"], Entry())
+        if entry.status is None:
+            self.broken("legal-states", f"#{position}: there is no entry to remove")
+        for lease in [*entry.leases, *([entry.creation] if entry.creation else [])]:
+            self.broken("leases-end-once", f"#{position}: removed under #{lease}")
+
+    def on_ClusterCached(self, position, payload, _metadata):
+        self.claimed_now(position, payload["cluster_id"])
+
+    def on_ClusterRemoved(self, position, payload, _metadata):
+        if payload["reason"] == "lost":
+            self.dead.setdefault(payload["cluster_id"], position)
+
+    def on_ClusterAccessed(self, _position, _payload, _metadata):
+        pass
+
+    on_ClusterDeactivated = on_ClusterExpired = on_ClusterAccessed
+
+    def on_TerminationOwed(self, position, payload, _metadata):
+        if payload["subject"] in self.debts:
+            self.broken("legal-states", f"#{position}: {payload['subject']} is owed already")
+        self.debts[payload["subject"]] = None
+        self.numbers["owed, " + payload["reason"]] += 1
+
+    def on_TerminationStarted(self, position, payload, _metadata):
+        subject = payload["subject"]
+        if subject not in self.debts:
+            self.broken("legal-states", f"#{position}: {subject} is not owed")
+        before = self.debts.get(subject)
+        if before and not self.journals.may_be_dead(before[1]):
+            self.broken("one-termination", f"#{position}: of {subject} beside #{before[0]}")
+        self.numbers["terminations taken over"] += before is not None
+        for config_hash, entry in self.entries.items():
+            for lease, grant in entry.leases.items():
+                if grant["cluster_id"] == subject:
+                    self.broken("no-termination-under-lease",
+                                f"#{position}: of {subject}, which lease #{lease} holds")
+            if entry.creation and subject in (entry.cluster, entry.token):
+                self.broken("no-termination-under-lease", f"#{position}: of {subject}, with which "
+                            f"#{entry.creation} creates for {config_hash}")
+        self.debts[subject] = (position, payload["holder"])
+        self.claims[subject].append(position)
+        self.numbers["terminations begun"] += 1
+
+    def claimed_now(self, position, subject):
+        """For what may not be where somebody alive terminates `subject`."""
+        claim = self.debts.get(subject)
+        if claim and not self.journals.may_be_dead(claim[1]):
+            self.broken("no-termination-under-lease",
+                        f"#{position}: {subject} is used while termination #{claim[0]} goes on")
+
+    def end_attempt(self, position, payload):
+        claim = self.debts.get(payload["subject"])
+        if not claim or claim[0] != payload["termination"]:
+            self.broken("legal-states", f"#{position}: ends attempt #{payload['termination']} at "
+                        f"{payload['subject']}, under way is {claim and claim[0]}")
+
+    def on_TerminationDone(self, position, payload, _metadata):
+        self.end_attempt(position, payload)
+        self.debts.pop(payload["subject"], None)
+        self.dead.setdefault(payload["subject"], position)
+        self.numbers["terminations done"] += 1
+
+    def on_TerminationFailed(self, position, payload, _metadata):
+        self.end_attempt(position, payload)
+        claim = self.debts.get(payload["subject"])
+        if claim and payload["error"].startswith("the process that terminated it died"):
+            self.died(position, f"termination #{claim[0]} was ended", claim[1])
+        self.debts[payload["subject"]] = None
+        self.numbers["terminations failed"] += 1
+
+    def on_TerminationCancelled(self, position, payload, _metadata):
+        if payload["subject"] not in self.debts:
+            self.broken("legal-states", f"#{position}: {payload['subject']} is not owed")
+        self.claimed_now(position, payload["subject"])
+        self.debts.pop(payload["subject"], None)
+        self.numbers["terminations cancelled"] += 1
+
+    def on_RunJoined(self, position, payload, _metadata):
+        self.participants[position] = payload
+
+    def on_RunLeft(self, position, payload, _metadata):
+        joined = self.participants.pop(payload["participant"], None)
+        if joined is None:
+            self.broken("leases-end-once", f"#{position}: #{payload['participant']} is in no run")
+        elif payload["reason"] == "died":
+            self.died(position, f"#{payload['participant']} left its run", joined["holder"])

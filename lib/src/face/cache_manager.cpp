@@ -81,7 +81,7 @@ std::optional<CachedCluster> CacheManager::load_cluster_cache() const {
   const Timestamp now = impl_->store->now();
   const auto state = impl_->store->engine().state();
   if (state) {
-    if (auto kept = impl_->memo.active_cluster(*state, now)) return kept;
+    if (auto kept = impl_->read_cache.active_cluster(*state, now)) return kept;
   }
   auto cluster = ask<std::optional<CachedCluster>>(*impl_->store,
                                                    [&](const rows::TableReader& rows, Timestamp) {
@@ -89,7 +89,7 @@ std::optional<CachedCluster> CacheManager::load_cluster_cache() const {
                                                    });
   // Nothing was committed while it was read.
   if (cluster && state && impl_->store->engine().state() == state) {
-    impl_->memo.keep_active_cluster(*state, now, *cluster);
+    impl_->read_cache.keep_active_cluster(*state, now, *cluster);
   }
   return cluster ? cluster : cluster_from_environment(now, impl_->default_expiry);
 }
@@ -225,13 +225,13 @@ std::optional<RegistryEntry> CacheManager::get_shared_cluster_info(
   const std::string hash = input::require_id(config_hash, "config hash");
   const auto state = impl_->store->engine().state();
   if (state) {
-    if (auto kept = impl_->memo.entry(*state, hash)) return std::move(*kept);
+    if (auto kept = impl_->read_cache.entry(*state, hash)) return std::move(*kept);
   }
   auto entry = ask<std::optional<RegistryEntry>>(
       *impl_->store, [&](const rows::TableReader& rows, Timestamp) { return rows.entry(hash); });
   // Nothing was committed while it was read.
   if (state && impl_->store->engine().state() == state) {
-    impl_->memo.keep_entry(*state, hash, entry);
+    impl_->read_cache.keep_entry(*state, hash, entry);
   }
   return entry;
 }

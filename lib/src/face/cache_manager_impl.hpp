@@ -5,7 +5,7 @@
 
 #include <dbcache/cache_manager.hpp>
 
-#include "store/memo.hpp"
+#include "store/read_cache.hpp"
 #include "store/store.hpp"
 
 namespace dbcache {
@@ -17,7 +17,7 @@ class CacheManager::Impl {
 
   const std::chrono::microseconds default_expiry;
   const std::shared_ptr<store::Store> store;
-  store::Memo memo;
+  store::ReadCache read_cache;
 };
 
 }  // namespace dbcache

@@ -18,10 +18,10 @@ namespace dbcache::store {
 
 /// Caches answers that fixtures ask for again and again. Each is valid until something is
 /// committed. Thread-safe.
-class Memo final : private system::ForkAware {
+class ReadCache final : private system::ForkAware {
  public:
-  Memo();
-  virtual ~Memo();
+  ReadCache();
+  virtual ~ReadCache();
 
   /// The answer in that state; nothing if it is not cached.
   std::optional<std::optional<RegistryEntry>> entry(const StateId& state,

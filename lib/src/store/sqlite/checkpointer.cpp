@@ -7,7 +7,7 @@ namespace dbcache::store::sqlite {
 bool Checkpointer::after_commit() {
   const std::uint32_t frames = connection_.wal_frames();
   if (frames < words_.wal_frames.exchange(frames)) {
-    // It was begun anew.
+    // SQLite has begun the WAL anew.
     words_.checkpoint_at = due_at;
     words_.moved = 0;
   }
@@ -26,12 +26,12 @@ bool Checkpointer::after_commit() {
 void Checkpointer::move() {
   int moved = 0;
   note(connection_.move_wal(&moved));
-  // Where nobody has committed meanwhile, the next commit begins the WAL anew and forgets this.
+  // If nobody has committed meanwhile, the next commit begins the WAL anew and resets this.
   words_.moved = static_cast<std::uint32_t>(std::max(moved, 0));
 }
 
-/// What could not be moved stays where it is, and is tried again; but not what a failed sync may
-/// have lost.
+/// Frames that could not be moved stay in the WAL for the next try. A failed sync is different: it
+/// may have lost some of them.
 void Checkpointer::note(int result) {
   if (Connection::is_failed_sync(result)) sync_.failed();
 }

@@ -5,12 +5,13 @@
 
 namespace dbcache::store::sqlite {
 
-/// Keeps the WAL short, whoever writes: reading grows slower with it, and the disk fuller.
+/// Keeps the WAL short for all writers. A long WAL slows readers down and fills the disk.
 ///
-/// Once it has `due_at` frames, one who has committed moves it into the database while others go on
-/// writing. What they add meanwhile keeps SQLite from beginning the WAL anew, so the next committer
-/// moves that, little as it is, while it still has the turn to write. Where readers stand in the
-/// way of that again and again, and the WAL has `most` frames, a committer waits for them a moment.
+/// Once the WAL has `due_at` frames, the thread that committed last moves it into the database
+/// while others go on writing. The frames that they add meanwhile keep SQLite from beginning the
+/// WAL anew. So the next one to commit moves those few while it still has the turn to write.
+/// Readers may prevent that again and again. Once the WAL has `most` frames, a writer therefore
+/// waits for them a moment.
 class Checkpointer {
  public:
   static constexpr std::uint32_t due_at = 1000;  ///< Of 4 KiB each: SQLite's own default.
@@ -20,7 +21,7 @@ class Checkpointer {
   Checkpointer(SharedState& state, Connection& connection)
       : words_(state.words()), sync_(state), connection_(connection) {}
 
-  /// After a commit, with the turn to write. Whether `move` is due, without it.
+  /// After a commit, with the turn to write. Returns whether `move` is due, which needs no turn.
   [[nodiscard]] bool after_commit();
   void move();
 

@@ -18,9 +18,9 @@
 namespace dbcache::store::sqlite {
 namespace {
 
-/// Asks for nothing else: once its times were asked for, the kernel would give the file new ones at
-/// every write (multigrain timestamps), and a sync of the WAL writes the block of the disk that has
-/// the inodes of both.
+/// Asks for the link count only. After a question for the file's times the kernel would update them
+/// at every write (multigrain timestamps). A sync of the WAL would then write more, since the
+/// inodes of both files are in one block of the disk.
 bool is_deleted(int descriptor) {
   struct statx status {};
   return ::statx(descriptor, "", AT_EMPTY_PATH, STATX_NLINK, &status) == 0 && status.stx_nlink == 0;
@@ -35,7 +35,7 @@ class WatchedFile final : public Wakeup {
     const int file = open_side_file(database, signal_suffix);
     if (file < 0) return;
     ::close(file);
-    // Where there is no instance left (128 for a user, by default), waiters look now and then.
+    // A user has 128 instances by default. Without one, the waiter looks from time to time.
     inotify_ = system::Descriptor(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
     if (inotify_.get() >= 0 &&
         ::inotify_add_watch(inotify_.get(), (database + signal_suffix).c_str(),
@@ -44,8 +44,8 @@ class WatchedFile final : public Wakeup {
     }
   }
 
-  // The kernel takes 5 to 30 ms to close an instance (it waits until nobody reads its marks), and
-  // who was woken is in a hurry.
+  // The kernel takes 5 to 30 ms to close an instance (it waits until nobody reads its marks). The
+  // thread that was woken must not wait for that.
   ~WatchedFile() override {
     if (inotify_.get() < 0) return;
     system::start_detached("dbcache-close",
@@ -64,7 +64,7 @@ class WatchedFile final : public Wakeup {
         inotify_event event{};
         std::memcpy(&event, events.data() + at, sizeof event);
         at += static_cast<ssize_t>(sizeof event + event.len);
-        // Another file is there by now, or none: who waits watches anew.
+        // Another file is there by now, or none: the waiter must watch anew.
         if ((event.mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED)) != 0)
           return inotify_.close();
       }
@@ -78,7 +78,7 @@ class WatchedFile final : public Wakeup {
 }  // namespace
 
 void CommitSignal::raise() noexcept {
-  // Somebody may have deleted it: who waits watches what stands in its place.
+  // Somebody may have deleted the file: waiters watch the one in its place.
   if (descriptor_ >= 0 && is_deleted(descriptor_)) close();
   if (descriptor_ < 0) descriptor_ = open_side_file(database_, signal_suffix);
   if (descriptor_ >= 0) static_cast<void>(!::pwrite(descriptor_, "!", 1, 0));

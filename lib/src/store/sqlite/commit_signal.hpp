@@ -8,8 +8,8 @@
 
 namespace dbcache::store::sqlite {
 
-/// Tells other processes that something was committed: a write to a small file beside the database
-/// (`DATABASE-signal`), which those who wait watch with inotify(7). Watching the WAL itself would
+/// Tells other processes about commits. Each commit writes to a small file beside the database
+/// (`DATABASE-signal`), which waiters watch with inotify(7). Watching the WAL itself would
 /// wake them before others can see the commit.
 ///
 /// One thread at a time raises or closes it. It has no mutex: a child may close it that was forked
@@ -21,14 +21,14 @@ class CommitSignal {
   CommitSignal(const CommitSignal&) = delete;
   CommitSignal& operator=(const CommitSignal&) = delete;
 
-  /// After a commit, once it is on disk. A signal that cannot be given is lost: waiters look now
-  /// and then.
+  /// After a commit, once it is on disk. A signal that cannot be given is lost: waiters also look
+  /// from time to time.
   void raise() noexcept;
 
   /// Around a fork, and when the database was replaced.
   void close() noexcept;
 
-  /// Nothing to poll for where the file is missing and may not be made.
+  /// The wakeup has no descriptor where the file is missing and may not be made.
   [[nodiscard]] std::unique_ptr<Wakeup> watch(bool may_make) const;
 
  private:

@@ -25,8 +25,8 @@ void throw_typed(const SQLite::Exception& error, const std::string& path, bool c
       throw std::bad_alloc();
     case SQLITE_FULL:
       throw StorageFailure(
-          fmt::format("there is no space left for the database {}; nothing was changed: free some "
-                      "space and try again",
+          fmt::format("there is no space left for the database {}, and nothing was changed; free "
+                      "some space and try again",
                       path));
     case SQLITE_IOERR:
       throw StorageFailure(
@@ -51,7 +51,7 @@ void throw_typed(const SQLite::Exception& error, const std::string& path, bool c
           "those of its directory",
           path, error.what()));
     case SQLITE_TOOBIG:
-      throw InvalidArgument("what was given is larger than SQLite takes");
+      throw InvalidArgument("a text or blob exceeds SQLite's limit of 1 GB; give a shorter one");
     case SQLITE_CONSTRAINT:
       throw CorruptDatabase(
           fmt::format("the database {} holds rows that dbcache did not write ({}); `dbcache replay "
@@ -112,18 +112,18 @@ Connection::Connection(const std::string& path, Mode mode)
                 SQLite::OPEN_READWRITE | SQLite::OPEN_NOMUTEX |
                     (mode == Mode::create ? SQLite::OPEN_CREATE : 0),
                 0, wal_vfs()) {
-  // Locks are waited for above, outside of the connection, so that a fork need not wait too.
+  // Callers wait for locks while they use no connection: a fork then need not wait too.
   database_.setBusyTimeout(0);
   sqlite3_extended_result_codes(database_.getHandle(), 1);
   // As in the documented system: an entry may name a cluster that is not cached.
   database_.exec("PRAGMA foreign_keys = OFF");
-  // The append-only triggers make SQLite keep what an INSERT changes until it is done, in 64 KiB
-  // taken from the heap and given back each time; in memory without a limit it takes what it needs
+  // The append-only triggers make SQLite keep a journal of each INSERT. It allocates and frees 64
+  // KiB for it each time; a journal in memory without a limit takes only what it needs
   // (https://www.sqlite.org/c3ref/c_config_covering_index_scan.html, SQLITE_CONFIG_STMTJRNL_SPILL).
   database_.exec("PRAGMA temp_store = MEMORY");
-  // What a long reader made of the WAL's file is given back once it is begun anew.
+  // A long reader makes the WAL grow. Its file shrinks to this once SQLite begins the WAL anew.
   database_.exec("PRAGMA journal_size_limit = 20971520");
-  // In place of SQLite's own checkpoints, which are such a hook
+  // This replaces SQLite's own checkpoints, which are such a hook
   // (https://www.sqlite.org/c3ref/wal_hook.html).
   sqlite3_wal_hook(
       database_.getHandle(),
@@ -143,7 +143,7 @@ Connection::Transaction::~Transaction() {
   try {
     connection_.run("ROLLBACK");
   } catch (const std::exception&) {
-    // It failed because SQLite has rolled it back already, or closing does.
+    // SQLite has rolled it back already, or will when the connection is closed.
   }
 }
 
@@ -174,9 +174,11 @@ void Connection::sync_wal(const std::string& path) {
   if (found != SQLITE_OK || file == nullptr || file->pMethods == nullptr ||
       file->pMethods->xSync(file, SQLITE_SYNC_NORMAL) != SQLITE_OK) {
     throw StorageFailure(
-        fmt::format("the change was made, but the WAL of the database {} could not be forced to "
-                    "disk; whether it would survive a power loss is not known: check the disk",
-                    path),
+        fmt::format(
+            "the change was made, but the WAL of the database {} could not be synced to "
+            "disk: it is not known whether the change would survive a power loss; check the "
+            "disk",
+            path),
         StorageFailure::Outcome::unknown);
   }
 }
@@ -195,7 +197,7 @@ std::optional<Connection::WalIndexHeader> Connection::wal_index_header() {
     wal_index_ = static_cast<const volatile std::uint32_t*>(region);
     if (wal_index_ == nullptr) return std::nullopt;
   }
-  // It is written twice, the second copy first: where both are the same, neither is half written.
+  // There are two copies, and writers write the second one first: two equal ones are complete.
   WalIndexHeader first;
   WalIndexHeader second;
   const auto load = [this](std::size_t at) {

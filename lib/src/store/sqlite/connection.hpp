@@ -16,16 +16,16 @@
 
 namespace dbcache::store::sqlite {
 
-/// Someone else holds the lock that is needed: to be tried again until the busy timeout.
+/// Another holds a lock that is needed. Callers try again until the busy timeout.
 struct DatabaseLocked {};
 
-/// The typed error for what SQLite says, or DatabaseLocked. `committing`: whether it is not known
-/// that nothing was changed.
+/// Throws SQLite's error as a typed one, or DatabaseLocked. `committing`: the change may have been
+/// made all the same.
 [[noreturn]] void throw_typed(const SQLite::Exception& error, const std::string& path,
                               bool committing = false);
 
-/// A prepared statement. SQLiteCpp's counts references at every access of a column, which costs as
-/// much as a short statement itself.
+/// A prepared statement. SQLiteCpp's own class counts references at every access of a column, which
+/// costs as much as a short statement itself.
 class Statement {
  public:
   Statement(sqlite3* database, const char* sql);
@@ -67,8 +67,8 @@ class Statement {
   sqlite3_stmt* statement_ = nullptr;
 };
 
-/// One connection, with its prepared statements. Used by one thread at a time. Checkpoints nothing
-/// by itself, but when the last one is closed.
+/// One connection, with its prepared statements. One thread uses it at a time. It checkpoints
+/// nothing by itself, except when the last connection to the database is closed.
 class Connection {
  public:
   enum class Mode { existing, create };
@@ -118,10 +118,10 @@ class Connection {
   /// The first column of the first row.
   [[nodiscard]] std::int64_t integer(const char* sql);
 
-  /// The header of the WAL-index, by which SQLite itself tells whether anything was committed: it
-  /// counts the commits, and has the WAL's length, salts and checksum
-  /// (https://www.sqlite.org/walformat.html, 2.1). Read as SQLite does, without a lock. Nothing
-  /// before the first transaction, or while it is being written.
+  /// The header of the WAL-index. SQLite itself looks there for new commits: it counts them, and
+  /// has the WAL's length, salts and checksum (https://www.sqlite.org/walformat.html, 2.1). Read
+  /// without a lock, as SQLite does. Nothing before the first transaction, or while another writes
+  /// it.
   using WalIndexHeader = std::array<std::uint32_t, 12>;
   [[nodiscard]] std::optional<WalIndexHeader> wal_index_header();
 
@@ -139,13 +139,14 @@ class Connection {
   /// How many frames the WAL has after the last commit that was made through this connection.
   [[nodiscard]] std::uint32_t wal_frames() const { return wal_frames_; }
 
-  /// Moves what it can of the WAL into the database, or all of it, so that the next writer begins
-  /// it anew; the latter waits for readers a moment. Returns SQLite's result, and how many of the
-  /// WAL's frames were moved by now.
+  /// Moves as much of the WAL into the database as readers and writers allow. Returns SQLite's
+  /// result, and how many of the WAL's frames are in the database by now.
   int move_wal(int* moved = nullptr) { return checkpoint(SQLITE_CHECKPOINT_PASSIVE, moved); }
+  /// Moves all of it, so that the next writer begins the WAL anew. Waits up to `patience` for
+  /// readers.
   int restart_wal(std::chrono::milliseconds patience);
 
-  /// Moves the whole WAL into the database and truncates it. False where others stand in the way.
+  /// Moves the whole WAL into the database and truncates it. False where other users prevent that.
   [[nodiscard]] bool empty_wal();
 
   /// Writes the whole file anew, by way of a temporary one.
@@ -157,8 +158,8 @@ class Connection {
   /// Whether the path no longer leads to the file that is open here.
   [[nodiscard]] bool has_moved();
 
-  /// Makes closing leave the WAL alone: cheap, and the only safe way where the path may lead to
-  /// another file by now, whose WAL this connection would delete.
+  /// Makes closing leave the WAL alone. That is cheap, and the only safe way where the path may
+  /// lead to another file by now: closing would delete that file's WAL.
   void leave_wal_on_close();
 
  private:

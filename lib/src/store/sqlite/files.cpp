@@ -30,7 +30,7 @@ bool may(const std::string& path, int mode) {
 
 constexpr mode_t permission_bits = 07777;
 
-/// The smallest page of SQLite's, of which a database has one at least.
+/// A database has at least one page, and this is SQLite's smallest.
 constexpr off_t smallest_database = 512;
 
 void refuse_network_filesystem(const std::string& place, const std::string& path) {
@@ -38,14 +38,13 @@ void refuse_network_filesystem(const std::string& place, const std::string& path
   if (::statfs(place.c_str(), &system) == 0 && is_network_filesystem(system.f_type)) {
     throw StorageFailure(
         fmt::format("the database {} is on a network file system, where SQLite's locks do not "
-                    "hold; put it on a "
-                    "local disk, or share a PostgreSQL database between machines",
+                    "hold; put it on a local disk, or share a PostgreSQL database between machines",
                     path));
   }
 }
 
-/// SQLite makes the WAL after the database, and never leaves it behind: someone took the database
-/// from under its WAL, in which the newest changes stand.
+/// SQLite makes the WAL after the database, and never leaves it behind. So somebody has removed the
+/// database, and the WAL has its newest changes.
 void require_no_wal(const std::string& path, std::string_view state) {
   const auto wal = find_wal(path);
   if (!wal || wal->empty) return;
@@ -72,7 +71,7 @@ void make_directory(const std::filesystem::path& directory, const std::string& p
         "the directory {} cannot be made: {}; make it, or give another path for the database",
         directory.string(), error.message()));
   }
-  // What is committed in it is on disk only if it is.
+  // Commits in the new directory are on disk only if the directory is.
   const int parent = ::open(directory.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (parent >= 0) {
     ::fsync(parent);
@@ -105,7 +104,7 @@ std::optional<FileIdentity> find_database(const std::string& path) {
     return std::nullopt;
   }
   if (status.st_size < smallest_database) {
-    // SQLite takes a file of one byte for an empty one, and would write over it.
+    // SQLite takes a file of one byte for an empty one, and would overwrite it.
     throw CorruptDatabase(fmt::format(
         "{} is not a SQLite database, or is damaged; give another path, or restore it", path));
   }
@@ -166,7 +165,7 @@ void align_side_files(const std::string& path) {
     const mode_t mode = database.st_mode & permission_bits;
     if (status.st_gid != database.st_gid &&
         ::lchown(side.c_str(), static_cast<uid_t>(-1), database.st_gid) != 0) {
-      continue;  // not a member of that group: the mode must not open it to another one
+      continue;  // this user is not in that group, and the mode must not open the file to another
     }
     if ((status.st_mode & permission_bits) != mode) {
       ::fchmodat(AT_FDCWD, side.c_str(), mode, AT_SYMLINK_NOFOLLOW);
@@ -184,7 +183,7 @@ int open_side_file(const std::string& path, const std::string& suffix) {
       (status.st_uid == ::geteuid() || ::geteuid() == 0)) {
     const bool same_group = status.st_gid == database.st_gid ||
                             ::fchown(descriptor, static_cast<uid_t>(-1), database.st_gid) == 0;
-    // Root hands it to the database's owner, as SQLite does with its own.
+    // As root, give it to the database's owner, as SQLite does with its own files.
     const bool same_owner = ::geteuid() != 0 || status.st_uid == database.st_uid ||
                             ::fchown(descriptor, database.st_uid, static_cast<gid_t>(-1)) == 0;
     const mode_t mode = database.st_mode & permission_bits;

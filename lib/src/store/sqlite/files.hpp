@@ -22,9 +22,9 @@ struct FileIdentity {
 };
 
 /// The database file at `path`; nothing where there is none, or an empty one. Throws StorageFailure
-/// for what is no regular file, for a path that cannot be followed, and where the database is gone
-/// or empty but its WAL is there, with changes that would be lost; CorruptDatabase for a file too
-/// small to be one.
+/// where `path` leads to something else than a regular file, or cannot be followed; and where the
+/// database is gone or empty but its WAL is there, whose changes would be lost. Throws
+/// CorruptDatabase for a file too small to be a database.
 std::optional<FileIdentity> find_database(const std::string& path);
 
 struct Wal {
@@ -35,9 +35,9 @@ struct Wal {
 /// The WAL of the database at `path`; nothing where there is none.
 std::optional<Wal> find_wal(const std::string& path);
 
-/// Throws StorageFailure, before SQLite opens anything, where this user may not write the database
-/// or its directory: even a SELECT leaves -wal and -shm files that would lock their owner out. Also
-/// for a network file system, on which SQLite's locks do not hold between machines
+/// Call it before SQLite opens anything. Throws StorageFailure where this user may not write the
+/// database or its directory: even a SELECT leaves -wal and -shm files that would lock their owner
+/// out. Also on a network file system, where SQLite's locks do not hold between machines
 /// (https://www.sqlite.org/faq.html#q5).
 void require_usable(const std::string& path);
 
@@ -48,7 +48,7 @@ bool is_network_filesystem(long f_type);
 /// system.
 void create_directories_for(const std::string& path);
 
-/// Gives the files beside the database its mode and group, where they are this user's to give.
+/// Gives the files beside the database its mode and group, where this user may.
 void align_side_files(const std::string& path);
 
 /// What an errno means, in words.
@@ -58,11 +58,11 @@ std::string reason(int error);
 /// group where it is missing. Follows no link. Returns the descriptor, or -errno.
 int open_side_file(const std::string& path, const std::string& suffix);
 
-/// Whether what it returned means that something else stands in the file's place; and saying so.
+/// Whether that result of open_side_file means that something else stands in the file's place.
 bool is_not_ours(int opened);
 [[noreturn]] void throw_not_ours(const std::string& path, std::string_view suffix);
 
-/// The descriptor; StorageFailure where there is none to be had.
+/// The same. Throws StorageFailure where the file cannot be opened.
 int open_side_file_or_throw(const std::string& path, std::string_view suffix);
 
 }  // namespace dbcache::store::sqlite

@@ -28,10 +28,10 @@ namespace {
 
 using rows::Holder;
 
-/// The id, in hex, at the file's beginning; its first byte is locked while it is made.
+/// The id, in hex, at the file's beginning. Its maker locks the first byte.
 constexpr std::size_t id_bytes = 32;
 
-/// Places begin behind the id; the last is the largest offset that a lock may have, by far.
+/// Places begin behind the id. The largest offset that a lock may have is far behind the last one.
 constexpr std::int64_t first_place = 4096;
 constexpr std::int64_t last_place = std::int64_t{1} << 62;
 
@@ -174,7 +174,7 @@ class LockFile::Freed {
   system::Descriptor event_;
 };
 
-/// One who waits for a byte.
+/// One wait for a byte.
 class LockFile::FreedWakeup final : public Wakeup {
  public:
   explicit FreedWakeup(std::shared_ptr<const Freed> freed) : freed_(std::move(freed)) {}
@@ -197,16 +197,16 @@ std::unique_ptr<Wakeup> LockFile::watch(const Holder& holder) const {
     Opened opened = open(Id::read);
     if (opened.id != holder.lock_file) return std::make_unique<NoWakeup>();
     freed = std::make_shared<Freed>();
-    // A thread blocks on the byte. A wait that is given up leaves it behind until then, to be
-    // shared by those who wait next: fcntl(2) can only be broken off by a signal, and those are the
-    // program's.
+    // A thread blocks on the byte. Only a signal could interrupt fcntl(2), and signals belong to
+    // the program. So a wait that is given up leaves the thread behind, for the next waits to
+    // share.
     const bool started = system::start_detached(
         "dbcache-wait", [file = std::move(opened.descriptor), byte = holder.lock + 1, freed] {
           while (!set_ofd_lock(file.get(), F_RDLCK, byte, Waiting::yes) && errno == EINTR) {
           }
           freed->raise();
         });
-    if (!started) freed->close();  // who waits looks now and then
+    if (!started) freed->close();  // the waiter looks from time to time
     watched_[holder.lock] = freed;
   }
   return std::make_unique<FreedWakeup>(std::move(freed));

@@ -14,17 +14,17 @@
 
 namespace dbcache::store::sqlite {
 
-/// The file beside the database (`DATABASE-locks`) whose bytes are locked by whoever holds
-/// something: a lease, a creation, a termination, a place in a run. Locks of open file descriptions
-/// (fcntl(2)): the kernel lets go of them with the last process that has the descriptor, whatever
-/// its PID namespace.
+/// The file beside the database (`DATABASE-locks`) in which holders lock bytes. A holder has a
+/// lease, a creation, a termination or a place in a run. The locks belong to open file descriptions
+/// (fcntl(2)): the kernel frees them with the last process that has the descriptor, in any PID
+/// namespace.
 ///
-/// Each holder locks two bytes at a random place: one for being there, and the next for what it is
-/// doing, which those who wait block on. No place is used twice, so a lock that somebody still
-/// waits for harms nobody. The file holds a random id, which stands in the log beside the place: if
-/// the file was replaced, holders are judged as processes.
+/// Each holder locks two bytes at a random place: the first while it lives, the next while it is
+/// busy, which is the one that waiters block on. No place is used twice, so a thread that still
+/// waits for an old lock does no harm. The file holds a random id, which the log records beside the
+/// place. If somebody replaces the file, holders are judged by their processes.
 ///
-/// Thread-safe. No connection is needed, and none is held while it waits.
+/// Thread-safe. It needs no connection, and holds none while it waits.
 class LockFile final : public rows::Liveness {
  public:
   /// The options must outlive it.

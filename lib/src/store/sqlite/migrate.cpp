@@ -16,7 +16,7 @@ namespace {
 /// "dbca", in the database's header (https://www.sqlite.org/pragma.html#pragma_application_id).
 constexpr int application_id = 0x64626361;
 
-/// The migration that makes the log, and with it turns rows without events into events.
+/// The migration that makes the log. Rows from before it become events.
 constexpr int log_migration = 2;
 
 bool has_table(Connection& connection, const char* name) {
@@ -25,7 +25,7 @@ bool has_table(Connection& connection, const char* name) {
   return query->step();
 }
 
-/// The tables of a database without a log may be another program's of the same names.
+/// Without a log the tables may belong to another program that has the same names for them.
 void require_documented_columns(Connection& connection, const std::string& path) {
   const SqliteTables tables(connection);
   try {
@@ -54,7 +54,7 @@ std::optional<AdoptionReport> adopt_rows(Connection& connection, Timestamp now,
 int newest_schema() { return sqlite_migrations().back().number; }
 
 Content look_into(Connection& connection, const std::string& path) {
-  // One view of it all: another process may be migrating it at this moment.
+  // One view for all questions: another process may be migrating the database just now.
   const SQLite::Transaction view(connection.database());
   const std::int64_t application = connection.integer("PRAGMA application_id");
   const std::int64_t schema = connection.integer("PRAGMA user_version");
@@ -89,7 +89,7 @@ std::optional<AdoptionReport> migrate(Connection& connection, Timestamp now, con
   for (const Migration& migration : sqlite_migrations()) {
     if (migration.number > found) connection.execute(migration.sql);
   }
-  // Only now: projecting the rows takes every table.
+  // Only now, since projecting the rows needs every table.
   if (found < log_migration) report = adopt_rows(connection, now, adopt, liveness);
   if (found < newest_schema()) {
     connection.execute(fmt::format("PRAGMA user_version = {}; PRAGMA application_id = {}",

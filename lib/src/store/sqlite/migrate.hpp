@@ -12,16 +12,16 @@ namespace dbcache::store::sqlite {
 enum class Content {
   nothing,  ///< A new file, not migrated yet.
   ours,     ///< Everything is there.
-  older,    ///< Migrations are to come: an older dbcache's, or the Python system's.
+  older,    ///< It needs migrations: an older dbcache's, or the Python system's.
 };
 
-/// Looks before anything is changed. Throws NewerSchema for a newer dbcache's database, and
+/// Call it before anything is changed. Throws NewerSchema for a newer dbcache's database, and
 /// CorruptDatabase for another program's.
 Content look_into(Connection& connection, const std::string& path);
 
-/// Applies the migrations that are missing, one transaction each; another process may do so at the
-/// same time. Returns what was adopted, if rows were found that no log tells of. Throws
-/// DatabaseLocked while others are at it.
+/// Applies the missing migrations in one transaction. Another process may do so at the same time.
+/// Returns a report where it found rows without a log and adopted them. Fails with SQLITE_BUSY
+/// while another process writes.
 std::optional<AdoptionReport> migrate(Connection& connection, Timestamp now, const AdoptRows& adopt,
                                       const rows::Liveness& liveness);
 

@@ -20,15 +20,15 @@ inline struct flock ofd_range(short type, off_t byte, off_t bytes) {
   return lock;
 }
 
-/// False, and errno, where it cannot be had.
+/// False, with errno set, where the lock cannot be taken.
 inline bool set_ofd_lock(int descriptor, short type, off_t byte, Waiting waiting = Waiting::no,
                          off_t bytes = 1) {
   struct flock lock = ofd_range(type, byte, bytes);
   return ::fcntl(descriptor, waiting == Waiting::yes ? F_OFD_SETLKW : F_OFD_SETLK, &lock) == 0;
 }
 
-/// Whether a lock of this type would meet one of another description; nothing where the kernel does
-/// not tell.
+/// Whether another description holds a lock that excludes one of this type. Nothing where the
+/// kernel does not say.
 inline std::optional<bool> ofd_lock_held_by_others(int descriptor, short type, off_t byte) {
   struct flock lock = ofd_range(type, byte, 1);
   if (::fcntl(descriptor, F_OFD_GETLK, &lock) != 0) return std::nullopt;

@@ -19,15 +19,15 @@
 namespace dbcache::store::sqlite {
 namespace {
 
-/// Its bytes are locked, not read.
+/// Bytes of the file that are locked, and not read.
 constexpr off_t making_byte = 0;
 constexpr off_t syncing_byte = 1;
 
-/// A second in all; then it is done without.
+/// A second in all. After that the process goes on without the file.
 constexpr int most_tries = 1000;
 constexpr std::chrono::milliseconds pause_between_tries{1};
 
-/// The file's beginning: whose words follow.
+/// The file's beginning. It says for which boot and database the words after it are.
 struct Header {
   std::array<char, 32> format;
   std::array<char, 64> boot_id;
@@ -110,8 +110,8 @@ bool SharedState::map(const std::string& database) {
   const Header wanted = header_of(database_);
   if (wanted.boot_id[0] == '\0') return false;
   const std::string path = database + sync_suffix;
-  // Making it takes a moment, in which another may be stopped; and others may put a file of another
-  // boot aside at the same time.
+  // Making the file takes a moment, in which its maker may be stopped. Others may unlink a file of
+  // another boot at the same time.
   for (int attempt = 0; attempt < most_tries; ++attempt) {
     close_file();
     file_ = open_side_file(database, sync_suffix);

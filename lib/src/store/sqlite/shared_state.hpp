@@ -9,29 +9,30 @@
 
 namespace dbcache::store::sqlite {
 
-/// What the processes that write one database tell each other: a few words in memory that they
-/// share, the small file `DATABASE-sync`, mapped. It is of one database file and one boot: a file
-/// of another is put aside, never written over, since somebody may still go by it. Where it cannot
-/// be shared, or somebody deletes it, each group goes by its own: what is acknowledged is on disk
-/// all the same, but of a sync that failed only those hear who share it.
+/// A few words of memory by which the processes that write one database inform each other: the
+/// small file `DATABASE-sync`, mapped. The file is valid for one database file and one boot. A file
+/// of another boot or database is unlinked and never overwritten, since somebody may still use it.
+///
+/// A process that cannot use the file has words of its own, and so has each group of processes if
+/// somebody deletes the file. A commit is on disk all the same before it is acknowledged. But
+/// processes with other words do not learn of a failed sync.
 class SharedState {
  public:
   struct Words {
-    /// Commits, and those of them that are on disk: WalSync has the rules.
+    /// The last commit's number, and the last one's that is on disk. WalSync has the rules.
     alignas(64) std::atomic<std::uint64_t> committed;
-    std::atomic<std::uint32_t> unnumbered;  ///< 1: there may be a commit that was given no number.
+    std::atomic<std::uint32_t> unnumbered;  ///< 1: there may be a commit without a number.
     alignas(64) std::atomic<std::uint64_t> synced;
     std::atomic<std::uint32_t> syncs;              ///< Slept on until another has synced.
-    std::atomic<std::uint32_t> waiting_for_syncs;  ///< More than there are, at worst.
-    /// Nobody writes until the database was mended.
+    std::atomic<std::uint32_t> waiting_for_syncs;  ///< At least as many as wait.
+    /// While it is not 0, nobody writes before the database is mended.
     std::atomic<std::uint32_t> failed_syncs;
 
-    alignas(
-        64) std::atomic<std::uint32_t> turns;  ///< Slept on until the turn to write is given up.
+    alignas(64) std::atomic<std::uint32_t> turns;  ///< Slept on until the turn to write is free.
     std::atomic<std::uint32_t> waiting_for_turns;
-    std::atomic<std::uint32_t> tickets;        ///< Handed out to those in line.
-    std::atomic<std::uint32_t> first_in_line;  ///< Whose turn comes next.
-    std::atomic<std::uint32_t> passed;         ///< 1 + the first that was passed by another.
+    std::atomic<std::uint32_t> tickets;        ///< How many were handed out to those in line.
+    std::atomic<std::uint32_t> first_in_line;  ///< The ticket whose turn comes next.
+    std::atomic<std::uint32_t> passed;         ///< 1 + the ticket that another has passed by.
 
     /// Checkpointer has the rules.
     alignas(64) std::atomic<std::uint32_t> wal_frames;
@@ -39,8 +40,8 @@ class SharedState {
     std::atomic<std::uint32_t> moved;  ///< By the first pass, whose second one is to come.
   };
 
-  /// The state of this database file; made by whoever comes first. Where the file cannot be had,
-  /// the state is this process's own, and works for its threads.
+  /// The state of this database file. The first process makes it. Where the file cannot be used,
+  /// the state belongs to this process, and works for its threads.
   static std::shared_ptr<SharedState> open(const std::string& database, const FileIdentity& file);
 
   ~SharedState();
@@ -52,13 +53,13 @@ class SharedState {
   [[nodiscard]] bool is_shared() const { return memory_ != nullptr; }
   [[nodiscard]] const FileIdentity& database() const { return database_; }
 
-  /// The right to sync for everybody, which one thread of one process has at a time; an economy
-  /// only. Never waits.
+  /// The right to sync for everybody. One thread of one process has it at a time, which only saves
+  /// work. Never waits.
   [[nodiscard]] bool try_lock_sync();
   void unlock_sync() noexcept;
 
-  /// Around a fork: a child must not keep the descriptor, since the lock is that of all its copies.
-  /// From then on only the words are of use.
+  /// Around a fork: a child must not keep the descriptor, since all its copies share one lock. From
+  /// then on only the words may be used.
   void close_file() noexcept;
 
  private:
@@ -70,7 +71,7 @@ class SharedState {
   void* memory_ = nullptr;  ///< Mapped; else `own_` is used.
   std::unique_ptr<Words> own_;
   Words* words_ = nullptr;
-  std::atomic_flag syncing_;  ///< A lock of the file's is the process's, not a thread's.
+  std::atomic_flag syncing_;  ///< The file's lock belongs to the process, not to a thread.
 };
 
 }  // namespace dbcache::store::sqlite

@@ -112,7 +112,7 @@ std::vector<std::string> SqliteEventLog::streams_naming(std::string_view cluster
 AppendPoint SqliteEventLog::begin_append(const std::vector<std::string>& streams, std::size_t) {
   AppendPoint point;
   point.position = last_position();
-  // After the largest number there is none: whoever appends is refused by it.
+  // There is no number after the largest one: SQLite then refuses the event.
   if (point.position < std::numeric_limits<std::int64_t>::max()) ++point.position;
   for (const std::string& stream : streams) point.ends.push_back(end_of(stream));
   return point;

@@ -21,11 +21,11 @@ using std::chrono::steady_clock;
 
 constexpr off_t turn_byte = 0;
 
-/// How long the first in line is waited for, or whoever has the turn, before one looks: they may
-/// have died or be stopped, and then wake nobody.
+/// How long a waiter sleeps before it looks. The holder of the turn or the first in line may have
+/// died or be stopped, and then wakes nobody.
 constexpr microseconds longest_trust{5000};
 
-/// Without a line one asks again after this long; everyone alike, so that none is favoured.
+/// Without a line waiters ask again after this long, all alike, so that none is favoured.
 constexpr microseconds least_pause{50};
 constexpr microseconds most_pause{250};
 
@@ -35,20 +35,20 @@ microseconds random_pause() {
                                                                        most_pause.count())(random));
 }
 
-/// By which those in line are woken.
+/// A waiter in line is woken by its bit.
 std::uint32_t bit_of(std::uint32_t ticket) { return std::uint32_t{1} << (ticket % 32); }
 
-/// Numbers begin again at 0 one day.
+/// Also right when the numbers begin again at 0.
 bool is_before(std::uint32_t ticket, std::uint32_t other) {
   return static_cast<std::int32_t>(ticket - other) < 0;
 }
 
-/// Whether that one was the first in it.
+/// False where another has moved the line meanwhile.
 bool move_line(SharedState& state, std::uint32_t first, std::uint32_t next) {
   return state.words().first_in_line.compare_exchange_strong(first, next);
 }
 
-/// Whether anybody heard it. Who is about to sleep does not, and looks again instead.
+/// Whether anybody was woken. A waiter that is just going to sleep looks again instead.
 bool call_first(SharedState& state) {
   SharedState::Words& words = state.words();
   words.turns.fetch_add(1);
@@ -81,7 +81,7 @@ bool Turn::open() {
 bool Turn::try_take() {
   if (!open()) return true;
   if (line_ != state_) leave_line();  // that of a file which was replaced
-  // Before looking, so that a turn that is given up from now on is noticed.
+  // Read before the try, so that the pause notices a turn that becomes free from now on.
   pause_ = {};
   pause_.state_ = state_;
   if (state_) pause_.seen_ = state_->words().turns.load();
@@ -104,11 +104,11 @@ bool Turn::try_take() {
 
 Turn::Lock Turn::lock() const {
   if (set_ofd_lock(descriptor_, F_WRLCK, turn_byte)) return Lock::taken;
-  // Without lock records, on a file system that has none: nobody would ever get the turn.
+  // Where the file cannot be locked at all, nobody would ever get the turn.
   return errno == EAGAIN || errno == EACCES ? Lock::held_by_another : Lock::impossible;
 }
 
-/// Who has a ticket waits until it is called. Who comes may pass by, where nobody did.
+/// With a ticket: once the line has come to it. Without one: where nobody has passed by yet.
 bool Turn::may_try() const {
   if (!state_) return true;
   const SharedState::Words& words = state_->words();
@@ -130,7 +130,7 @@ void Turn::stand_in_line() {
   first_since_ = steady_clock::now();
 }
 
-/// Moves the line where the turn is free, and the first does not take it.
+/// Moves the line where the turn is free and the first in line does not take it.
 Turn::Lock Turn::pass_over() {
   pause_.ticket_ = ticket_;
   const auto now = steady_clock::now();
@@ -144,8 +144,8 @@ Turn::Lock Turn::pass_over() {
   if (const Lock tried = lock(); tried != Lock::taken) return tried;
   set_ofd_lock(descriptor_, F_UNLCK, turn_byte);
   if (!move_line(*state_, first, first + 1) || call_first(*state_)) return Lock::held_by_another;
-  // The next one does not hear it either. Nobody counts how many more were killed in line, or what
-  // else the numbers became: who is alive between the two may try whenever it looks.
+  // The next in line was not woken either. Nobody knows how many more were killed in line, or
+  // whether the numbers are sound. Any living waiter before this one may try whenever it looks.
   move_line(*state_, first + 1, ticket_);
   return Lock::held_by_another;
 }

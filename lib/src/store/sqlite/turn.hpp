@@ -10,15 +10,16 @@
 namespace dbcache::store::sqlite {
 
 /// The processes' turn to write: a lock on a byte of a small file beside the database
-/// (`DATABASE-turn`). It is advisory: SQLite's own lock carries correctness, this one fairness,
-/// since SQLite's waiters sleep ever longer and whoever has just written is first to write again.
-/// An open-file-description lock (fcntl(2)): the kernel lets go when the holder dies.
+/// (`DATABASE-turn`). It is advisory. SQLite's own lock makes writing correct; the turn makes it
+/// fair, since SQLite's waiters sleep ever longer and the last writer is the first to write again.
+/// The lock belongs to an open file description (fcntl(2)): the kernel frees it when the holder
+/// dies.
 ///
-/// Who does not get it stands in line, by a ticket, and the first of the line is woken when it is
-/// given back. Until that one runs, which takes as long as a transaction, another who comes may
-/// take the free turn; but only once: from then on everyone who comes goes to the end of the line.
-/// So whoever waits is passed by one other for each place of the line. Who does not come when it is
-/// his turn (he was killed, or stopped) is waited for a moment, then passed over.
+/// A process that does not get the turn stands in line with a ticket. When the turn becomes free,
+/// the first in line is woken. It takes as long as a transaction until that one runs. Until then a
+/// newcomer may take the free turn, but only one: further newcomers go to the end of the line. So a
+/// waiter is passed by at most one other for each place in the line. If the first in line does not
+/// take a free turn within 5 ms (it was killed, or stopped), it is skipped.
 class Turn {
  public:
   explicit Turn(std::string database) : database_(std::move(database)) {}
@@ -26,17 +27,18 @@ class Turn {
   Turn(const Turn&) = delete;
   Turn& operator=(const Turn&) = delete;
 
-  /// Where the line is, from the next try on. Without it there is none, and those who wait look
+  /// Sets where the line is, from the next try on. Without it there is no line, and waiters look
   /// often.
   void wake_by(std::shared_ptr<SharedState> state) { state_ = std::move(state); }
 
-  /// Takes the turn if it is free, and this one's to take. Who has failed waits from then on, until
-  /// a try succeeds or `leave` is called. True also where the file cannot be used, since the turn
-  /// is only advisory. Throws StorageFailure where something else stands in its place.
+  /// Takes the turn if it is free and this process may have it. After a failed try this process
+  /// waits in line, until a try succeeds or it calls `leave`. Returns true also where the file
+  /// cannot be used or locked, since the turn is only advisory. Throws StorageFailure where
+  /// something else stands in the file's place.
   [[nodiscard]] bool try_take();
 
-  /// After a failed try: a sleep until another is worth it, or `most` is over. Copied out, since it
-  /// may outlast what a fork closes.
+  /// After a failed try: sleeps until the next one is worthwhile, or `most` is over. A copy, since
+  /// the sleep may outlast the state that a fork closes.
   class Pause {
    public:
     void sleep(std::chrono::steady_clock::duration most) const;
@@ -55,7 +57,7 @@ class Turn {
   void leave() noexcept;
 
   void close() noexcept;
-  /// The parent goes on waiting, if it does.
+  /// Closes the child's copy. A parent that waits goes on waiting.
   void close_in_child() noexcept {
     line_.reset();
     taken_ = false;
@@ -82,9 +84,9 @@ class Turn {
   bool taken_ = false;
   std::shared_ptr<SharedState> state_;
 
-  std::shared_ptr<SharedState> line_;  ///< In which this one has a ticket.
+  std::shared_ptr<SharedState> line_;  ///< Set while this process has a ticket in it.
   std::uint32_t ticket_ = 0;
-  std::uint32_t first_seen_ = 0;  ///< Who was first in it when this one last looked,
+  std::uint32_t first_seen_ = 0;  ///< The first in line when this process last looked,
   std::chrono::steady_clock::time_point first_since_;  ///< and since when.
   Pause pause_;
 };

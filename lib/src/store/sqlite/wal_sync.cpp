@@ -15,12 +15,12 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-/// How long another is trusted to sync. It may have died, or be stopped: then everyone syncs for
-/// himself, which is always right.
+/// How long to wait for another's sync. It may have died, or be stopped. Then each waiter syncs for
+/// itself, which is always right.
 constexpr milliseconds longest_wait{50};
 constexpr milliseconds look_now_and_then{10};
 
-/// By which those who wait for a commit are woken.
+/// Those that wait for a commit are woken by its bit.
 std::uint32_t bit_of(WalSync::Ticket ticket) { return std::uint32_t{1} << (ticket % 32); }
 
 /// Of the commits after one up to another.
@@ -33,8 +33,8 @@ std::uint32_t bits_of(WalSync::Ticket after, WalSync::Ticket last) {
 
 [[noreturn]] void throw_failed() {
   throw StorageFailure(
-      "the change was made, but another could not force it to disk; whether it would survive a "
-      "power loss is not known: check the disk",
+      "the change was made, but another thread or process could not sync it to disk: it is not "
+      "known whether the change would survive a power loss; check the disk",
       StorageFailure::Outcome::unknown);
 }
 
@@ -89,13 +89,13 @@ void WalSync::wait(Ticket ticket, const std::function<void()>& sync) {
         const bool failed = shared.failed_syncs.load() != 0;
         system::futex_wake(shared.syncs, INT_MAX,
                            failed ? system::every_bit : bits_of(synced_before, synced));
-        // One of the others is to sync next.
+        // One of the others must sync next.
         if (shared.committed.load() > synced) system::futex_wake(shared.syncs, 1);
       }
     } const unlock{state_, locked};
-    // Those who write just now are let go first: the sync is theirs too.
+    // Let those that write just now go first: the sync then covers their commits too.
     if (words.waiting_for_turns.load() > 0) std::this_thread::yield();
-    // Another may have done it before the lock was had.
+    // Another may have synced before this thread got the lock.
     if (words.synced.load() < ticket) sync_for_all(ticket, sync);
     if (words.synced.load() >= ticket) return;
   }
@@ -103,7 +103,7 @@ void WalSync::wait(Ticket ticket, const std::function<void()>& sync) {
 
 void WalSync::sync_for_all(Ticket ticket, const std::function<void()>& sync) {
   SharedState::Words& words = state_.words();
-  // Read before the sync begins: what is committed while it runs may not be covered by it.
+  // Read before the sync begins: it may not cover a commit that is made while it runs.
   const std::uint64_t covered = words.committed.load();
   try {
     sync();
@@ -111,10 +111,10 @@ void WalSync::sync_for_all(Ticket ticket, const std::function<void()>& sync) {
     failed();
     throw;
   }
-  // The kernel tells each descriptor of a lost page once, and a younger one never: where another's
-  // sync has failed meanwhile, the success of this one says nothing.
+  // The kernel reports a lost page once to each descriptor, and never to one opened later. So the
+  // success of this sync means nothing where another's has failed meanwhile.
   if (failures() != 0) throw_failed();
-  // Two may sync at once, and the later begun end first.
+  // Two may sync at once, and the one that began later may end first.
   const Ticket synced = std::max<Ticket>(covered, ticket);
   std::uint64_t before = words.synced.load();
   while (before < synced && !words.synced.compare_exchange_weak(before, synced)) {

@@ -7,9 +7,9 @@
 
 namespace dbcache::store::sqlite {
 
-/// Forces commits to disk after the lock to write was let go of, one sync for all that were made
-/// meanwhile, by whichever thread or process. Thread-safe. docs/performance.md argues why a commit
-/// that `wait` returned for is on disk.
+/// Syncs commits to disk once the lock to write is free again. One sync covers all commits that
+/// threads and processes have made meanwhile. Thread-safe. docs/performance.md argues why a commit
+/// is on disk once `wait` has returned for it.
 class WalSync {
  public:
   /// A commit's number among those of all processes.
@@ -17,26 +17,26 @@ class WalSync {
 
   explicit WalSync(SharedState& state) : state_(state) {}
 
-  /// Before COMMIT. Who dies between that and its number, or needs none, leaves others to give one.
+  /// Before COMMIT. If the process dies before it numbers the commit, another one numbers it.
   void begin_commit();
 
-  /// For what was just committed. Only after COMMIT has returned: whoever syncs takes every
-  /// numbered commit for one whose bytes are in the file.
+  /// Numbers the commit just made. Only after COMMIT has returned: a sync covers every numbered
+  /// commit, so its bytes must be in the file.
   [[nodiscard]] Ticket number_commit();
 
-  /// For whatever is seen committed now. With the turn to write.
+  /// Covers every commit that can be seen now. With the turn to write.
   [[nodiscard]] Ticket last_commit();
 
-  /// Returns once the commit is on disk. `sync` forces the WAL to disk, or throws; it is called
-  /// unless another did it. Where it fails, nobody knows what is on disk: a repeated fsync(2) may
-  /// succeed over pages that are lost. So everyone who waits, and everyone who would write, is told
-  /// until `mended`. Throws what `sync` throws, and StorageFailure where another's failed.
+  /// Returns once the commit is on disk. `sync` syncs the WAL, or throws; it is called unless
+  /// another has done so. After a failed sync nobody knows what is on disk: a repeated fsync(2) may
+  /// succeed although pages are lost. So every wait fails, and nobody writes, until `mended`.
+  /// Throws what `sync` throws, and StorageFailure where another's sync has failed.
   void wait(Ticket ticket, const std::function<void()>& sync);
 
   /// How many syncs have failed since the database was last known to be whole.
   [[nodiscard]] std::uint32_t failures() const;
   void failed();
-  /// Since it had so many failures: unless there was another one meanwhile.
+  /// Ends that, unless another sync has failed since there were so many failures.
   void mended(std::uint32_t failures);
 
  private:

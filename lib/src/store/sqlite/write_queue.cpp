@@ -13,10 +13,10 @@ namespace {
 /// A transaction of so many writes is long enough to make the sync cheap.
 constexpr std::size_t most_in_a_batch = 64;
 
-/// How long they may take to come back: less than a sync.
+/// How long `gather` waits for the last batch's threads: less than a sync takes.
 constexpr std::chrono::microseconds longest_gathering{50};
 
-/// A sleep ends by being woken; this is for a wait without end.
+/// For a wait without a deadline. Somebody wakes the sleeper.
 constexpr std::chrono::hours longest_sleep{1};
 
 }  // namespace
@@ -40,7 +40,7 @@ bool WriteQueue::enter(QueuedWrite& write, Deadline deadline) {
           "other threads of this process kept the database busy past the busy timeout; raise "
           "Options::busy_timeout, or write from fewer threads");
     }
-    // What is just being done ends, well or badly, whatever the deadline.
+    // A write that another thread is just doing ends, well or badly, with or without a deadline.
     const bool limited = state == QueuedWrite::waiting && left < longest_sleep;
     system::futex_wait(write.state_, state, limited ? left : longest_sleep);
   }
@@ -53,7 +53,7 @@ std::size_t WriteQueue::size() {
 
 void WriteQueue::gather() {
   const auto end = std::chrono::steady_clock::now() + longest_gathering;
-  // Written by whoever led before, who has passed the lead on.
+  // The thread that led before wrote this, and has passed the lead on.
   while (size() < last_batch_ && std::chrono::steady_clock::now() < end) std::this_thread::yield();
 }
 
@@ -101,8 +101,7 @@ void WriteQueue::finish(const Batch& batch, const QueuedWrite& own) {
 void WriteQueue::set(QueuedWrite& write, std::uint32_t state) {
   const std::atomic<std::uint32_t>& word = write.state_;
   write.state_.store(state, std::memory_order_release);
-  // By its address alone, which is all that the kernel looks at: a wake that comes too late is one
-  // for nothing.
+  // The kernel looks at the address only, so the write may be gone: a late wake does nothing.
   system::futex_wake(word, 1);
 }
 

@@ -15,7 +15,7 @@
 
 namespace dbcache::store::sqlite {
 
-/// A write that a thread wants done, and how it went.
+/// A write that a thread waits for, and its result.
 struct QueuedWrite {
   QueuedWrite(std::optional<Timestamp> now_, const WriteWork* work_,
               Engine::Company company = Engine::Company::others)
@@ -23,48 +23,49 @@ struct QueuedWrite {
 
   const std::optional<Timestamp> now;
   const WriteWork* const work;  ///< None where the thread needs the database for itself.
-  std::exception_ptr error;     ///< Set by whoever does it.
+  std::exception_ptr error;     ///< Set by the thread that does the write.
 
  private:
   friend class WriteQueue;
   enum State : std::uint32_t { waiting, leading, taken, done };
-  /// Slept on. A thread waits for its own write only: a mutex that all of them want once they are
-  /// woken would have them wait again.
+  /// Slept on. Each thread waits for its own write. With one mutex for all, woken threads would
+  /// wait for each other again.
   std::atomic<std::uint32_t> state_ = waiting;
   bool alone_;
 };
 
-/// The threads of a process that want to write, in the order in which they came. The first of them
-/// leads: once the database is its to write, it takes the writes behind it along, and commits them
-/// all in one transaction, for one sync (group commit). When that is committed, the next leads,
-/// while the one before still waits for the disk.
+/// The threads of a process that want to write, in the order in which they came. The first one
+/// leads: once it may write, it takes the writes behind it along, and commits all of them in one
+/// transaction with one sync (group commit). Then the next thread leads.
 class WriteQueue {
  public:
   using Deadline = std::chrono::steady_clock::time_point;
   using Batch = std::vector<QueuedWrite*>;
 
   /// Waits until this write leads (true), or another thread has done it (false). Throws Busy past
-  /// the deadline, unless it is just being done.
+  /// the deadline, unless another thread is just doing it.
   [[nodiscard]] bool enter(QueuedWrite& write, Deadline deadline);
 
-  /// How many stand in it, whoever leads and those it took among them.
+  /// How many stand in the queue, the one that leads and those it took included.
   [[nodiscard]] std::size_t size();
 
-  /// For who leads: gives as many as were done together the last time a moment to come. They were
-  /// let go together, and the first would else go alone, with the others waiting for its sync.
+  /// For the thread that leads: gives as many writes as the last batch had a moment to come. Those
+  /// threads were let go together. Without the moment the first of them would write alone, and the
+  /// others would wait for its sync.
   void gather();
 
-  /// For who leads: its own write and those behind it that may be done together with it. They wait
-  /// for `finish` from now on, or for `put_back`.
+  /// For the thread that leads: its own write and those behind it that may be done together with
+  /// it. From now on they wait for `finish` or `put_back`.
   [[nodiscard]] Batch take();
   void put_back(const Batch& batch);
-  /// The same, and each is to be taken by itself the next time.
+  /// The same. From then on each of them is taken by itself.
   void put_back_alone(const Batch& batch);
 
-  /// For who leads: lets the next one lead. Whoever led leaves the queue, and those it took.
+  /// For the thread that leads: leaves the queue, with the writes it took, and lets the next one
+  /// lead.
   void pass_on();
 
-  /// Lets those go whose writes were done, or failed.
+  /// Lets the other threads of the batch go. Their writes are done, or have failed.
   static void finish(const Batch& batch, const QueuedWrite& own);
 
   void lock_for_fork() { mutex_.lock(); }
@@ -73,7 +74,7 @@ class WriteQueue {
   void reset_in_child();
 
  private:
-  /// Its thread may return at once, and the write be gone.
+  /// After it the write may be gone, since its thread may return at once.
   static void set(QueuedWrite& write, std::uint32_t state);
   void let_first_lead();
 

@@ -110,7 +110,7 @@ bool ClusterLease::lost() const {
 
 void ClusterLease::note_use(std::string_view by) {
   if (!impl_ || !impl_->is_ours())
-    throw LeaseLost("this process does not hold the lease; acquire one before you use a cluster");
+    throw LeaseLost("this process does not hold the lease; acquire it again");
   const input::Redactor redactor(system::Environment::read().databricks_token);
   impl_->coordinator.commit(
       commands::NoteUse{impl_->granted.lease, input::clean_label(by, redactor)});
@@ -174,10 +174,11 @@ ReleaseReport ClusterLease::release(const std::stop_token& stop) {
 
 void ClusterLease::hold_for(std::chrono::microseconds ttl) {
   if (ttl <= std::chrono::microseconds{0} || ttl > longest_hold) {
-    throw InvalidArgument("ttl must be more than 0 and at most 1 year");
+    throw InvalidArgument(fmt::format("ttl is {} s; it must be more than 0 and at most 1 year",
+                                      std::chrono::duration<double>(ttl).count()));
   }
   if (!impl_ || !impl_->is_ours())
-    throw LeaseLost("this process does not hold the lease; acquire one before you hold it");
+    throw LeaseLost("this process does not hold the lease; acquire it again");
   if (impl_->is_borrowed) {
     impl_->ended = true;
     return;

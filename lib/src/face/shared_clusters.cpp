@@ -195,7 +195,8 @@ SettleReport SharedClusters::settle(const std::function<void(const Termination&)
 
 void SharedClusters::renew_lease(std::int64_t lease, std::chrono::microseconds ttl) {
   if (ttl <= std::chrono::microseconds{0} || ttl > std::chrono::years{1}) {
-    throw InvalidArgument("ttl must be more than 0 and at most 1 year");
+    throw InvalidArgument(fmt::format("ttl is {} s; it must be more than 0 and at most 1 year",
+                                      std::chrono::duration<double>(ttl).count()));
   }
   if (!impl_->coordinator.store().engine().exists()) {
     throw NotFound(fmt::format(

@@ -67,7 +67,7 @@ std::optional<Timestamp> read_time(const json::object& config, std::string_view 
 void require_size(const json::object& configuration) {
   if (const std::size_t size = text::json_text(configuration).size();
       size > ClusterConfig::max_bytes) {
-    throw InvalidArgument(fmt::format("the configuration has {} bytes as JSON; the limit is {}",
+    throw InvalidArgument(fmt::format("the configuration has {} bytes as JSON; give at most {}",
                                       size, ClusterConfig::max_bytes));
   }
 }
@@ -78,7 +78,7 @@ std::string require_id(std::string_view id, std::string_view what) {
   if (id.empty()) throw InvalidArgument(fmt::format("the {} is empty; give one", what));
   if (id.size() > max_id_bytes) {
     throw InvalidArgument(
-        fmt::format("the {} has {} bytes; the limit is {}", what, id.size(), max_id_bytes));
+        fmt::format("the {} has {} bytes; give at most {}", what, id.size(), max_id_bytes));
   }
   require_text(id, fmt::format("the {}", what));
   return std::string(id);
@@ -166,7 +166,7 @@ CachedCluster clean_cluster(const CachedCluster& cluster, const Redactor& redact
     require_text(text, what);
     text = redactor.text(text);
     if (text.size() > max_error_message_bytes) {
-      throw InvalidArgument(fmt::format("{} has {} bytes; the limit is {}", what, text.size(),
+      throw InvalidArgument(fmt::format("{} has {} bytes; give at most {}", what, text.size(),
                                         max_error_message_bytes));
     }
   };
@@ -187,7 +187,9 @@ CachedCluster clean_cluster(const CachedCluster& cluster, const Redactor& redact
 
 void require_expiry(std::chrono::microseconds expiry) {
   if (expiry < std::chrono::microseconds{0} || expiry > std::chrono::years{100}) {
-    throw InvalidArgument("the default expiry must be at least 0 and at most 100 years");
+    throw InvalidArgument(
+        fmt::format("the default expiry is {} s; it must be at least 0 and at most 100 years",
+                    std::chrono::duration<double>(expiry).count()));
   }
 }
 

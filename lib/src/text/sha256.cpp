@@ -21,7 +21,7 @@ ContextPointer new_context() {
 /// A digest call of OpenSSL fails only without memory, or if SHA-256 is disabled by configuration.
 void require(int result) {
   if (result != 1)
-    throw Error("OpenSSL cannot compute SHA-256 on this system; check its configuration");
+    throw Error("OpenSSL cannot compute SHA-256 here; check whether openssl.cnf disables it");
 }
 
 /// Fetched once, since OpenSSL would search its providers for each new digest. Never freed, since

@@ -152,8 +152,9 @@ Connection::Handle open_handle(const Target& target, LossDetection detection) {
       trimmed_message(handle ? pq.error_message(handle.get()) : "no memory"), parsed));
   const std::string reason = boost::algorithm::join(hosts, "; ");
   if (std::all_of(hosts.begin(), hosts.end(), is_lasting_for_a_host)) {
-    throw StorageFailure(fmt::format("the database {} cannot be reached: {}",
-                                     text::redacted_url(target.url), reason));
+    throw StorageFailure(fmt::format(
+        "no connection to the database {} is possible: {}; check the URL and the server's settings",
+        text::redacted_url(target.url), reason));
   }
   throw ConnectionLost(reason);
 }

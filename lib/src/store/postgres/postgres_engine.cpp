@@ -40,6 +40,14 @@ constexpr milliseconds longest_wait = std::chrono::years{1};
 /// How long the session keeper waits for one of its own locks, which a lost session may still have.
 constexpr milliseconds lock_timeout_of_keeper{3000};
 
+/// The last attempt before the deadline has failed: no connection, or a conflict that lasted.
+[[noreturn]] void throw_unusable(const Target& target, std::string_view reason) {
+  throw StorageFailure(
+      fmt::format("the database {} could not be used in time: {}; check its server, or raise the "
+                  "busy timeout",
+                  text::redacted_url(target.url), reason));
+}
+
 /// Readable once a process of this machine has ended.
 class ProcessWakeup final : public Wakeup {
  public:
@@ -166,10 +174,7 @@ void PostgresEngine::with_session(Moment until, Missing missing,
     } catch (const ConnectionLost& error) {
       reason = error.what();
     }
-    if (steady_clock::now() + pause >= until) {
-      throw StorageFailure(fmt::format("the database {} cannot be reached: {}",
-                                       text::redacted_url(target_.url), reason));
-    }
+    if (steady_clock::now() + pause >= until) throw_unusable(target_, reason);
     if (!told && pause > milliseconds{500}) {
       system::logger()->warn("waiting for the database {}: {}", text::redacted_url(target_.url),
                              reason);
@@ -374,8 +379,7 @@ std::unique_ptr<LifeLock> PostgresEngine::take_lock() {
   try {
     return keeper_->take_lock(log, until);
   } catch (const ConnectionLost& error) {
-    throw StorageFailure(fmt::format("the database {} cannot be reached: {}",
-                                     text::redacted_url(target_.url), error.what()));
+    throw_unusable(target_, error.what());
   } catch (const ServerError& error) {
     throw_typed(error, target_);
   }

@@ -22,7 +22,7 @@ void require_same(const SchemaVersion& schema, const Result& present) {
       present.text(0, 2) == schema.log) {
     return;
   }
-  throw ConnectionLost("the schema has changed");
+  throw ConnectionLost("another session has replaced or migrated the schema");
 }
 
 }  // namespace

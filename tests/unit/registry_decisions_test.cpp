@@ -79,15 +79,14 @@ INSTANTIATE_TEST_SUITE_P(Entries, RegisteringWhereThereIsAnEntry,
 
 TEST(ChangingTheStatus, OfAnUnknownHashIsNotFound) {
   const MemoryTables rows;
-  EXPECT_THROW(
-      decide(ChangeStatus{"hash", RegistryStatus::failed, {}}, test::present(rows, now)).events,
-      NotFound);
+  EXPECT_THROW(decide(ChangeStatus{"hash", RegistryStatus::failed, {}}, test::present(rows, now)),
+               NotFound);
 }
 
 TEST(ChangingTheStatus, NamesTheHashThatIsNotFound) {
   const MemoryTables rows;
   try {
-    decide(ChangeStatus{"hash", RegistryStatus::failed, {}}, test::present(rows, now)).events;
+    decide(ChangeStatus{"hash", RegistryStatus::failed, {}}, test::present(rows, now));
     FAIL() << "nothing was thrown";
   } catch (const NotFound& error) {
     EXPECT_THAT(error.what(), HasSubstr("'hash'"));
@@ -97,9 +96,8 @@ TEST(ChangingTheStatus, NamesTheHashThatIsNotFound) {
 TEST(ChangingTheStatus, ToReadyWithoutAClusterIsRefused) {
   MemoryTables rows;
   rows.put(entry_row(1, "hash"));
-  EXPECT_THROW(
-      decide(ChangeStatus{"hash", RegistryStatus::ready, {}}, test::present(rows, now)).events,
-      InvalidArgument);
+  EXPECT_THROW(decide(ChangeStatus{"hash", RegistryStatus::ready, {}}, test::present(rows, now)),
+               InvalidArgument);
 }
 
 TEST(ChangingTheStatus, ToReadyTakesTheClusterGiven) {
@@ -147,7 +145,7 @@ TEST(ChangingTheStatus, ClearsTheErrorWhereNoneIsGiven) {
   MemoryTables rows;
   rows.put(failed(entry_row(1, "hash"), "quota"));
   const Events events =
-      decide(ChangeStatus{"hash", RegistryStatus::creating, {}}, test::present(rows, now)).events;
+      decide(ChangeStatus{"hash", RegistryStatus::creating, {}}, test::present(rows, now));
   EXPECT_EQ(std::get<RegistryStatusChanged>(events.at(0)).error_message, std::nullopt);
 }
 

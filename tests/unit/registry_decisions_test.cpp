@@ -145,7 +145,7 @@ TEST(ChangingTheStatus, ClearsTheErrorWhereNoneIsGiven) {
   MemoryTables rows;
   rows.put(failed(entry_row(1, "hash"), "quota"));
   const Events events =
-      decide(ChangeStatus{"hash", RegistryStatus::creating, {}}, test::present(rows, now));
+      decide(ChangeStatus{"hash", RegistryStatus::creating, {}}, test::present(rows, now)).events;
   EXPECT_EQ(std::get<RegistryStatusChanged>(events.at(0)).error_message, std::nullopt);
 }
 

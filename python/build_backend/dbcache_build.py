@@ -3,7 +3,7 @@ the wheel. It uses only Python's standard library, so `pip install .` works with
 
 Environment variables: `CMAKE_ARGS` is passed on to CMake, and CMake itself reads
 `CMAKE_BUILD_PARALLEL_LEVEL`. `DBCACHE_BUILT_IN` names a directory in which the project is built
-already (`build`, after script/build); the wheel is then made from it, and nothing is built.
+already (`build`, after `script/build release all`); the wheel is then made from it, and nothing is built.
 """
 
 import base64

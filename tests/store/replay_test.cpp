@@ -81,7 +81,8 @@ class LongLog : public ::testing::Test {
   static auto altered_at(std::int64_t position, std::int64_t version_before) {
     return fmt::format(
         "the log cannot be replayed: at position {} of the stream registry-a, its hash does not "
-        "fit it and version {} before it: one of the two was altered or replaced; `dbcache verify` "
+        "match its content and version {} before it: one of the two was altered or replaced; "
+        "`dbcache verify` "
         "lists what is wrong",
         position, version_before);
   }

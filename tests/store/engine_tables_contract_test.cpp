@@ -55,7 +55,7 @@ rows::Share whole_share(std::string config_hash) {
 rows::Lease whole_lease(std::int64_t id) {
   return {id, "h", "c", holder(), HandBackPolicy::hand_back, "nightly", now, true};
 }
-rows::PendingTermination whole_debt(std::string subject) {
+rows::PendingTermination whole_pending_termination(std::string subject) {
   return {std::move(subject), "c",    "token", "h", "https://a.example", "expired", now, 3, 43,
           holder(),           "403\n"};
 }
@@ -322,7 +322,7 @@ TEST_P(EngineTables, ARowOfLeasesReadsAsItWasPut) {
 }
 
 TEST_P(EngineTables, ARowOfTerminationsReadsAsItWasPut) {
-  const rows::PendingTermination whole = whole_debt("b");
+  const rows::PendingTermination whole = whole_pending_termination("b");
   rows::PendingTermination bare;
   bare.subject = "a";
 
@@ -349,7 +349,7 @@ TEST_P(EngineTables, ARowOfParticipantsReadsAsItWasPut) {
 TEST_P(EngineTables, PuttingARowOfTheTablesOfLeasesAgainReplacesIt) {
   rows::Share share = whole_share("h");
   rows::Lease lease = whole_lease(1);
-  rows::PendingTermination pending = whole_debt("c");
+  rows::PendingTermination pending = whole_pending_termination("c");
   rows::Participant participant = whole_participant(2);
   put_each<rows::Share>({share});
   put_each<rows::Lease>({lease});
@@ -377,7 +377,8 @@ TEST_P(EngineTables, ErasingAndClearingTakeRowsOutOfTheTablesOfLeases) {
   const auto fill = [&] {
     put_each<rows::Share>({whole_share("a"), whole_share("b")});
     put_each<rows::Lease>({whole_lease(1), whole_lease(2)});
-    put_each<rows::PendingTermination>({whole_debt("a"), whole_debt("b")});
+    put_each<rows::PendingTermination>(
+        {whole_pending_termination("a"), whole_pending_termination("b")});
     put_each<rows::Participant>({whole_participant(1), whole_participant(2)});
   };
   const auto counts = [&] {
@@ -411,7 +412,7 @@ TEST_P(EngineTables, ErasingAndClearingTakeRowsOutOfTheTablesOfLeases) {
 TEST_P(EngineTables, GivesTheRowsOfTheTablesOfLeasesAsStored) {
   put_each<rows::Share>({whole_share("a")});
   put_each<rows::Lease>({whole_lease(9), whole_lease(10)});
-  put_each<rows::PendingTermination>({whole_debt("a")});
+  put_each<rows::PendingTermination>({whole_pending_termination("a")});
   put_each<rows::Participant>({whole_participant(9)});
   const auto stored = [&](std::string_view table) {
     return ask([&](const auto& tables) { return tables.raw_rows(table); });
@@ -420,7 +421,8 @@ TEST_P(EngineTables, GivesTheRowsOfTheTablesOfLeasesAsStored) {
   EXPECT_EQ(stored("shares").at(0).columns, rows::stored_columns(whole_share("a")));
   EXPECT_EQ(stored("leases").at(0).key, "10");  // in order of their keys as texts
   EXPECT_EQ(stored("leases").at(1).columns, rows::stored_columns(whole_lease(9)));
-  EXPECT_EQ(stored("terminations").at(0).columns, rows::stored_columns(whole_debt("a")));
+  EXPECT_EQ(stored("terminations").at(0).columns,
+            rows::stored_columns(whole_pending_termination("a")));
   EXPECT_EQ(stored("participants").at(0).columns, rows::stored_columns(whole_participant(9)));
 }
 

@@ -14,7 +14,7 @@ constexpr std::string_view everything;  // no stream has that name
 
 void StreamLocks::begin() {
   const std::int64_t lock = number(space_, everything);
-  transaction_.queue(reach_ == LockScope::everything
+  transaction_.queue(scope_ == LockScope::everything
                          ? lock_one
                          : "SELECT pg_advisory_xact_lock_shared($1::bigint)",
                      Values().integer(lock));
@@ -36,7 +36,7 @@ void StreamLocks::need_stream(std::string_view stream) {
 
 /// False if this transaction has it already.
 bool StreamLocks::lock(std::string_view name) {
-  if (reach_ == LockScope::everything) return false;
+  if (scope_ == LockScope::everything) return false;
   const std::int64_t lock = number(space_, name);
   if (held_.contains(lock)) return false;
   if (held_.empty() || lock > *held_.rbegin()) {

@@ -43,14 +43,14 @@ class StreamLocks {
 
   StreamLocks(Transaction& transaction, std::int64_t space, LockScope scope,
               const Forecast& forecast)
-      : transaction_(transaction), space_(space), reach_(scope), forecast_(forecast) {}
+      : transaction_(transaction), space_(space), scope_(scope), forecast_(forecast) {}
 
   /// Queues the lock over everything, or a share in it.
   void begin();
   void need(std::string_view name);
   void need_stream(std::string_view stream);
   void need_everything() const {
-    if (reach_ != LockScope::everything) throw NeedsEverything{};
+    if (scope_ != LockScope::everything) throw NeedsEverything{};
   }
 
   /// Where so many events of these streams go. Takes the locks of the streams.
@@ -75,7 +75,7 @@ class StreamLocks {
 
   Transaction& transaction_;
   const std::int64_t space_;
-  const LockScope reach_;
+  const LockScope scope_;
   const Forecast& forecast_;
   std::string first_stream_;
   std::set<std::int64_t> held_;

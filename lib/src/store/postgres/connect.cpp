@@ -224,7 +224,7 @@ void set_up(Connection& connection, const Target& target) {
       "SET tcp_keepalives_count = 3; SET tcp_user_timeout = 10000; "
       "SELECT pg_catalog.set_config('synchronous_commit', 'on', false) "
       "WHERE pg_catalog.current_setting('synchronous_commit') = 'off'",
-      quoted(target.schema),
+      quoted_identifier(target.schema),
       std::clamp<std::int64_t>(target.lock_timeout.count(), 1,
                                std::numeric_limits<std::int32_t>::max())));
 }
@@ -248,7 +248,7 @@ std::unique_ptr<Connection> connect(const Target& target, LossDetection detectio
   return connection;
 }
 
-std::string quoted(std::string_view name) {
+std::string quoted_identifier(std::string_view name) {
   std::string text = "\"";
   for (const char letter : name) {
     if (letter == '"') text += '"';

@@ -30,6 +30,6 @@ std::unique_ptr<Connection> connect(const Target& target, LossDetection detectio
                                     std::chrono::milliseconds answers_within);
 
 /// A name quoted for use in a statement.
-std::string quoted(std::string_view name);
+std::string quoted_identifier(std::string_view name);
 
 }  // namespace dbcache::store::postgres

@@ -71,7 +71,7 @@ void migrate(Connection& connection, const Target& target) {
                                   "nspname = $1::text)",
                                   Values().text(target.schema))
                               .is_true(0, 0);
-      if (!exists) connection.execute_script("CREATE SCHEMA " + quoted(target.schema));
+      if (!exists) connection.execute_script("CREATE SCHEMA " + quoted_identifier(target.schema));
     }
     for (const Migration& migration : postgres_migrations()) {
       if (migration.number > found) connection.execute_script(migration.sql);

@@ -113,6 +113,7 @@ class LogFormat : public ::testing::Test {
     manager_->cache_new_cluster("leased-3");
     lifecycle.create = [](const ClusterConfig&, Creation&) { return std::string("leased-4"); };
     kept_ = shared.acquire({{"num_workers", 2}}, lifecycle);
+    kept_.note_use("a test");
     member_ = shared.join_run(*options.run);
     const test::ScopedVariable fixed("DATABRICKS_CLUSTER_ID", "fixed \u00e4");
     fixed_ = shared.acquire({}, lifecycle);

@@ -96,6 +96,30 @@ TEST_F(AcknowledgedTest, ACallThatChangesNothingSyncsForItselfWhereNothingCanBeS
   EXPECT_EQ(other.kill(), -SIGKILL);
 }
 
+TEST_F(AcknowledgedTest, WhoChangesNothingSyncsWhatAProcessThatSharesNothingHasCommitted) {
+  // As where the disk was full at that process's first write.
+  std::filesystem::rename(path_ + "-sync", path_ + "-kept");
+  std::filesystem::create_directory(path_ + "-sync");
+  test::StandingStill other(path_, FileCall::sync);
+  std::filesystem::remove(path_ + "-sync");
+  std::filesystem::rename(path_ + "-kept", path_ + "-sync");
+
+  EXPECT_EQ(syncs_of_no_change(), 1);
+  EXPECT_EQ(syncs_of_no_change(), 0);
+
+  EXPECT_EQ(other.kill(), -SIGKILL);
+}
+
+TEST_F(AcknowledgedTest, WhoChangesNothingSyncsWhatWasCommittedBeforeTheSharedFileWasDeleted) {
+  test::StandingStill other(path_, FileCall::sync);
+  std::filesystem::remove(path_ + "-sync");
+
+  EXPECT_EQ(syncs_of_no_change(), 1);
+  EXPECT_EQ(syncs_of_no_change(), 0);
+
+  EXPECT_EQ(other.kill(), -SIGKILL);
+}
+
 TEST_F(AcknowledgedTest, WhoNeedsNoDurabilityWaitsForNobody) {
   test::StandingStill other(path_, FileCall::sync);
 

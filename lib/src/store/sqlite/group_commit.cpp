@@ -19,6 +19,14 @@ bool is_failed_sync(Connection& connection) {
   return Connection::is_failed_sync(sqlite3_extended_errcode(connection.database().getHandle()));
 }
 
+/// From the WAL-index, whose words are described at https://www.sqlite.org/walformat.html, 2.1.
+WalSync::WalContent content_of_wal(Connection& connection) {
+  const auto header = connection.wal_index_header();
+  if (!header) return std::nullopt;
+  const std::uint32_t frames = (*header)[4];
+  return frames == 0 ? 0 : std::uint64_t{(*header)[6]} << 32 | (*header)[7];
+}
+
 /// A copy of the error, text and all: each thread throws and drops an object of its own.
 std::exception_ptr copy_of(const std::exception_ptr& error) {
   try {
@@ -193,7 +201,8 @@ void GroupCommit::commit_together(const QueuedWrite& own, Lead& lead) {
   } while (!outcome.done);
 
   // A write that changed nothing may have seen what others have just committed.
-  const auto ticket = outcome.changed ? wal_sync.number_commit() : wal_sync.last_commit();
+  const auto wal = content_of_wal(session->connection);
+  const auto ticket = outcome.changed ? wal_sync.number_commit(wal) : wal_sync.last_commit(wal);
   const bool must_sync =
       options_.durability == Durability::full || (outcome.changed && outcome.sync == Sync::always);
   bool move_wal = outcome.changed && Checkpointer(*state, session->connection).after_commit();

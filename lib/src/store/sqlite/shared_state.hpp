@@ -22,6 +22,8 @@ class SharedState {
     /// The last commit's number, and the last one's that is on disk. WalSync has the rules.
     alignas(64) std::atomic<std::uint64_t> committed;
     std::atomic<std::uint32_t> unnumbered;  ///< 1: there may be a commit without a number.
+    /// WalSync::WalContent, all of whose commits are covered by `committed`.
+    std::atomic<std::uint64_t> numbered_wal;
     alignas(64) std::atomic<std::uint64_t> synced;
     std::atomic<std::uint32_t> syncs;              ///< Slept on until another has synced.
     std::atomic<std::uint32_t> waiting_for_syncs;  ///< At least as many as wait.
@@ -49,8 +51,6 @@ class SharedState {
   SharedState& operator=(const SharedState&) = delete;
 
   [[nodiscard]] Words& words() { return *words_; }
-  /// Whether other processes have the same words.
-  [[nodiscard]] bool is_shared() const { return memory_ != nullptr; }
   [[nodiscard]] const FileIdentity& database() const { return database_; }
 
   /// The right to sync for everybody. One thread of one process has it at a time, which only saves

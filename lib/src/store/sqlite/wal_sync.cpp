@@ -42,16 +42,21 @@ std::uint32_t bits_of(WalSync::Ticket after, WalSync::Ticket last) {
 
 void WalSync::begin_commit() { state_.words().unnumbered.store(1); }
 
-WalSync::Ticket WalSync::number_commit() {
-  const Ticket ticket = state_.words().committed.fetch_add(1) + 1;
-  state_.words().unnumbered.store(0);
+WalSync::Ticket WalSync::number_commit(WalContent wal) {
+  SharedState::Words& words = state_.words();
+  const Ticket ticket = words.committed.fetch_add(1) + 1;
+  words.unnumbered.store(0);
+  // Only now: whoever finds this in the WAL relies on the number.
+  if (wal && *wal != 0) words.numbered_wal.store(*wal);
   return ticket;
 }
 
-WalSync::Ticket WalSync::last_commit() {
-  // Where nothing is shared, others' commits have no numbers here: a new one needs a new sync.
-  if (state_.words().unnumbered.load() != 0 || !state_.is_shared()) return number_commit();
-  return state_.words().committed.load();
+WalSync::Ticket WalSync::last_commit(WalContent wal) {
+  const SharedState::Words& words = state_.words();
+  // An empty WAL's commits are in the database, and synced there.
+  const bool is_numbered = wal && (*wal == 0 || *wal == words.numbered_wal.load());
+  if (!is_numbered || words.unnumbered.load() != 0) return number_commit(wal);
+  return words.committed.load();
 }
 
 std::uint32_t WalSync::failures() const { return state_.words().failed_syncs.load(); }

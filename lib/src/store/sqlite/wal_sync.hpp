@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 
 #include "store/sqlite/shared_state.hpp"
 
@@ -15,17 +16,24 @@ class WalSync {
   /// A commit's number among those of all processes.
   using Ticket = std::uint64_t;
 
+  /// Tells what the WAL holds from all that it has held before: the checksum of its last frame,
+  /// which covers every frame and the WAL's random salts. The number of frames would not do: a WAL
+  /// begun anew soon has as many again. 0 without frames, and nothing while another writes it.
+  using WalContent = std::optional<std::uint64_t>;
+
   explicit WalSync(SharedState& state) : state_(state) {}
 
   /// Before COMMIT. If the process dies before it numbers the commit, another one numbers it.
   void begin_commit();
 
   /// Numbers the commit just made. Only after COMMIT has returned: a sync covers every numbered
-  /// commit, so its bytes must be in the file.
-  [[nodiscard]] Ticket number_commit();
+  /// commit, so its bytes must be in the file. `wal` is read before.
+  [[nodiscard]] Ticket number_commit(WalContent wal = 0);
 
-  /// Covers every commit that can be seen now. With the turn to write.
-  [[nodiscard]] Ticket last_commit();
+  /// Covers every commit that could be seen when `wal` was read. With the turn to write. Processes
+  /// with other words number nothing here. They have committed something if the WAL is not as it
+  /// was when a number was last taken.
+  [[nodiscard]] Ticket last_commit(WalContent wal = 0);
 
   /// Returns once the commit is on disk. `sync` syncs the WAL, or throws; it is called unless
   /// another has done so. After a failed sync nobody knows what is on disk: a repeated fsync(2) may

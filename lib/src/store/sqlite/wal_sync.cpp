@@ -46,7 +46,7 @@ WalSync::Ticket WalSync::number_commit(WalContent wal) {
   SharedState::Words& words = state_.words();
   const Ticket ticket = words.committed.fetch_add(1) + 1;
   words.unnumbered.store(0);
-  // Only now: whoever finds this in the WAL relies on the number.
+  // Only now: a reader of this word relies on the number.
   if (wal && *wal != 0) words.numbered_wal.store(*wal);
   return ticket;
 }

@@ -156,7 +156,7 @@ TEST_F(LeaseCommandsTest, AStoppedReleaseLeavesOtherTerminationsPending) {
                          " --terminate 'trap \"\" TERM; echo >up; read line <go; echo "
                          "$DBCACHE_CLUSTER_ID >>terminated.txt' >out.txt");
   wait_on("up");
-  releasing.kill(SIGTERM);
+  send_and_see_taken(releasing, SIGTERM);
   let_go("go");
   EXPECT_EQ(releasing.wait(), 143);
   EXPECT_EQ(test::read_bytes("terminated.txt"), "cluster-1\n");

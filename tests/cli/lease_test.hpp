@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <boost/json/parse.hpp>
@@ -84,6 +85,19 @@ class LeaseTest : public CliTest {
     while (::read(descriptor, &byte, 1) > 0) {
     }
     ::close(descriptor);
+  }
+  /// Sends a signal to a dbcache, and returns once its thread for signals has taken it: what the
+  /// command does next, it does with the request to stop.
+  static void send_and_see_taken(const test::ChildProcess& process, int signal) {
+    process.kill(signal);
+    const std::string status = "/proc/" + std::to_string(process.pid()) + "/status";
+    const auto is_pending = [&] {
+      const std::string text = test::read_bytes(status);
+      const auto at = text.find("ShdPnd:");
+      if (at == std::string::npos) return false;  // it has ended
+      return ((std::stoull(text.substr(at + 7), nullptr, 16) >> (signal - 1)) & 1U) != 0;
+    };
+    while (is_pending()) std::this_thread::yield();
   }
   /// Lets somebody go who reads from a fifo.
   static void let_go(const std::string& fifo) { ::close(::open(fifo.c_str(), O_WRONLY)); }

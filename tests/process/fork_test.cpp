@@ -13,6 +13,7 @@
 #include "calls_apart.hpp"
 #include "support/child_process.hpp"
 #include "support/errors.hpp"
+#include "support/files.hpp"
 #include "support/scoped_variable.hpp"
 #include "support/soundness.hpp"
 #include "support/test_database.hpp"
@@ -21,17 +22,6 @@ namespace dbcache {
 namespace {
 
 using ::testing::IsEmpty;
-
-/// The descriptors of this process that lead below a directory.
-std::vector<std::string> descriptors_below(const std::filesystem::path& directory) {
-  std::vector<std::string> found;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
-    std::error_code error;
-    const auto target = std::filesystem::read_symlink(entry.path(), error).string();
-    if (target.starts_with(directory.string())) found.push_back(target);
-  }
-  return found;
-}
 
 class Fork : public ::testing::Test {
  protected:
@@ -63,11 +53,12 @@ class Fork : public ::testing::Test {
 
 TEST_F(Fork, AChildInheritsNoOpenFileOfTheDatabase) {
   static_cast<void>(manager().get_all_clusters());
-  ASSERT_FALSE(descriptors_below(database_.directory()).empty());
+  ASSERT_FALSE(test::descriptors_below(database_.directory()).empty());
 
   const std::string open = test::in_child([&] {
     std::string names;
-    for (const std::string& name : descriptors_below(database_.directory())) names += name + " ";
+    for (const std::string& name : test::descriptors_below(database_.directory()))
+      names += name + " ";
     return names;
   });
 

@@ -97,15 +97,20 @@ TEST_P(FailingWrite, OfABrokenDiskIsToldAndTheDatabaseStaysSound) {
 }
 
 TEST_P(FailingWrite, OfAFullDiskWhileTheDatabaseIsMadeLeavesNoHalfOfOne) {
-  const std::string fresh = (directory_.path() / "fresh.db").string();
-  CacheManager manager({.database = fresh});
+  const auto place = directory_.path() / "fresh";
+  std::filesystem::create_directory(place);
+  const std::string fresh = (place / "fresh.db").string();
   {
     const FaultVfs vfs = fail(SQLITE_FULL);
+    CacheManager manager({.database = fresh});
     static_cast<void>(test::error_of([&] {
       manager.cache_new_cluster("c");
       return 0;
     }));
   }
+  EXPECT_THAT(test::descriptors_below(place), IsEmpty());
+
+  CacheManager manager({.database = fresh});
 
   manager.cache_new_cluster("d");
 

@@ -32,6 +32,17 @@ inline std::vector<std::string> names_in(const std::filesystem::path& directory)
   return names;
 }
 
+/// The descriptors of this process that lead below a directory.
+inline std::vector<std::string> descriptors_below(const std::filesystem::path& directory) {
+  std::vector<std::string> found;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code error;
+    const auto target = std::filesystem::read_symlink(entry.path(), error).string();
+    if (target.starts_with(directory.string())) found.push_back(target);
+  }
+  return found;
+}
+
 /// The files of a directory in which these bytes stand.
 inline std::vector<std::string> files_holding(const std::filesystem::path& directory,
                                               std::string_view bytes) {

@@ -168,11 +168,8 @@ std::int64_t Connection::integer(const char* sql) {
 }
 
 void Connection::sync_wal(const std::string& path) {
-  sqlite3_file* file = nullptr;
-  sqlite3* const handle = database_.getHandle();
-  const int found = sqlite3_file_control(handle, "main", SQLITE_FCNTL_JOURNAL_POINTER, &file);
-  if (found != SQLITE_OK || file == nullptr || file->pMethods == nullptr ||
-      file->pMethods->xSync(file, SQLITE_SYNC_NORMAL) != SQLITE_OK) {
+  sqlite3_file* const wal = open_wal();
+  if (wal == nullptr || wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL) != SQLITE_OK) {
     throw StorageFailure(
         fmt::format(
             "the change was made, but the WAL of the database {} could not be synced to "
@@ -183,14 +180,26 @@ void Connection::sync_wal(const std::string& path) {
   }
 }
 
+sqlite3_file* Connection::open_wal() {
+  // Without a WAL it is the journal's, which is closed outside a transaction.
+  sqlite3_file* const file = file_of(SQLITE_FCNTL_JOURNAL_POINTER);
+  return file != nullptr && file->pMethods != nullptr ? file : nullptr;
+}
+
+sqlite3_file* Connection::file_of(int control) {
+  sqlite3_file* file = nullptr;
+  const int found = sqlite3_file_control(database_.getHandle(), "main", control, &file);
+  return found == SQLITE_OK ? file : nullptr;
+}
+
 std::optional<Connection::WalIndexHeader> Connection::wal_index_header() {
   if (wal_index_ == nullptr) {
+    // SQLite unmaps the index together with its WAL: without one it would stay mapped for ever.
+    if (open_wal() == nullptr) return std::nullopt;
     constexpr int region_size = 32768;  // of the WAL-index, the first of which has the header
-    sqlite3_file* file = nullptr;
+    sqlite3_file* const file = file_of(SQLITE_FCNTL_FILE_POINTER);
     volatile void* region = nullptr;
-    if (sqlite3_file_control(database_.getHandle(), "main", SQLITE_FCNTL_FILE_POINTER, &file) !=
-            SQLITE_OK ||
-        file == nullptr || file->pMethods == nullptr || file->pMethods->iVersion < 2 ||
+    if (file == nullptr || file->pMethods == nullptr || file->pMethods->iVersion < 2 ||
         file->pMethods->xShmMap(file, 0, region_size, 0, &region) != SQLITE_OK) {
       return std::nullopt;
     }

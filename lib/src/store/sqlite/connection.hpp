@@ -164,6 +164,10 @@ class Connection {
 
  private:
   int checkpoint(int mode, int* moved = nullptr);
+  /// A file of this connection, or null. SQLITE_FCNTL_FILE_POINTER, SQLITE_FCNTL_JOURNAL_POINTER.
+  sqlite3_file* file_of(int control);
+  /// The WAL's file, or null before the first transaction.
+  sqlite3_file* open_wal();
 
   SQLite::Database database_;
   std::unordered_map<const char*, Statement> statements_;

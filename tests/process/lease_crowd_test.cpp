@@ -26,7 +26,7 @@ namespace {
 using ::testing::Each;
 
 int rounds_of_a_crowd() {
-  return test::over_postgres() ? test::rounds(5, 200) : test::rounds(30, 200);
+  return test::over_postgres() ? test::rounds(2, 200) : test::rounds(20, 200);
 }
 
 constexpr unsigned most_processes = 32;

@@ -8,6 +8,7 @@
 #include "store/move_contract.hpp"
 #include "support/child_process.hpp"
 #include "support/fault_vfs.hpp"
+#include "support/rounds.hpp"
 #include "support/soundness.hpp"
 
 namespace dbcache::store {
@@ -108,7 +109,7 @@ TEST(KilledMoveOfSqlite, EveryWriteAndSyncMayBeTheLast) {
   const auto before = contents_of({.database = original});
 
   int status = -SIGKILL;
-  for (int last = 0; status == -SIGKILL; ++last) {
+  for (int last = 0; status == -SIGKILL; last += test::rounds_apart(5)) {
     const test::TemporaryDirectory place;
     const std::string from = (place.path() / "from.db").string();
     const std::string to = (place.path() / "to.db").string();

@@ -9,6 +9,7 @@
 #include "store/chain.hpp"
 #include "support/errors.hpp"
 #include "support/manual_clock.hpp"
+#include "support/rounds.hpp"
 
 namespace dbcache::store {
 namespace {
@@ -161,7 +162,8 @@ TEST_P(MoveTest, WhateverIsDoneMovesAndGoesOnThere) {
   RandomCalls calls(clock_);
   Options here = from_;
   Options there = to_;
-  for (int round = 0; round < 4; ++round, std::swap(here, there)) {
+  const int rounds = test::rounds(2, 4);
+  for (int round = 0; round < rounds; ++round, std::swap(here, there)) {
     calls.play(here);
     move(here, there, 1 + calls.below(40));
     ASSERT_EQ(contents_of(there), contents_of(here)) << "in round " << round;

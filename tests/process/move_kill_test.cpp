@@ -1,4 +1,4 @@
-// A process that moves a log is killed, at every transaction and at every write and sync; the next
+// A process that moves a log is killed, after each transaction and at writes and syncs; the next
 // one goes on where it was.
 
 #include <csignal>

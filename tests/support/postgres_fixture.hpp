@@ -7,9 +7,9 @@
 
 #include "support/program.hpp"
 
-// ctest runs each test as a process of its own, and each would start a PostgreSQL server. Instead
-// one serves the whole run of ctest: `postgres_fixture start` starts it before the first test that
-// needs it, and `stop` stops it after the last.
+// ctest runs tests in many processes, and each would start a PostgreSQL server. Instead one serves
+// the whole run of ctest: `postgres_fixture start` starts it before the first test that needs it,
+// and `stop` stops it after the last.
 namespace dbcache::test {
 
 /// The variable that names the directory where runs of ctest leave word of their servers: a file

@@ -32,7 +32,9 @@ void forget_deleted_rows(Connection& connection, AdoptionReport& report) {
 void use_wal(Connection& connection, const std::string& path) {
   auto mode = connection.prepare("PRAGMA journal_mode = WAL");
   mode->step();
-  if (mode->bytes(0) == "wal") return;
+  const bool is_wal = mode->bytes(0) == "wal";
+  mode->step();  // the mode is told before it is written, which may fail
+  if (is_wal) return;
   throw StorageFailure(fmt::format(
       "the database {} cannot be switched to a write-ahead log; put it on a local disk", path));
 }

@@ -7,9 +7,25 @@
 #include <thread>
 #include <unistd.h>
 
+#include <sys/resource.h>
+
 #include "bench/worker.hpp"
 
 namespace dbcache::bench {
+namespace {
+
+/// What this process has used of the processor, all its threads together.
+Nanoseconds used_processor() {
+  rusage own{};
+  ::getrusage(RUSAGE_SELF, &own);
+  Nanoseconds used = 0;
+  for (const timeval& time : {own.ru_utime, own.ru_stime}) {
+    used += Nanoseconds{time.tv_sec} * 1'000'000'000 + Nanoseconds{time.tv_usec} * 1'000;
+  }
+  return used;
+}
+
+}  // namespace
 
 Contention run_contenders(const std::vector<std::vector<std::string>>& roles, Seconds time) {
   const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(time).count();
@@ -27,7 +43,8 @@ Contention run_contenders(const std::vector<std::vector<std::string>>& roles, Se
     const auto numbers = worker.finish();
     done += numbers.at(0);
     all.failed += numbers.at(1);
-    all.round.latencies.insert(all.round.latencies.end(), numbers.begin() + 2, numbers.end());
+    all.processor += numbers.at(2);
+    all.round.latencies.insert(all.round.latencies.end(), numbers.begin() + 3, numbers.end());
   }
   all.succeeded = std::ssize(all.round.latencies) - all.failed + std::ssize(workers);
   all.round.calls_per_second = static_cast<double>(done) / time.count();
@@ -40,6 +57,7 @@ void contend(std::chrono::milliseconds time, const std::function<void()>& call) 
   const SteadyClock::time_point begin{std::chrono::nanoseconds(hear())};
   const SteadyClock::time_point end = begin + time;
   std::this_thread::sleep_until(begin);
+  const Nanoseconds used_before = used_processor();
   std::int64_t done = 0;
   std::int64_t failed = 0;
   std::vector<std::int64_t> latencies;
@@ -56,7 +74,7 @@ void contend(std::chrono::milliseconds time, const std::function<void()>& call) 
     latencies.push_back((after - before).count());
     before = after;
   }
-  say({done, failed});
+  say({done, failed, used_processor() - used_before});
   say(latencies);
 }
 

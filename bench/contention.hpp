@@ -14,6 +14,8 @@ struct Contention {
   Round round;                 ///< Calls that ended later do not count, but for how long they took.
   std::int64_t succeeded = 0;  ///< Of all calls, those before and after the time too.
   std::int64_t failed = 0;
+  /// Of the processor, all processes together, over the calls that `round` has the latencies of.
+  Nanoseconds processor = 0;
 };
 
 /// Starts a process of this program for each role, which is given the time in milliseconds as its

@@ -58,6 +58,30 @@ std::vector<RawRow> raw(const Rows& rows) {
   return all;
 }
 
+/// Rows that fit, in order of id, of a table that is in that order.
+template <class Row, class Fits>
+std::vector<Row> page_of(const std::map<std::int64_t, Row>& rows, TableReader::Page page,
+                         const Fits& fits) {
+  std::vector<Row> found;
+  for (auto at = rows.upper_bound(page.after); at != rows.end() && found.size() < page.limit;
+       ++at) {
+    if (fits(at->second)) found.push_back(at->second);
+  }
+  return found;
+}
+
+template <class Row, class Fits>
+std::vector<Row> only(std::vector<Row> rows, const Fits& fits) {
+  std::erase_if(rows, [&](const Row& row) { return !fits(row); });
+  return rows;
+}
+
+template <class Row>
+std::vector<Row> first(std::vector<Row> rows, std::size_t limit) {
+  if (rows.size() > limit) rows.resize(limit);
+  return rows;
+}
+
 }  // namespace
 
 std::optional<CachedCluster> MemoryTables::cluster(std::string_view cluster_id) const {
@@ -112,6 +136,117 @@ std::vector<PendingTermination> MemoryTables::pending_terminations() const {
   return in_order(pending_terminations_);
 }
 std::vector<Participant> MemoryTables::participants() const { return in_order(participants_); }
+
+// ---- Without indexes: these tables are a model, not a database
+
+std::vector<Lease> MemoryTables::leases_of(std::string_view config_hash, Page page) const {
+  return page_of(leases_, page, [&](const Lease& row) { return row.config_hash == config_hash; });
+}
+
+std::vector<Lease> MemoryTables::leases_on(std::string_view cluster_id, Page page) const {
+  return page_of(leases_, page, [&](const Lease& row) { return row.cluster_id == cluster_id; });
+}
+
+std::int64_t MemoryTables::count_leases_of(std::string_view config_hash) const {
+  return std::count_if(leases_.begin(), leases_.end(),
+                       [&](const auto& lease) { return lease.second.config_hash == config_hash; });
+}
+
+std::vector<TableReader::Naming> MemoryTables::naming(std::string_view cluster_id) const {
+  std::vector<Naming> found;
+  for (const auto& [hash, entry] : entries_) {
+    if (entry.cluster_id == cluster_id) found.push_back({entry, share(hash)});
+  }
+  std::sort(found.begin(), found.end(), [](const Naming& a, const Naming& b) {
+    return a.entry.config_hash < b.entry.config_hash;
+  });
+  return found;
+}
+
+std::vector<CachedCluster> MemoryTables::active_clusters() const {
+  return clusters({.is_active = true}, {}, std::nullopt);
+}
+
+std::optional<CachedCluster> MemoryTables::active_cluster(Timestamp now) const {
+  auto found = clusters({.is_active = true, .is_expired = false}, now, 1);
+  return found.empty() ? std::nullopt : std::optional(std::move(found.front()));
+}
+
+std::vector<PendingTermination> MemoryTables::pending_terminations_of(
+    std::string_view config_hash) const {
+  return only(pending_terminations(),
+              [&](const PendingTermination& row) { return row.config_hash == config_hash; });
+}
+
+std::vector<PendingTermination> MemoryTables::waiting_terminations(
+    bool every_host, const std::optional<std::string>& host, std::size_t behind,
+    std::size_t limit) const {
+  auto found = only(pending_terminations(), [&](const PendingTermination& row) {
+    return !row.termination && (every_host || row.host == host);
+  });
+  std::stable_sort(found.begin(), found.end(),
+                   [](const auto& a, const auto& b) { return a.owed_at < b.owed_at; });
+  found.erase(found.begin(),
+              found.begin() + static_cast<std::ptrdiff_t>(std::min(behind, found.size())));
+  return first(std::move(found), limit);
+}
+
+std::optional<Participant> MemoryTables::participant(std::int64_t id) const {
+  return find(participants_, id);
+}
+
+std::vector<Participant> MemoryTables::participants_of(std::string_view run, Page page) const {
+  return page_of(participants_, page, [&](const Participant& row) { return row.run == run; });
+}
+
+std::vector<std::string> MemoryTables::configurations_of(std::string_view run) const {
+  std::vector<std::string> found;
+  for (const Share& share : shares()) {
+    if (std::find(share.runs.begin(), share.runs.end(), run) != share.runs.end()) {
+      found.push_back(share.config_hash);
+    }
+  }
+  return found;
+}
+
+std::vector<Lease> MemoryTables::leases_after(Page page) const {
+  return page_of(leases_, page, [](const Lease&) { return true; });
+}
+
+std::vector<Participant> MemoryTables::participants_after(Page page) const {
+  return page_of(participants_, page, [](const Participant&) { return true; });
+}
+
+std::vector<Share> MemoryTables::busy_shares_after(std::string_view config_hash,
+                                                   std::size_t limit) const {
+  return first(only(shares(),
+                    [&](const Share& row) {
+                      return (row.creation || row.check) && row.config_hash > config_hash;
+                    }),
+               limit);
+}
+
+std::vector<PendingTermination> MemoryTables::running_terminations() const {
+  return only(pending_terminations(),
+              [](const PendingTermination& row) { return row.termination.has_value(); });
+}
+
+std::vector<std::string> MemoryTables::expired_configurations(Timestamp now, std::string_view after,
+                                                              std::size_t limit) const {
+  std::vector<std::string> found;
+  for (const Share& share : shares()) {
+    const auto entry = this->entry(share.config_hash);
+    if (share.origin != EntryOrigin::acquired || share.config_hash <= after || !entry ||
+        !entry->cluster_id) {
+      continue;
+    }
+    const auto row = cluster(*entry->cluster_id);
+    if (row && row->expiry_time <= now && leases_on(row->cluster_id, {}).empty()) {
+      found.push_back(share.config_hash);
+    }
+  }
+  return first(std::move(found), limit);
+}
 
 std::vector<RawRow> MemoryTables::raw_rows(std::string_view table) const {
   if (table == clusters_table) return raw(clusters_);

@@ -12,7 +12,7 @@ namespace dbcache::projections {
 
 /// The projected tables in memory. Replay builds them to compare with the database; tests use them
 /// as a model.
-class MemoryTables final : public rows::Tables {
+class MemoryTables : public rows::Tables {
  public:
   std::optional<CachedCluster> cluster(std::string_view cluster_id) const override;
   std::vector<CachedCluster> clusters(const ClusterFilter& filter, Timestamp now,
@@ -28,6 +28,28 @@ class MemoryTables final : public rows::Tables {
   std::vector<rows::Lease> leases() const override;
   std::vector<rows::PendingTermination> pending_terminations() const override;
   std::vector<rows::Participant> participants() const override;
+  std::vector<rows::Lease> leases_of(std::string_view config_hash, Page page) const override;
+  std::vector<rows::Lease> leases_on(std::string_view cluster_id, Page page) const override;
+  std::int64_t count_leases_of(std::string_view config_hash) const override;
+  std::vector<Naming> naming(std::string_view cluster_id) const override;
+  std::vector<CachedCluster> active_clusters() const override;
+  std::optional<CachedCluster> active_cluster(Timestamp now) const override;
+  std::vector<rows::PendingTermination> pending_terminations_of(
+      std::string_view config_hash) const override;
+  std::vector<rows::PendingTermination> waiting_terminations(bool every_host,
+                                                             const std::optional<std::string>& host,
+                                                             std::size_t behind,
+                                                             std::size_t limit) const override;
+  std::optional<rows::Participant> participant(std::int64_t id) const override;
+  std::vector<rows::Participant> participants_of(std::string_view run, Page page) const override;
+  std::vector<std::string> configurations_of(std::string_view run) const override;
+  std::vector<rows::Lease> leases_after(Page page) const override;
+  std::vector<rows::Participant> participants_after(Page page) const override;
+  std::vector<rows::Share> busy_shares_after(std::string_view config_hash,
+                                             std::size_t limit) const override;
+  std::vector<rows::PendingTermination> running_terminations() const override;
+  std::vector<std::string> expired_configurations(Timestamp now, std::string_view after,
+                                                  std::size_t limit) const override;
   std::vector<rows::RawRow> raw_rows(std::string_view table) const override;
 
   void put(const CachedCluster& row) override;

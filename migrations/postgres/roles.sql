@@ -19,4 +19,5 @@ GRANT INSERT ON events TO :"writer";
 GRANT USAGE ON SEQUENCE event_positions TO :"writer";
 GRANT INSERT, UPDATE, DELETE ON clusters, shared_cluster_registry, shares, leases, terminations,
     participants, suspects TO :"writer";
+GRANT UPDATE ON sweeps TO :"writer";
 COMMIT;

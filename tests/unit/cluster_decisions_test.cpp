@@ -309,13 +309,13 @@ TEST(TheActiveCluster, IsTheNewestActiveRowThatHasNotExpired) {
   rows.put(cluster_row(7, "b"));
   rows.put(inactive(cluster_row(8, "inactive")));
   rows.put(expiring(cluster_row(9, "expired"), "10:29"));
-  EXPECT_EQ(active_cluster(rows, now)->cluster_id, "b");
+  EXPECT_EQ(rows.active_cluster(now)->cluster_id, "b");
 }
 
 TEST(TheActiveCluster, IsNoneAtTheVeryMomentOfItsExpiry) {
   MemoryTables rows;
   rows.put(expiring(cluster_row(1, "c-1"), "10:30"));
-  EXPECT_EQ(active_cluster(rows, now), std::nullopt);
+  EXPECT_EQ(rows.active_cluster(now), std::nullopt);
 }
 
 TEST(TheLatestActiveCluster, PrefersAnOlderRowThatHasNotExpired) {

@@ -23,27 +23,10 @@ using testing::IsEmpty;
 using Kind = RowDifference::Kind;
 
 /// A table whose rows hold whatever is put there by hand.
-class DoctoredTables final : public TableReader {
+class DoctoredTables final : public MemoryTables {
  public:
   std::vector<RawRow> clusters_as_stored;
 
-  std::optional<CachedCluster> cluster(std::string_view) const override { return {}; }
-  std::vector<CachedCluster> clusters(const ClusterFilter&, Timestamp,
-                                      std::optional<std::size_t>) const override {
-    return {};
-  }
-  CacheStatistics statistics(Timestamp) const override { return {}; }
-  std::optional<RegistryEntry> entry(std::string_view) const override { return {}; }
-  std::vector<RegistryEntry> entries() const override { return {}; }
-  std::optional<Share> share(std::string_view) const override { return {}; }
-  std::optional<Lease> lease(std::int64_t) const override { return {}; }
-  std::optional<PendingTermination> pending_termination(std::string_view) const override {
-    return {};
-  }
-  std::vector<Share> shares() const override { return {}; }
-  std::vector<Lease> leases() const override { return {}; }
-  std::vector<PendingTermination> pending_terminations() const override { return {}; }
-  std::vector<Participant> participants() const override { return {}; }
   std::vector<RawRow> raw_rows(std::string_view table) const override {
     return table == clusters_table ? clusters_as_stored : std::vector<RawRow>{};
   }

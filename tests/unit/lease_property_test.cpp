@@ -355,7 +355,7 @@ class Game : public LeaseWorld {
   }
 
   void terminate(const PendingTermination& pending) {
-    EXPECT_FALSE(pending.cluster_id && is_cluster_held(*pending.cluster_id, tables))
+    EXPECT_FALSE(pending.cluster_id && is_cluster_held(*pending.cluster_id, present()))
         << pending.subject;
     workspace_.terminate(pending);
     terminated_.insert(pending.subject);

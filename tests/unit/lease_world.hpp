@@ -13,6 +13,7 @@
 
 #include "commands/clusters.hpp"
 #include "commands/leases.hpp"
+#include "commands/reach.hpp"
 #include "commands/registry.hpp"
 #include "commands/terminations.hpp"
 #include "coordination/transact.hpp"
@@ -70,31 +71,63 @@ class LeaseWorld {
   std::int64_t append(const events::Events& events) {
     const auto first = static_cast<std::int64_t>(log.size()) + 1;
     for (const events::Event& event : events) {
+      appended_.push_back(event);
       log.push_back(event);
       projections::project(event, static_cast<std::int64_t>(log.size()), tables);
     }
     return first;
   }
 
-  /// As a store's transaction, for coordination::run_in_order().
+  // As a store's transaction, for coordination::run_in_order().
   static std::optional<store::ClosedLog> closed() { return std::nullopt; }
+  [[nodiscard]] const events::Events& appended() const { return appended_; }
   using Steps = std::function<void(LeaseWorld&)>;
-  void transact(const Steps& steps, const Steps& then = {}, const std::string& keep = "") {
-    coordination::run_in_order(*this, steps, then, keep);
+  void transact(const commands::Reach& reach, const Steps& steps, const Steps& then = {}) {
+    do {
+      appended_.clear();
+    } while (!coordination::run_in_order(*this, reach, steps, then));
   }
-
-  void tidy() { transact({}); }
 
   /// A command on leases, after reaping and before handing back; what it was decided to, and the
   /// position of its first event.
   template <class Command>
   auto commit(const Command& command) {
     std::pair<decltype(commands::decide(command, present())), std::int64_t> committed;
-    transact([&](LeaseWorld&) {
+    const auto step = [&](LeaseWorld&) {
       committed.first = commands::decide(command, present());
       committed.second = append(committed.first.events);
-    });
+    };
+    if constexpr (commands::reaches_everything<Command>) {
+      coordination::run_over_everything<LeaseWorld>(*this, step, {});
+    } else if constexpr (requires { commands::reach_of(command, tables); }) {
+      transact(commands::reach_of(command, tables), step);
+    } else {
+      step(*this);  // a documented command, which depends on no lease
+    }
     return committed;
+  }
+
+  /// As coordination::sweep() does.
+  void tidy() {
+    commands::Dead dead;
+    commands::find_dead(tables.leases(), present(), dead);
+    commands::find_dead(tables.participants(), present(), dead);
+    commands::find_dead(tables.shares(), present(), dead);
+    commands::find_dead(tables.running_terminations(), present(), dead);
+    for (const auto& hash : tables.expired_configurations(now, "", 1000)) {
+      dead.configurations.insert(hash);
+    }
+    for (const auto& subject : dead.terminations) commit(commands::LoseTermination{subject});
+    for (const auto participant : dead.participants) {
+      commit(commands::LoseParticipant{participant});
+    }
+    for (const auto& [hash, suspects] : dead.leases) {
+      commands::Reach reach;
+      reach.config_hash = hash;
+      reach.suspects = suspects;
+      transact(reach, {});
+    }
+    for (const auto& hash : dead.configurations) commit(commands::HandBack{hash});
   }
 
   struct Step : commands::AcquireStep {
@@ -118,7 +151,10 @@ class LeaseWorld {
       step = {{std::move(decision.result)}, 0, std::move(decision.events)};
       position = append(step.events);
     };
-    transact({}, decide, command.config_hash);
+    commands::Reach reach;
+    reach.config_hash = command.config_hash;
+    reach.goes_on = true;
+    transact(reach, {}, decide);
     for (const events::Event& event : step.events) {
       if (std::holds_alternative<events::LeaseGranted>(event) ||
           std::holds_alternative<events::CreationStarted>(event) ||
@@ -177,8 +213,9 @@ class LeaseWorld {
     return commit(commands::EndLease{held.lease}).first.result;
   }
 
-  /// A claim on what is due on the workspace, by someone who lives.
+  /// A claim on what is due on the workspace, by someone who lives, after a sweep.
   std::pair<std::optional<rows::PendingTermination>, std::int64_t> claim() {
+    tidy();
     commands::ClaimTermination command;
     command.holder = someone();
     command.host = workspace;
@@ -202,6 +239,7 @@ class LeaseWorld {
   [[nodiscard]] std::int64_t newest_lease() const { return tables.leases().back().id; }
 
  private:
+  events::Events appended_;  ///< In this transaction.
   std::int64_t last_holder_ = 0;
   int last_token_ = 0;
 };

@@ -234,7 +234,7 @@ class UsingWhatIsBeingTerminated : public UsingWhatIsOwed {
 TEST_P(UsingWhatIsBeingTerminated, IsBusyUntilItIsSettled) {
   EXPECT_THROW(use(), Busy);
   EXPECT_THAT(owed(), ElementsAre("c-1"));
-  EXPECT_FALSE(is_cluster_held("c-1", tables));
+  EXPECT_FALSE(is_cluster_held("c-1", present()));
   commit(FinishTermination{"c-1", termination_, "403"});
   EXPECT_THAT(owed(), ElementsAre("c-1"));
 }

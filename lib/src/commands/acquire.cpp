@@ -23,7 +23,7 @@ Decision<AcquireStep> create(const Acquire& command, const std::optional<Registr
   if (entry && share && share->origin == EntryOrigin::acquired && share->created) {
     // The entry was ready before it was marked otherwise, so its token stands for that cluster.
     drop_entry(*entry, events::EntryRemovalReason::handed_back, events::OwedReason::superseded,
-               present.rows, present.now, events);
+               present, events);
   } else if (entry && share && share->origin == EntryOrigin::acquired &&
              (entry->cluster_id || share->idempotency_token)) {
     const auto pending = present.rows.pending_termination(
@@ -71,18 +71,16 @@ void grant(const Acquire& command, const std::string& cluster_id, std::int64_t u
 
 /// The host of a configuration whose entry was removed, from its pending terminations.
 std::optional<std::string> host_of(const std::string& config_hash, const rows::TableReader& rows) {
-  for (const rows::PendingTermination& pending : rows.pending_terminations()) {
-    if (pending.config_hash == config_hash && pending.host) return pending.host;
+  for (const rows::PendingTermination& pending : rows.pending_terminations_of(config_hash)) {
+    if (pending.host) return pending.host;
   }
   return std::nullopt;
 }
 
-/// The token, unless a creation still has it: then it may stand for another cluster by now.
-std::optional<std::string> unused(const std::string& token, const rows::TableReader& rows) {
-  const auto shares = rows.shares();
-  const bool used = std::any_of(shares.begin(), shares.end(), [&](const Share& share) {
-    return share.idempotency_token == token;
-  });
+/// The token, unless a creation still has it: then it may stand for another cluster by now. Only a
+/// creation of the same configuration can have it.
+std::optional<std::string> unused(const std::string& token, const std::optional<Share>& share) {
+  const bool used = share && share->idempotency_token == token;
   return used || token.empty() ? std::nullopt : std::optional(token);
 }
 
@@ -91,9 +89,9 @@ void owe_as_superseded(const std::string& cluster_id, const std::string& token,
                        const std::string& config_hash, const std::optional<Share>& share,
                        const Present& present, Events& events) {
   owe_unless_named(
-      {cluster_id, unused(token, present.rows), config_hash,
+      {cluster_id, unused(token, share), config_hash,
        share ? share->host : host_of(config_hash, present.rows), events::OwedReason::superseded},
-      present.rows, present.now, events);
+      present, events);
 }
 
 /// Owes the cluster that an earlier creator of this creation had started.
@@ -123,23 +121,24 @@ Decision<AcquireStep> join_ready(const Acquire& command, const RegistryEntry& en
   const std::string& cluster_id = *entry.cluster_id;
   const auto pending = present.rows.pending_termination(cluster_id);
   const auto row = present.rows.cluster(cluster_id);
-  const bool held = is_cluster_held(cluster_id, present.rows);
   const bool expired = row && row->expiry_time <= present.now;
   const bool being_terminated = pending && pending->attempts > 0;
+  const bool must_be_checked = command.checks && command.checked != cluster_id;
+  const bool held =
+      (expired || being_terminated || must_be_checked) && is_cluster_held(cluster_id, present);
   if (!held && (expired || being_terminated)) {
     Events events;
     drop_entry(
         entry,
         expired ? events::EntryRemovalReason::expired : events::EntryRemovalReason::terminated,
-        expired ? events::OwedReason::expired : events::OwedReason::handed_back, present.rows,
-        present.now, events);
+        expired ? events::OwedReason::expired : events::OwedReason::handed_back, present, events);
     const bool owned = share && share->origin == EntryOrigin::acquired;
     if (expired && !owned) {
       events.emplace_back(events::ClusterExpired{row->cluster_id, row->expiry_time});
     }
     return create(command, std::nullopt, std::nullopt, present, std::move(events));
   }
-  if (!held && command.checks && command.checked != cluster_id) {
+  if (!held && must_be_checked) {
     if (share && share->check && share->checker) {
       return wait_for(Next::wait_for_checker, *share->checker, present.now);
     }
@@ -176,12 +175,11 @@ Decision<AcquireStep> decide(const Acquire& command, const Present& present) {
     return join_ready(command, *entry, share, present);
   }
   if (command.fails_with) {
-    const auto all_pending = present.rows.pending_terminations();
+    const auto all_pending = present.rows.pending_terminations_of(command.config_hash);
     // A creator that died left no error to report: another continues what it began.
     const bool died = std::any_of(
         all_pending.begin(), all_pending.end(), [&](const rows::PendingTermination& pending) {
-          return pending.config_hash == command.config_hash && pending.reason == "creator_died" &&
-                 pending.owed_at >= entry->creation_time;
+          return pending.reason == "creator_died" && pending.owed_at >= entry->creation_time;
         });
     if (!died) {
       AcquireStep step;
@@ -219,15 +217,15 @@ Decision<CreatorOutcome> decide(const FinishCreation& command, const Present& pr
   Decision<CreatorOutcome> decision;
   if (!entry || !share || share->creation != command.creation) {
     decision.result.stale = true;
-    owe_unless_named({cluster_id, unused(command.idempotency_token, present.rows),
-                      command.config_hash, command.host, events::OwedReason::superseded},
-                     present.rows, present.now, decision.events);
+    owe_unless_named({cluster_id, unused(command.idempotency_token, share), command.config_hash,
+                      command.host, events::OwedReason::superseded},
+                     present, decision.events);
     return decision;
   }
   Events& events = decision.events;
   owe_earlier_cluster(*entry, cluster_id, *share, present, events);
   // The documented calls know one active cluster, and it must not change unasked.
-  const auto cached = active_cluster(present.rows, present.now);
+  const auto cached = present.rows.active_cluster(present.now);
   const bool active = !cached || cached->cluster_id == cluster_id;
   CacheCluster caching{command.input, command.default_expiry, active};
   caching.input.is_shared = true;

@@ -11,9 +11,9 @@ namespace {
 using rows::TableReader;
 
 /// One cluster is active at a time: caching an active one deactivates the others.
-void deactivate_others(const std::string& cluster_id, const TableReader& rows, Timestamp now,
+void deactivate_others(const std::string& cluster_id, const std::vector<CachedCluster>& active,
                        Events& events) {
-  for (const CachedCluster& other : rows.clusters({.is_active = true}, now)) {
+  for (const CachedCluster& other : active) {
     if (other.cluster_id != cluster_id) {
       events.emplace_back(events::ClusterDeactivated{other.cluster_id, cluster_id});
     }
@@ -24,9 +24,8 @@ void deactivate_others(const std::string& cluster_id, const TableReader& rows, T
 std::vector<RegistryEntry> acquired_entries(const std::string& cluster_id,
                                             const TableReader& rows) {
   std::vector<RegistryEntry> found;
-  for (const RegistryEntry& entry : rows.entries()) {
-    const auto share = rows.share(entry.config_hash);
-    if (entry.cluster_id == cluster_id && share && share->origin == rows::EntryOrigin::acquired &&
+  for (const auto& [entry, share] : rows.naming(cluster_id)) {
+    if (share && share->origin == rows::EntryOrigin::acquired &&
         (share->created || entry.status == RegistryStatus::ready)) {
       found.push_back(entry);
     }
@@ -39,17 +38,17 @@ std::vector<RegistryEntry> acquired_entries(const std::string& cluster_id,
 template <class Describe>
 Decision<Removal> remove_each(const std::vector<CachedCluster>& clusters, HeldClusters held,
                               events::EntryRemovalReason removal, events::OwedReason owed,
-                              const TableReader& rows, Timestamp now, Describe describe) {
+                              const Present& present, Describe describe) {
   Decision<Removal> decision;
   for (const CachedCluster& row : boost::adaptors::reverse(clusters)) {
-    if (held == HeldClusters::leave && is_cluster_held(row.cluster_id, rows)) {
+    if (held == HeldClusters::leave && is_cluster_held(row.cluster_id, present)) {
       decision.result.held.push_back(row.cluster_id);
       continue;
     }
     ++decision.result.removed;
-    const auto entries = acquired_entries(row.cluster_id, rows);
+    const auto entries = acquired_entries(row.cluster_id, present.rows);
     for (const RegistryEntry& entry : entries) {
-      drop_entry(entry, removal, owed, rows, now, decision.events);
+      drop_entry(entry, removal, owed, present, decision.events);
     }
     if (entries.empty()) decision.events.emplace_back(describe(row));
   }
@@ -73,8 +72,9 @@ Decision<> decide(const CacheCluster& command, const Present& present) {
   row.is_active = command.is_active;
 
   Events events;
+  const auto active = row.is_active ? present.rows.active_clusters() : std::vector<CachedCluster>();
   reclaim(row.cluster_id, present.rows, events);
-  if (row.is_active) deactivate_others(row.cluster_id, present.rows, present.now, events);
+  deactivate_others(row.cluster_id, active, events);
   events.emplace_back(events::ClusterCached{row, input.configuration});
   return {std::move(events)};
 }
@@ -87,8 +87,9 @@ Decision<> decide(const SaveCluster& command, const Present& present) {
   if (row.expiry_time == Timestamp{}) row.expiry_time = present.now + command.default_expiry;
 
   Events events;
+  const auto active = row.is_active ? present.rows.active_clusters() : std::vector<CachedCluster>();
   reclaim(row.cluster_id, present.rows, events);
-  if (row.is_active) deactivate_others(row.cluster_id, present.rows, present.now, events);
+  deactivate_others(row.cluster_id, active, events);
   events.emplace_back(events::ClusterCached{row, command.more});
   return {std::move(events)};
 }
@@ -102,8 +103,8 @@ Decision<bool> decide(const AccessCluster& command, const Present& present) {
 
 Decision<Removal> decide(const CleanUpExpired& command, const Present& present) {
   return remove_each(present.rows.clusters({.is_expired = true}, present.now), command.held,
-                     events::EntryRemovalReason::expired, events::OwedReason::expired, present.rows,
-                     present.now, [](const CachedCluster& row) {
+                     events::EntryRemovalReason::expired, events::OwedReason::expired, present,
+                     [](const CachedCluster& row) {
                        return events::ClusterExpired{row.cluster_id, row.expiry_time};
                      });
 }
@@ -111,7 +112,7 @@ Decision<Removal> decide(const CleanUpExpired& command, const Present& present) 
 Decision<bool> decide(const RemoveTerminated& command, const Present& present) {
   Decision<bool> decision;
   for (const RegistryEntry& entry : acquired_entries(command.cluster_id, present.rows)) {
-    lose_leases(entry, events::LeaseLossReason::cluster_lost, present.rows, decision.events);
+    lose_leases(entry, events::LeaseLossReason::cluster_lost, present, decision.events);
     decision.events.emplace_back(
         events::RegistryEntryRemoved{entry.config_hash, events::EntryRemovalReason::terminated});
   }
@@ -130,18 +131,13 @@ Decision<bool> decide(const RemoveTerminated& command, const Present& present) {
 Decision<Removal> decide(const ClearClusters& command, const Present& present) {
   return remove_each(
       present.rows.clusters({}, present.now), command.held, events::EntryRemovalReason::cleared,
-      events::OwedReason::cleared, present.rows, present.now, [](const CachedCluster& row) {
+      events::OwedReason::cleared, present, [](const CachedCluster& row) {
         return events::ClusterRemoved{row.cluster_id, events::ClusterRemovalReason::cleared};
       });
 }
 
-std::optional<CachedCluster> active_cluster(const TableReader& rows, Timestamp now) {
-  auto found = rows.clusters({.is_active = true, .is_expired = false}, now, 1);
-  return found.empty() ? std::nullopt : std::optional(std::move(found.front()));
-}
-
 std::optional<CachedCluster> latest_active_cluster(const TableReader& rows, Timestamp now) {
-  if (auto row = active_cluster(rows, now)) return row;
+  if (auto row = rows.active_cluster(now)) return row;
   auto found = rows.clusters({.is_active = true}, now, 1);
   return found.empty() ? std::nullopt : std::optional(std::move(found.front()));
 }

@@ -49,10 +49,7 @@ struct ClearClusters {
 };
 Decision<Removal> decide(const ClearClusters& command, const Present& present);
 
-/// The newest active row that has not expired.
-std::optional<CachedCluster> active_cluster(const rows::TableReader& rows, Timestamp now);
-
-/// The newest active row, which may have expired.
+/// The newest active row; one that has expired only if all have.
 std::optional<CachedCluster> latest_active_cluster(const rows::TableReader& rows, Timestamp now);
 
 /// Named, active, and not yet expired.

@@ -15,11 +15,11 @@ namespace {
 using rows::EntryOrigin;
 
 /// The ready entries of a cluster, documented ones included.
-std::vector<RegistryEntry> entries_of(const std::string& cluster_id,
-                                      const rows::TableReader& rows) {
-  auto entries = rows.entries();
-  std::erase_if(entries, [&](const RegistryEntry& entry) {
-    return entry.cluster_id != cluster_id || entry.status != RegistryStatus::ready;
+std::vector<rows::TableReader::Naming> entries_of(const std::string& cluster_id,
+                                                  const rows::TableReader& rows) {
+  auto entries = rows.naming(cluster_id);
+  std::erase_if(entries, [](const rows::TableReader::Naming& named) {
+    return named.entry.status != RegistryStatus::ready;
   });
   return entries;
 }
@@ -27,13 +27,13 @@ std::vector<RegistryEntry> entries_of(const std::string& cluster_id,
 /// The cluster no longer exists: removes its row, leases and entries.
 void lose_cluster(const std::string& cluster_id, const Present& present, Events& events) {
   const auto entries = entries_of(cluster_id, present.rows);
-  for (const RegistryEntry& entry : entries) {
-    lose_leases(entry, events::LeaseLossReason::cluster_lost, present.rows, events);
+  for (const auto& [entry, share] : entries) {
+    lose_leases(entry, events::LeaseLossReason::cluster_lost, present, events);
   }
   if (present.rows.cluster(cluster_id)) {
     events.emplace_back(events::ClusterRemoved{cluster_id, events::ClusterRemovalReason::lost});
   }
-  for (const RegistryEntry& entry : entries) {
+  for (const auto& [entry, share] : entries) {
     events.emplace_back(
         events::RegistryEntryRemoved{entry.config_hash, events::EntryRemovalReason::lost});
   }
@@ -44,14 +44,20 @@ void lose_cluster(const std::string& cluster_id, const Present& present, Events&
 Decision<LeaseEnded> decide(const EndLease& command, const Present& present) {
   Decision<LeaseEnded> decision;
   const auto lease = present.rows.lease(command.lease);
-  if (!lease) return decision;
+  if (!lease || lease->config_hash != command.config_hash.value_or(lease->config_hash)) {
+    return decision;
+  }
   const auto entry = present.rows.entry(lease->config_hash);
   LeaseEnded& ended = decision.result;
   ended.was_held = true;
   ended.config_hash = lease->config_hash;
   ended.cluster_id = lease->cluster_id;
   ended.usage_count = entry ? std::max<std::int64_t>(entry->usage_count - 1, 0) : 0;
-  ended.was_last = entry && usage_of(*entry, present.rows).leases == 1;
+  // The dead were reaped, up to the first that lives.
+  const auto left = present.rows.leases_of(lease->config_hash, {.limit = 2});
+  ended.was_last = entry && std::none_of(left.begin(), left.end(), [&](const rows::Lease& other) {
+                     return other.id != lease->id;
+                   });
   decision.events.emplace_back(events::LeaseReleased{
       lease->config_hash, lease->id, lease->cluster_id, lease->policy, ended.usage_count});
   return decision;
@@ -122,8 +128,7 @@ Decision<bool> decide(const BelieveDead& command, const Present& present) {
   if (!entry) return {};
   Decision<bool> decision{{}, true};
   lose_cluster(lease->cluster_id, present, decision.events);
-  for (const RegistryEntry& named : entries_of(lease->cluster_id, present.rows)) {
-    const auto share = present.rows.share(named.config_hash);
+  for (const auto& [named, share] : entries_of(lease->cluster_id, present.rows)) {
     if (!share || share->origin != EntryOrigin::acquired) continue;
     owe({lease->cluster_id, share->idempotency_token, named.config_hash, share->host,
          events::OwedReason::reported_dead},
@@ -139,11 +144,8 @@ Decision<> decide(const JoinRun& command, const Present& present) {
 }
 
 Decision<> decide(const LeaveRun& command, const Present& present) {
-  const auto participants = present.rows.participants();
-  const auto found =
-      std::find_if(participants.begin(), participants.end(),
-                   [&](const auto& participant) { return participant.id == command.participant; });
-  if (found == participants.end()) return {};
+  const auto found = present.rows.participant(command.participant);
+  if (!found) return {};
   return {{events::RunLeft{found->run, found->id, events::RunLeftReason::left}}};
 }
 

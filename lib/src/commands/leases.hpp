@@ -11,12 +11,12 @@
 #include "input/input.hpp"
 
 // The rules of leases: decide(command, present) -> Decision. Pure. Every command on leases runs
-// after `reap` and before `hand_back`, in one transaction.
+// after `reap` and before `hand_back`, in one transaction (reach.hpp).
 namespace dbcache::commands {
 
 using rows::Holder;
 
-/// Takes from the dead what they held: leases, creations, checks, terminations, memberships of
+/// Takes from all the dead what they held: leases, creations, checks, terminations, memberships of
 /// runs. Clusters that a dead creation may have made become owed, except for the configuration
 /// `taken_over`: the caller continues that creation in the same transaction.
 Events reap(const Present& present, const std::string& taken_over = "");
@@ -104,6 +104,8 @@ Decision<> decide(const FailCreation& command, const Present& present);
 /// Releases a lease.
 struct EndLease {
   std::int64_t lease = 0;
+  /// Its configuration, where the caller knows it: a lease of another one is not ended.
+  std::optional<std::string> config_hash{};
 };
 struct LeaseEnded {
   bool was_held = false;
@@ -185,12 +187,12 @@ Usage usage_of(const RegistryEntry& entry, const rows::TableReader& rows);
 /// Whether a lease, or a creation by `acquire`, holds the entry. Call it after `reap`.
 bool is_held(const std::string& config_hash, const rows::TableReader& rows);
 
-/// Whether a lease on the cluster is held.
-bool is_cluster_held(const std::string& cluster_id, const rows::TableReader& rows);
+/// Whether anyone alive has a lease on the cluster, under whichever configuration.
+bool is_cluster_held(const std::string& cluster_id, const Present& present);
 
 /// Ends the leases and the creation of an entry as lost.
-void lose_leases(const RegistryEntry& entry, events::LeaseLossReason reason,
-                 const rows::TableReader& rows, Events& events);
+void lose_leases(const RegistryEntry& entry, events::LeaseLossReason reason, const Present& present,
+                 Events& events);
 
 /// The live process, if any, that creates the cluster of an entry in the documented way
 /// (`register`).
@@ -201,7 +203,6 @@ std::optional<Holder> documented_creator(const RegistryEntry& entry,
 /// Removes an entry, and ends its leases as lost. If `acquire` created its cluster, the cluster
 /// becomes owed with this reason.
 void drop_entry(const RegistryEntry& entry, events::EntryRemovalReason removal,
-                events::OwedReason owed, const rows::TableReader& rows, Timestamp now,
-                Events& events);
+                events::OwedReason owed, const Present& present, Events& events);
 
 }  // namespace dbcache::commands

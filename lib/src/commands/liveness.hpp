@@ -1,6 +1,9 @@
 #pragma once
 
+#include <algorithm>
 #include <chrono>
+#include <cstddef>
+#include <vector>
 
 #include <dbcache/time.hpp>
 
@@ -26,6 +29,21 @@ inline bool is_alive(const rows::Holder& holder, Timestamp since, const Present&
       break;
   }
   return present.now < since + staleness;
+}
+
+/// Whether a row fits, among rows that are read in small pages: most often the first one does.
+template <class Row, class ReadPage, class Fits>
+bool any_in_pages(const ReadPage& read_page, const Fits& fits) {
+  constexpr std::size_t most = 64;
+  for (rows::TableReader::Page page{rows::TableReader::from_the_first, 2};;
+       page.limit = std::min(8 * page.limit, most)) {
+    const std::vector<Row> found = read_page(page);
+    for (const Row& row : found) {
+      if (fits(row)) return true;
+    }
+    if (found.size() < page.limit) return false;
+    page.after = found.back().id;
+  }
 }
 
 }  // namespace dbcache::commands

@@ -12,22 +12,20 @@
 
 namespace dbcache::commands {
 
-using rows::TableReader;
-
 namespace {
 
 /// Oldest first, as for clusters.
 Decision<Removal> remove_entries(const std::vector<RegistryEntry>& entries, HeldClusters held,
-                                 const TableReader& rows, Timestamp now) {
+                                 const Present& present) {
   Decision<Removal> decision;
   for (const RegistryEntry& entry : boost::adaptors::reverse(entries)) {
-    if (held == HeldClusters::leave && is_held(entry.config_hash, rows)) {
+    if (held == HeldClusters::leave && is_held(entry.config_hash, present.rows)) {
       decision.result.held.push_back(entry.config_hash);
       continue;
     }
     ++decision.result.removed;
-    drop_entry(entry, events::EntryRemovalReason::cleaned_up, events::OwedReason::cleaned_up, rows,
-               now, decision.events);
+    drop_entry(entry, events::EntryRemovalReason::cleaned_up, events::OwedReason::cleaned_up,
+               present, decision.events);
   }
   return decision;
 }
@@ -99,11 +97,11 @@ Decision<std::int64_t> decide(const DecrementUsage& command, const Present& pres
 Decision<Removal> decide(const CleanUpEntry& command, const Present& present) {
   const auto entry = present.rows.entry(command.config_hash);
   if (!entry) return {};
-  return remove_entries({*entry}, command.held, present.rows, present.now);
+  return remove_entries({*entry}, command.held, present);
 }
 
 Decision<Removal> decide(const ClearRegistry& command, const Present& present) {
-  return remove_entries(present.rows.entries(), command.held, present.rows, present.now);
+  return remove_entries(present.rows.entries(), command.held, present);
 }
 
 bool is_joinable(const RegistryEntry& entry) { return entry.status != RegistryStatus::failed; }

@@ -6,9 +6,10 @@
 
 #include <dbcache/errors.hpp>
 
+#include "commands/leases.hpp"
+
 namespace dbcache::commands {
 
-using rows::Lease;
 using rows::PendingTermination;
 using rows::TableReader;
 
@@ -25,9 +26,23 @@ void owe(Owed owed, const rows::TableReader& rows, Timestamp now, Events& events
       std::move(owed.config_hash), std::move(owed.host), owed.reason, now});
 }
 
-void owe_unless_named(Owed owed, const rows::TableReader& rows, Timestamp now, Events& events) {
-  if (owed.cluster_id && is_named(*owed.cluster_id, "", rows)) return;
-  owe(std::move(owed), rows, now, events);
+namespace {
+
+/// Whether an entry (also one being created) or a lease names a cluster.
+bool is_named(const std::string& cluster_id, const Present& present) {
+  const auto entries = present.rows.naming(cluster_id);
+  return std::any_of(entries.begin(), entries.end(),
+                     [](const TableReader::Naming& named) {
+                       return named.entry.status != RegistryStatus::failed;
+                     }) ||
+         is_cluster_held(cluster_id, present);
+}
+
+}  // namespace
+
+void owe_unless_named(Owed owed, const Present& present, Events& events) {
+  if (owed.cluster_id && is_named(*owed.cluster_id, present)) return;
+  owe(std::move(owed), present.rows, present.now, events);
 }
 
 void owe_unless_others_name(Owed owed, const rows::TableReader& rows, Timestamp now,
@@ -44,26 +59,12 @@ bool others_keep(const std::string& cluster_id, const std::string& but, const Ta
       return removed != nullptr && removed->config_hash == config_hash;
     });
   };
-  const auto entries = rows.entries();
-  return std::any_of(entries.begin(), entries.end(), [&](const RegistryEntry& entry) {
-    if (entry.cluster_id != cluster_id || entry.config_hash == but) return false;
-    const auto share = rows.share(entry.config_hash);
-    return share && share->origin == rows::EntryOrigin::acquired &&
+  const auto entries = rows.naming(cluster_id);
+  return std::any_of(entries.begin(), entries.end(), [&](const TableReader::Naming& named) {
+    const auto& [entry, share] = named;
+    return entry.config_hash != but && share && share->origin == rows::EntryOrigin::acquired &&
            (share->created || entry.status != RegistryStatus::failed) && !goes(entry.config_hash);
   });
-}
-
-bool is_named(const std::string& cluster_id, const std::string& but, const TableReader& rows) {
-  const auto entries = rows.entries();
-  const auto leases = rows.leases();
-  return std::any_of(entries.begin(), entries.end(),
-                     [&](const RegistryEntry& entry) {
-                       return entry.cluster_id == cluster_id && entry.config_hash != but &&
-                              entry.status != RegistryStatus::failed;
-                     }) ||
-         std::any_of(leases.begin(), leases.end(), [&](const Lease& lease) {
-           return lease.cluster_id == cluster_id && lease.config_hash != but;
-         });
 }
 
 void reclaim(const std::string& cluster_id, const TableReader& rows, Events& events) {
@@ -78,34 +79,54 @@ void reclaim(const std::string& cluster_id, const TableReader& rows, Events& eve
   events.emplace_back(events::TerminationCancelled{pending->subject, events::CancelReason::in_use});
 }
 
+namespace {
+
+/// The pending termination as it is now, if this caller may begin it.
+std::optional<PendingTermination> claimable(const PendingTermination& picked,
+                                            const ClaimTermination& command,
+                                            const Present& present) {
+  if (command.skip.contains(picked.subject)) return std::nullopt;
+  // The same cluster may be owed by its id and by its token: both are of one configuration.
+  const auto all = present.rows.pending_terminations_of(picked.config_hash);
+  const bool under_way = std::any_of(all.begin(), all.end(), [&](const PendingTermination& other) {
+    return other.termination &&
+           (other.subject == picked.subject ||
+            (other.idempotency_token && other.idempotency_token == picked.idempotency_token));
+  });
+  if (under_way) return std::nullopt;
+  auto pending = present.rows.pending_termination(picked.subject);
+  if (!pending || pending->termination || (!command.every_host && pending->host != command.host) ||
+      (pending->cluster_id && is_cluster_held(*pending->cluster_id, present))) {
+    return std::nullopt;
+  }
+  return pending;
+}
+
+}  // namespace
+
 Decision<std::optional<PendingTermination>> decide(const ClaimTermination& command,
                                                    const Present& present) {
-  auto all_pending = present.rows.pending_terminations();
-  std::stable_sort(all_pending.begin(), all_pending.end(),
-                   [](const PendingTermination& a, const PendingTermination& b) {
-                     return a.owed_at < b.owed_at;
-                   });
-  const auto leases = present.rows.leases();
-  for (const PendingTermination& pending : all_pending) {
-    const bool leased = std::any_of(leases.begin(), leases.end(), [&](const Lease& lease) {
-      return lease.cluster_id == pending.cluster_id;
-    });
-    // The same cluster may be owed by its id and by its token.
-    const bool being_terminated =
-        std::any_of(all_pending.begin(), all_pending.end(), [&](const PendingTermination& other) {
-          return other.termination && (other.subject == pending.subject ||
-                                       (other.idempotency_token &&
-                                        other.idempotency_token == pending.idempotency_token));
-        });
-    if (leased || being_terminated || command.skip.contains(pending.subject) ||
-        (command.subject && pending.subject != command.subject) ||
-        (!command.every_host && pending.host != command.host)) {
-      continue;
-    }
-    return {{events::TerminationStarted{pending.subject, pending.config_hash, command.holder}},
-            pending};
+  const auto claim = [&](PendingTermination pending) {
+    Decision<std::optional<PendingTermination>> decision;
+    decision.events.emplace_back(
+        events::TerminationStarted{pending.subject, pending.config_hash, command.holder});
+    decision.result = std::move(pending);
+    return decision;
+  };
+  if (command.subject) {
+    const auto picked = present.rows.pending_termination(*command.subject);
+    auto pending = picked ? claimable(*picked, command, present) : std::nullopt;
+    return pending ? claim(std::move(*pending)) : Decision<std::optional<PendingTermination>>{};
   }
-  return {};
+  constexpr std::size_t page = 16;
+  for (std::size_t behind = 0;; behind += page) {
+    const auto waiting =
+        present.rows.waiting_terminations(command.every_host, command.host, behind, page);
+    for (const PendingTermination& picked : waiting) {
+      if (auto pending = claimable(picked, command, present)) return claim(std::move(*pending));
+    }
+    if (waiting.size() < page) return {};
+  }
 }
 
 Decision<> decide(const FinishTermination& command, const Present& present) {

@@ -23,7 +23,7 @@ struct Owed {
 void owe(Owed owed, const rows::TableReader& rows, Timestamp now, Events& events);
 
 /// The same, unless an entry, a creation or a lease names the cluster.
-void owe_unless_named(Owed owed, const rows::TableReader& rows, Timestamp now, Events& events);
+void owe_unless_named(Owed owed, const Present& present, Events& events);
 
 /// The same if an entry of that configuration gives the cluster up, and no other entry that
 /// `acquire` made names it. That one would hand it back later. Any other lease only delays the
@@ -35,15 +35,12 @@ void owe_unless_others_name(Owed owed, const rows::TableReader& rows, Timestamp 
 bool others_keep(const std::string& cluster_id, const std::string& but,
                  const rows::TableReader& rows, const Events& events);
 
-/// Whether an entry (also one being created) or a lease names a cluster. The entry `but` does not
-/// count.
-bool is_named(const std::string& cluster_id, const std::string& but, const rows::TableReader& rows);
-
 /// Cancels the pending termination of a cluster that is used again. Throws Busy if the termination
 /// has begun, since the cluster may be gone by now.
 void reclaim(const std::string& cluster_id, const rows::TableReader& rows, Events& events);
 
-/// Takes the oldest pending termination that this process can settle.
+/// Takes the oldest pending termination that this process can settle. One whose process died is
+/// taken again once a sweep has found that.
 struct ClaimTermination {
   rows::Holder holder;
   std::optional<std::string> subject{};  ///< Takes only this one.

@@ -89,6 +89,9 @@ Granted Acquisition::run() {
     command_.policy = HandBackPolicy::keep;
   }
   command_.new_token = new_idempotency_token();
+  reach_.config_hash = command_.config_hash;
+  reach_.goes_on = true;
+  coordinator_.sweep_if_due();
   take_lock();
   for (Answer answer;;) {
     if (options_.stop.stop_requested()) {
@@ -161,7 +164,7 @@ std::optional<Acquisition::Step> Acquisition::look() const {
   std::optional<Step> seen;
   coordinator_.store().read([&](const store::ReadSession& session) {
     const rows::Present present = store::present(session);
-    if (!is_tidy(present, command_.config_hash)) return;
+    if (!commands::reap(present, reach_).events.empty()) return;
     auto decision = commands::decide(command_, present);
     if (decision.events.empty() && is_waiting(decision.result.next)) {
       seen = Step{std::move(decision.result), 0};
@@ -171,8 +174,9 @@ std::optional<Acquisition::Step> Acquisition::look() const {
 }
 
 Acquisition::Step Acquisition::step(const Answer& answer) {
-  // Most callers must wait, and a read transaction is enough to see that.
-  if (!answer) {
+  // A caller that waits looks again and again, and a read transaction is enough to see that there
+  // is no news.
+  if (!answer && waiter_) {
     if (auto seen = look()) return std::move(*seen);
   }
   Step step;
@@ -180,7 +184,7 @@ Acquisition::Step Acquisition::step(const Answer& answer) {
     command_.checked = answer->cluster_id;
   }
   transact(
-      coordinator_.store(),
+      coordinator_.store(), [&](const rows::TableReader&) { return reach_; },
       [&](store::Store::Transaction& transaction) {
         if (lock_->lost()) throw LockGivenUp{};  // while this transaction waited
         if (answer) transaction.append(commands::decide(*answer, transaction.present()).events);
@@ -194,8 +198,7 @@ Acquisition::Step Acquisition::step(const Answer& answer) {
                       : step.come_to.next == Next::create
                           ? position_of<events::CreationStarted>(decision.events, first)
                           : position_of<events::CheckStarted>(decision.events, first);
-      },
-      command_.config_hash);
+      });
   command_.checked.reset();
   return step;
 }
@@ -208,9 +211,14 @@ Granted Acquisition::granted(std::int64_t lease, std::string cluster_id, bool cr
 
 Granted Acquisition::create(const Step& step) {
   const std::int64_t number = step.number;
-  Creation::Impl under_way{coordinator_,  command_.config_hash,    step.come_to.idempotency_token,
-                           number,        step.come_to.cluster_id, deadline_,
-                           options_.stop, lock_->descriptor()};
+  Creation::Impl under_way{coordinator_,
+                           command_.config_hash,
+                           step.come_to.idempotency_token,
+                           number,
+                           step.come_to.cluster_id,
+                           deadline_,
+                           options_.stop,
+                           *lock_};
   std::optional<std::string> made;
   std::pair<commands::Decision<commands::CreatorOutcome>, std::int64_t> finished;
   TakenLock lease;
@@ -295,6 +303,7 @@ void Acquisition::wait(const AcquireStep& awaited) {
   if (!waiter_) waiter_.emplace(coordinator_.store().engine(), options_.stop);
   waiter_->await(*awaited.awaited);
   waiter_->sleep(options_.on_wait ? std::min(deadline_, tell_again_) : deadline_);
+  coordinator_.sweep_if_due();
 }
 
 void Acquisition::tell(const AcquireStep& awaited) {

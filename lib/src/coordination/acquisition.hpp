@@ -58,6 +58,7 @@ class Acquisition {
   std::chrono::steady_clock::time_point deadline_;
   input::ClusterInput input_;
   commands::Acquire command_;
+  commands::Reach reach_;
   std::unique_ptr<store::LifeLock> lock_;
   std::optional<Waiter> waiter_;
   std::optional<commands::AcquireStep> told_;

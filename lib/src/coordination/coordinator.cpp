@@ -7,6 +7,7 @@
 
 #include <dbcache/errors.hpp>
 
+#include "coordination/sweep.hpp"
 #include "events/event.hpp"
 #include "input/input.hpp"
 #include "system/environment.hpp"
@@ -16,19 +17,44 @@ namespace dbcache::coordination {
 
 using rows::PendingTermination;
 
+namespace {
+
+/// After a sweep that took long, the next one is due only after so many times as long.
+constexpr int pauses_for_a_sweep = 30;
+
+}  // namespace
+
 TakenLock Coordinator::take_lock() const {
-  TakenLock taken{store_->engine().take_lock(), {}};
+  TakenLock taken{store().engine().take_lock(), {}};
   taken.holder = taken.lock->holder();
-  taken.holder.label = store_->label();
+  taken.holder.label = store().label();
   return taken;
 }
 
-void Coordinator::tidy() const {
-  bool untidy = false;
-  store_->read([&](const store::ReadSession& session) {
-    untidy = !session.log.closed() && !is_tidy(store::present(session));
-  });
-  if (untidy) transact(*store_, {});
+void Coordinator::sweep() const { duty_->sweep(); }
+
+void Coordinator::sweep_if_due() const {
+  if (store().engine().claim_sweep()) {
+    duty_->sweep();
+  } else {
+    duty_->skipped = true;
+  }
+}
+
+void Coordinator::Duty::sweep() {
+  skipped = false;
+  const auto began = std::chrono::steady_clock::now();
+  coordination::sweep(*store);
+  store->engine().postpone_sweep(pauses_for_a_sweep * (std::chrono::steady_clock::now() - began));
+}
+
+Coordinator::Duty::~Duty() {
+  if (!skipped || owner != ::getpid()) return;
+  try {
+    sweep();
+  } catch (const std::exception& error) {
+    system::logger()->debug("the last sweep failed: {}; a later call sweeps", error.what());
+  }
 }
 
 SettleReport Coordinator::settle(const std::function<void(const Termination&)>& terminate,
@@ -38,7 +64,6 @@ SettleReport Coordinator::settle(const std::function<void(const Termination&)>& 
   commands::ClaimTermination claim;
   claim.every_host = workspaces.every;
   claim.host = workspaces.host;
-  tidy();
   if (own) {
     claim.subject = own;
     settle_one(claim, terminate, report);
@@ -46,10 +71,21 @@ SettleReport Coordinator::settle(const std::function<void(const Termination&)>& 
   }
   while (!stop.stop_requested() && settle_one(claim, terminate, report)) {
   }
-  store_->read([&](const store::ReadSession& session) {
+  return report;
+}
+
+SettleReport Coordinator::settle_all(const std::function<void(const Termination&)>& terminate,
+                                     const Workspaces& workspaces,
+                                     const std::stop_token& stop) const {
+  sweep();
+  SettleReport report = settle(terminate, workspaces, stop);
+  std::set<std::string> tried(report.settled.begin(), report.settled.end());
+  for (const auto& failure : report.failed) tried.insert(failure.subject);
+  store().read([&](const store::ReadSession& session) {
+    report.left.clear();
     for (const PendingTermination& pending : session.tables.pending_terminations()) {
       if ((workspaces.every || pending.host == workspaces.host) &&
-          !claim.skip.contains(pending.subject)) {
+          !tried.contains(pending.subject)) {
         report.left.push_back(pending.subject);
       }
     }
@@ -61,7 +97,7 @@ bool Coordinator::settle_one(commands::ClaimTermination& claim,
                              const std::function<void(const Termination&)>& terminate,
                              SettleReport& report) const {
   bool due = false;
-  store_->read([&](const store::ReadSession& session) {
+  store().read([&](const store::ReadSession& session) {
     due = commands::decide(claim, store::present(session)).result.has_value();
   });
   if (!due) return false;
@@ -100,40 +136,44 @@ bool Coordinator::settle_one(commands::ClaimTermination& claim,
   return true;
 }
 
-ReleaseReport Coordinator::release(std::int64_t lease,
+ReleaseReport Coordinator::release(const commands::EndLease& lease,
                                    const std::function<void(const Termination&)>& terminate,
                                    const std::stop_token& stop,
                                    const std::function<void()>& let_go) const {
   ReleaseReport report;
   std::optional<PendingTermination> pending;
   std::optional<std::string> host;
-  // If there is no such lease, nothing needs to be written.
   bool known = false;
-  store_->read(
-      [&](const store::ReadSession& session) { known = session.tables.lease(lease).has_value(); });
-  if (known) {
-    commands::LeaseEnded ended;
-    transact(
-        *store_,
-        [&](store::Store::Transaction& transaction) {
-          auto decision = commands::decide(commands::EndLease{lease}, transaction.present());
-          ended = std::move(decision.result);
-          const auto share = transaction.rows().share(ended.config_hash);
-          host = share ? share->host : std::nullopt;
-          transaction.append(decision.events);
-        },
-        [&](store::Store::Transaction& transaction) {
-          pending = ended.was_last ? transaction.rows().pending_termination(ended.cluster_id)
-                                   : std::nullopt;
-        });
-    report.was_held = ended.was_held;
-    report.was_last = ended.was_last;
-    report.usage_count = ended.usage_count;
+  commands::LeaseEnded ended;
+  const auto reach = [&](const rows::TableReader& rows) {
+    known = lease.config_hash || rows.lease(lease.lease);
+    return commands::reach_of(lease, rows);
+  };
+  const auto end = [&](store::Store::Transaction& transaction) {
+    auto decision = commands::decide(lease, transaction.present());
+    ended = std::move(decision.result);
+    const auto share = transaction.rows().share(ended.config_hash);
+    host = share ? share->host : std::nullopt;
+    transaction.append(decision.events);
+  };
+  const auto look_for_debt = [&](store::Store::Transaction& transaction) {
+    pending =
+        ended.was_last ? transaction.rows().pending_termination(ended.cluster_id) : std::nullopt;
+  };
+  try {
+    // Where there is no database there is no lease, and none is made.
+    if (store().engine().exists()) transact(store(), reach, end, look_for_debt);
+  } catch (const DatabaseMoved&) {
+    if (known) throw;
   }
+  report.was_held = ended.was_held;
+  report.was_last = ended.was_last;
+  report.usage_count = ended.usage_count;
   if (let_go) let_go();
   if (pending) report.owed = pending->subject;
-  if (!terminate || !known) return report;
   try {
+    if (known) sweep_if_due();
+    if (!terminate || !known) return report;
     const SettleReport settled = settle(terminate, {false, host}, stop, report.owed);
     report.settled =
         report.owed && std::count(settled.settled.begin(), settled.settled.end(), *report.owed) > 0;
@@ -156,7 +196,7 @@ void Coordinator::record_started(const std::string& config_hash, std::int64_t cr
                                   input::require_id(cluster_id, "cluster id"),
                                   {}};
   // A creation that never existed would make a cluster owed that dbcache did not create.
-  const auto begun = creation > 0 ? store::events_from(*store_, creation, 1, store::Extent::visible)
+  const auto begun = creation > 0 ? store::events_from(store(), creation, 1, store::Extent::visible)
                                   : std::vector<RecordedEvent>();
   if (begun.empty() || begun.front().position != creation ||
       begun.front().type != events::CreationStarted::type ||

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -7,7 +8,10 @@
 #include <set>
 #include <stop_token>
 #include <string>
+#include <unistd.h>
 #include <utility>
+
+#include <sys/types.h>
 
 #include <dbcache/shared_clusters.hpp>
 
@@ -42,9 +46,9 @@ struct Workspaces {
 class Coordinator {
  public:
   Coordinator(std::shared_ptr<store::Store> store, std::chrono::microseconds default_expiry)
-      : store_(std::move(store)), default_expiry_(default_expiry) {}
+      : duty_(std::make_shared<Duty>(std::move(store))), default_expiry_(default_expiry) {}
 
-  [[nodiscard]] store::Store& store() const { return *store_; }
+  [[nodiscard]] store::Store& store() const { return *duty_->store; }
   [[nodiscard]] std::chrono::microseconds default_expiry() const { return default_expiry_; }
 
   [[nodiscard]] TakenLock take_lock() const;
@@ -52,7 +56,7 @@ class Coordinator {
   /// Decides on a command, as coordination::commit() does.
   template <class Command>
   auto commit(const Command& command) const {
-    return coordination::commit(*store_, command);
+    return coordination::commit(store(), command);
   }
 
   /// The same for a command that gives its holder something to hold: `make` makes the command. If
@@ -61,7 +65,7 @@ class Coordinator {
   auto commit_with(TakenLock& taken, const Make& make) const {
     for (;;) {
       try {
-        return coordination::commit(*store_, make(std::as_const(taken.holder)), [&taken] {
+        return coordination::commit(store(), make(std::as_const(taken.holder)), [&taken] {
           if (taken.lock->lost()) throw LockGivenUp{};
         });
       } catch (const LockGivenUp&) {
@@ -70,16 +74,25 @@ class Coordinator {
     }
   }
 
-  /// Reaps and hands back. Writes nothing if there is nothing to do.
-  void tidy() const;
+  /// Ends what the dead held and hands back what has expired, in all configurations.
+  void sweep() const;
+  /// The same unless somebody swept less than a second ago. Then this process does it when the last
+  /// copy of this coordinator goes: a death just before must not stay unnoticed because this
+  /// was the last process of a job.
+  void sweep_if_due() const;
 
   /// Carries out pending terminations one after the other until stopped. `own` comes first, even if
-  /// stopped.
+  /// stopped. The report does not say what is left.
   SettleReport settle(const std::function<void(const Termination&)>& terminate,
                       const Workspaces& workspaces, const std::stop_token& stop,
                       const std::optional<std::string>& own = std::nullopt) const;
 
-  ReleaseReport release(std::int64_t lease,
+  /// Sweeps first, and says what is left.
+  SettleReport settle_all(const std::function<void(const Termination&)>& terminate,
+                          const Workspaces& workspaces, const std::stop_token& stop) const;
+
+  /// `lease`: with its configuration where the caller knows it, which saves a question.
+  ReleaseReport release(const commands::EndLease& lease,
                         const std::function<void(const Termination&)>& terminate,
                         const std::stop_token& stop,
                         const std::function<void()>& let_go = {}) const;
@@ -94,7 +107,21 @@ class Coordinator {
                   const std::function<void(const Termination&)>& terminate,
                   SettleReport& report) const;
 
-  std::shared_ptr<store::Store> store_;
+  /// A sweep that this process left to others.
+  struct Duty {
+    explicit Duty(std::shared_ptr<store::Store> of) : store(std::move(of)) {}
+    ~Duty();
+    Duty(const Duty&) = delete;
+    Duty& operator=(const Duty&) = delete;
+
+    void sweep();
+
+    const std::shared_ptr<store::Store> store;
+    const pid_t owner = ::getpid();
+    std::atomic<bool> skipped = false;
+  };
+
+  std::shared_ptr<Duty> duty_;
   std::chrono::microseconds default_expiry_;
 };
 

@@ -22,7 +22,7 @@ class Creation::Impl {
   std::optional<std::string> started_cluster_id;
   std::chrono::steady_clock::time_point deadline;
   std::stop_token stop;
-  int lock_descriptor = -1;
+  const store::LifeLock& lock;  ///< The creator's.
 };
 
 }  // namespace dbcache

@@ -188,7 +188,7 @@ class Move {
 
   /// Runs `step` in a transaction in which nobody holds anything in the source.
   void with_source_unheld(const Steps& step) const {
-    transact(from_, {}, [&](Store::Transaction& transaction) {
+    transact_over_everything(from_, {}, [&](Store::Transaction& transaction) {
       if (const auto closed = transaction.closed()) {  // by another process that moves it
         if (*closed != away_) refuse_source(*closed);
       } else {

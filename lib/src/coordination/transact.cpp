@@ -2,17 +2,26 @@
 
 namespace dbcache::coordination {
 
-events::Events transact(store::Store& store, const Steps& steps, const Steps& then,
-                        const std::string& keep) {
-  events::Events handed_back;
-  store.transact_in_steps([&](store::Store::Transaction& transaction) {
-    handed_back = run_in_order(transaction, steps, then, keep);
-  });
-  return handed_back;
+events::Events transact(store::Store& store, const ReachOf& reach, const Steps& steps,
+                        const Steps& then) {
+  std::optional<events::Events> handed_back;
+  while (!handed_back) {
+    store.transact_in_steps(
+        [&](store::Store::Transaction& transaction) {
+          handed_back = run_in_order(transaction, reach(transaction.rows()), steps, then);
+        },
+        store::Engine::LockScope::streams);
+  }
+  return std::move(*handed_back);
 }
 
-bool is_tidy(const rows::Present& present, const std::string& keep) {
-  return commands::reap(present, keep).empty() && commands::hand_back(present, keep).empty();
+events::Events transact_over_everything(store::Store& store, const Steps& steps,
+                                        const Steps& then) {
+  events::Events handed_back;
+  store.transact_in_steps([&](store::Store::Transaction& transaction) {
+    handed_back = run_over_everything(transaction, steps, then);
+  });
+  return handed_back;
 }
 
 }  // namespace dbcache::coordination

@@ -2,44 +2,68 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "commands/decision.hpp"
-#include "commands/leases.hpp"
+#include "commands/reach.hpp"
 #include "store/store.hpp"
 
 namespace dbcache::coordination {
 
-/// The one place that reaps and hands back, in this order: the dead lose what they held; `steps`
-/// run; clusters that nobody needs any more become owed; `then` sees the rows after that, and may
-/// append too. `keep` is the configuration that the caller continues with: a dead creation of it is
-/// only ended, and its entry is not handed back. A closed log is not reaped; the database that it
-/// was moved to does that. Returns the events of the hand-back.
+/// A grant appends two events, the end of a lease one.
+inline rows::TableReader::Foresight foresight_of(const commands::Reach& reach) {
+  return {reach.config_hash, reach.ends, reach.goes_on ? 2U : reach.ends ? 1U : 0U};
+}
+
+/// The one place that reaps and hands back, in this order: the dead within reach lose what they
+/// held; `steps` run; clusters that nobody needs any more become owed; `then` sees the rows after
+/// that, and may append too. A closed log is not reaped; the database that it was moved to does
+/// that. Returns the events of the hand-back. Nothing if only a part of the dead was reaped: commit
+/// that, and begin anew.
 template <class Transaction>
-events::Events run_in_order(Transaction& transaction,
-                            const std::function<void(Transaction&)>& steps,
-                            const std::function<void(Transaction&)>& then,
-                            const std::string& keep) {
-  const auto tidy = [&](const events::Events& found) {
-    if (!found.empty() && !transaction.closed()) transaction.append(found);
-  };
-  tidy(commands::reap(transaction.present(), keep));
+std::optional<events::Events> run_in_order(Transaction& transaction, const commands::Reach& reach,
+                                           const std::function<void(Transaction&)>& steps,
+                                           const std::function<void(Transaction&)>& then) {
+  transaction.present().rows.foresee(foresight_of(reach));
+  const bool closed = transaction.closed().has_value();
+  if (!closed) {
+    const commands::Reaped reaped = commands::reap(transaction.present(), reach);
+    transaction.append(reaped.events);
+    if (!reaped.all) return std::nullopt;
+  }
   if (steps) steps(transaction);
-  events::Events handed_back = commands::hand_back(transaction.present(), keep);
-  tidy(handed_back);
+  events::Events handed_back =
+      commands::hand_back(transaction.present(), reach, transaction.appended());
+  if (!closed) transaction.append(handed_back);
+  if (then) then(transaction);
+  return handed_back;
+}
+
+/// The same for steps that reach everything. All the dead are reaped at once.
+template <class Transaction>
+events::Events run_over_everything(Transaction& transaction,
+                                   const std::function<void(Transaction&)>& steps,
+                                   const std::function<void(Transaction&)>& then) {
+  const bool closed = transaction.closed().has_value();
+  transaction.present().liveness.expect_many();
+  if (!closed) transaction.append(commands::reap(transaction.present()));
+  if (steps) steps(transaction);
+  events::Events handed_back = commands::hand_back(transaction.present());
+  if (!closed) transaction.append(handed_back);
   if (then) then(transaction);
   return handed_back;
 }
 
 using Steps = std::function<void(store::Store::Transaction&)>;
+using ReachOf = std::function<commands::Reach(const rows::TableReader&)>;
 
-/// The same in a write transaction of its own, which may run again from the start.
-events::Events transact(store::Store& store, const Steps& steps, const Steps& then = {},
-                        const std::string& keep = "");
-
-/// Whether transact() without `steps` would append nothing.
-bool is_tidy(const rows::Present& present, const std::string& keep = "");
+/// Runs steps in order in a write transaction of its own, which may run again from the start.
+events::Events transact(store::Store& store, const ReachOf& reach, const Steps& steps,
+                        const Steps& then = {});
+events::Events transact_over_everything(store::Store& store, const Steps& steps,
+                                        const Steps& then = {});
 
 /// A command's decision, and the position of its first event.
 template <class Result>
@@ -49,11 +73,17 @@ using Committed = std::pair<commands::Decision<Result>, std::int64_t>;
 template <class Command>
 auto commit(store::Store& store, const Command& command, const std::function<void()>& before = {}) {
   std::pair<decltype(decide(command, std::declval<const rows::Present&>())), std::int64_t> result;
-  transact(store, [&](store::Store::Transaction& transaction) {
+  const auto step = [&](store::Store::Transaction& transaction) {
     if (before) before();
     result.first = decide(command, transaction.present());
     result.second = transaction.append(result.first.events);
-  });
+  };
+  if constexpr (commands::reaches_everything<Command>) {
+    transact_over_everything(store, step);
+  } else {
+    transact(
+        store, [&](const rows::TableReader& rows) { return reach_of(command, rows); }, step);
+  }
   return result;
 }
 

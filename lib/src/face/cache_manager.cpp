@@ -83,10 +83,9 @@ std::optional<CachedCluster> CacheManager::load_cluster_cache() const {
   if (state) {
     if (auto kept = impl_->read_cache.active_cluster(*state, now)) return kept;
   }
-  auto cluster = ask<std::optional<CachedCluster>>(*impl_->store,
-                                                   [&](const rows::TableReader& rows, Timestamp) {
-                                                     return commands::active_cluster(rows, now);
-                                                   });
+  auto cluster = ask<std::optional<CachedCluster>>(
+      *impl_->store,
+      [&](const rows::TableReader& rows, Timestamp) { return rows.active_cluster(now); });
   // Nothing was committed while it was read.
   if (cluster && state && impl_->store->engine().state() == state) {
     impl_->read_cache.keep_active_cluster(*state, now, *cluster);

@@ -168,7 +168,8 @@ ReleaseReport ClusterLease::release(const std::stop_token& stop) {
     Impl& impl;
     ~LetGo() { impl.give_lock_up(); }
   } const let_go{*impl_};
-  return impl_->coordinator.release(impl_->granted.lease, impl_->lifecycle.terminate, stop,
+  return impl_->coordinator.release({impl_->granted.lease, impl_->granted.config_hash},
+                                    impl_->lifecycle.terminate, stop,
                                     [&] { impl_->give_lock_up(); });
 }
 
@@ -190,7 +191,9 @@ void ClusterLease::hold_for(std::chrono::microseconds ttl) {
 }
 
 int ClusterLease::lock_descriptor() const noexcept {
-  return impl_ && impl_->is_ours() ? impl_->lock_descriptor : -1;
+  if (!impl_ || !impl_->is_ours()) return -1;
+  return impl_->with_lock(
+      [](const store::LifeLock* lock) { return lock != nullptr ? lock->descriptor() : -1; });
 }
 
 RunMembership::RunMembership() noexcept = default;
@@ -219,10 +222,13 @@ std::vector<std::string> RunMembership::leave() {
     std::unique_ptr<store::LifeLock>& lock;
     ~LetGo() { lock.reset(); }
   } const let_go{impl_->lock};
+  impl_->coordinator.sweep();  // the others of the run may be dead
+  const commands::LeaveRun command{impl_->id};
   const events::Events handed_back = coordination::transact(
-      impl_->coordinator.store(), [&](store::Store::Transaction& transaction) {
-        transaction.append(
-            commands::decide(commands::LeaveRun{impl_->id}, transaction.present()).events);
+      impl_->coordinator.store(),
+      [&](const rows::TableReader& rows) { return commands::reach_of(command, rows); },
+      [&](store::Store::Transaction& transaction) {
+        transaction.append(commands::decide(command, transaction.present()).events);
       });
   std::vector<std::string> owed;
   for (const events::Event& event : handed_back) {

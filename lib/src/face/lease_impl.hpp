@@ -42,7 +42,6 @@ class ClusterLease::Impl {
   ClusterLifecycle lifecycle;
   /// Joined inside `dbcache run`: `run` ends it, not this object.
   const bool is_borrowed = granted.lock == nullptr;
-  const int lock_descriptor = is_borrowed ? -1 : granted.lock->descriptor();
   const pid_t owner = ::getpid();
   std::atomic<bool> ended = false;
 

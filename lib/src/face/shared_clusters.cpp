@@ -37,7 +37,7 @@ void Creation::started(std::string_view cluster_id) {
 }
 std::chrono::steady_clock::time_point Creation::deadline() const noexcept { return impl_.deadline; }
 std::stop_token Creation::stop_token() const noexcept { return impl_.stop; }
-int Creation::lock_descriptor() const noexcept { return impl_.lock_descriptor; }
+int Creation::lock_descriptor() const noexcept { return impl_.lock.descriptor(); }
 
 // ---- Shared clusters
 
@@ -165,7 +165,7 @@ LeaseReport SharedClusters::leases() const {
 }
 
 std::vector<OwedTermination> SharedClusters::owed() {
-  impl_->coordinator.tidy();
+  impl_->coordinator.sweep();
   std::vector<OwedTermination> owed;
   impl_->coordinator.store().read([&](const store::ReadSession& session) {
     owed.clear();
@@ -189,8 +189,8 @@ SettleReport SharedClusters::settle(const std::function<void(const Termination&)
     throw InvalidArgument(
         "settle was called without a terminate function; give one that terminates a cluster");
   const bool none = host.has_value() && host->empty();
-  return impl_->coordinator.settle(terminate, {!host.has_value(), none ? std::nullopt : host},
-                                   stop);
+  return impl_->coordinator.settle_all(terminate, {!host.has_value(), none ? std::nullopt : host},
+                                       stop);
 }
 
 void SharedClusters::renew_lease(std::int64_t lease, std::chrono::microseconds ttl) {
@@ -213,7 +213,7 @@ ReleaseReport SharedClusters::release_lease(std::int64_t lease, const ClusterLif
     report.of_surrounding_run = true;
     return report;
   }
-  return impl_->coordinator.release(lease, lifecycle.terminate, stop);
+  return impl_->coordinator.release({lease, std::nullopt}, lifecycle.terminate, stop);
 }
 
 void SharedClusters::creation_started(std::string_view config_hash, std::int64_t fencing_token,

@@ -18,6 +18,9 @@ class Liveness {
   virtual ~Liveness() = default;
 
   [[nodiscard]] virtual Verdict probe(const Holder& holder) const = 0;
+
+  /// Holders of all kinds will be probed: an engine may look at all of them at once.
+  virtual void expect_many() const {}
 };
 
 /// What a decision sees: the rows, which holders live, and the time.

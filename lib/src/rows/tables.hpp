@@ -1,7 +1,11 @@
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <functional>
+#include <limits>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -46,6 +50,68 @@ class TableReader {
   [[nodiscard]] virtual std::vector<Lease> leases() const = 0;
   [[nodiscard]] virtual std::vector<PendingTermination> pending_terminations() const = 0;
   [[nodiscard]] virtual std::vector<Participant> participants() const = 0;
+
+  /// What a step on a configuration will read and append: an engine may ask for it all at once.
+  struct Foresight {
+    std::string config_hash;
+    std::optional<std::int64_t> ends;  ///< A lease that the step ends.
+    std::size_t events = 0;            ///< 0: it is not known.
+  };
+  virtual void foresee(const Foresight&) const {}
+
+  // ---- By index: what a step on one configuration asks, whatever else is in the tables
+
+  static constexpr std::int64_t from_the_first = std::numeric_limits<std::int64_t>::min();
+  /// Which leases: those behind one, in order of id, at most so many.
+  struct Page {
+    std::int64_t after = from_the_first;
+    std::size_t limit = 1;
+  };
+  [[nodiscard]] virtual std::vector<Lease> leases_of(std::string_view config_hash,
+                                                     Page page) const = 0;
+  [[nodiscard]] virtual std::vector<Lease> leases_on(std::string_view cluster_id,
+                                                     Page page) const = 0;
+  [[nodiscard]] virtual std::int64_t count_leases_of(std::string_view config_hash) const = 0;
+
+  /// An entry that names a cluster, and what leases know of it.
+  struct Naming {
+    RegistryEntry entry;
+    std::optional<Share> share;
+  };
+  /// In order of config_hash.
+  [[nodiscard]] virtual std::vector<Naming> naming(std::string_view cluster_id) const = 0;
+
+  /// The active rows, newest first: usually one.
+  [[nodiscard]] virtual std::vector<CachedCluster> active_clusters() const = 0;
+  /// The newest of them that has not expired.
+  [[nodiscard]] virtual std::optional<CachedCluster> active_cluster(Timestamp now) const = 0;
+
+  [[nodiscard]] virtual std::vector<PendingTermination> pending_terminations_of(
+      std::string_view config_hash) const = 0;
+  /// Those of one host, or of every host, that nobody carries out: oldest first, behind so many.
+  [[nodiscard]] virtual std::vector<PendingTermination> waiting_terminations(
+      bool every_host, const std::optional<std::string>& host, std::size_t behind,
+      std::size_t limit) const = 0;
+
+  [[nodiscard]] virtual std::optional<Participant> participant(std::int64_t id) const = 0;
+  [[nodiscard]] virtual std::vector<Participant> participants_of(std::string_view run,
+                                                                 Page page) const = 0;
+  /// The configurations whose cluster that run used.
+  [[nodiscard]] virtual std::vector<std::string> configurations_of(std::string_view run) const = 0;
+
+  // ---- What a sweep asks, page by page
+
+  /// Of all configurations. Leaves rows out that cannot be read: a step on their configuration, and
+  /// a replay, say what is wrong with them.
+  [[nodiscard]] virtual std::vector<Lease> leases_after(Page page) const = 0;
+  [[nodiscard]] virtual std::vector<Participant> participants_after(Page page) const = 0;
+  /// With a creation or a check under way, in order of config_hash.
+  [[nodiscard]] virtual std::vector<Share> busy_shares_after(std::string_view config_hash,
+                                                             std::size_t limit) const = 0;
+  [[nodiscard]] virtual std::vector<PendingTermination> running_terminations() const = 0;
+  /// The configurations of entries that `acquire` made, whose cluster has expired and has no lease.
+  [[nodiscard]] virtual std::vector<std::string> expired_configurations(
+      Timestamp now, std::string_view after, std::size_t limit) const = 0;
 
   /// Every row of a projected table exactly as stored, even if invalid, in order of its key.
   [[nodiscard]] virtual std::vector<RawRow> raw_rows(std::string_view table) const = 0;

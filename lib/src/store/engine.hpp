@@ -242,6 +242,12 @@ class Engine {
   /// once. It may miss a commit before this call returns, so read after the call.
   [[nodiscard]] virtual std::unique_ptr<Wakeup> watch_commits() = 0;
 
+  /// Whether this process should sweep now: true for one caller a second among all processes of
+  /// this database, later if a sweep was postponed. False if there is no database.
+  [[nodiscard]] virtual bool claim_sweep() = 0;
+  /// No sweep is due before that time has passed, a minute at most.
+  virtual void postpone_sweep(std::chrono::nanoseconds time) = 0;
+
   virtual void optimize(Vacuum vacuum) = 0;
 
   /// Everything that is known without reading the database.

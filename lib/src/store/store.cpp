@@ -105,7 +105,7 @@ void Store::transact_in_steps(const std::function<void(Transaction&)>& steps,
       [&](WriteSession& session) {
         Transaction transaction(*this, session, metadata, command_id);
         steps(transaction);
-        appended = transaction.appended_;
+        appended = transaction.appended_.size();
         // In a closed log, a command without events must fail too, or it would seem to succeed.
         if (appended == 0 && !transaction.closed_) require_open(session.log);
         return transaction.sync_;
@@ -118,7 +118,7 @@ void Store::transact_in_steps(const std::function<void(Transaction&)>& steps,
 }
 
 std::int64_t Store::Transaction::append(const events::Events& events) {
-  appended_ += events.size();
+  appended_.insert(appended_.end(), events.begin(), events.end());
   if (std::any_of(events.begin(), events.end(), must_be_synced)) sync_ = Sync::always;
   return store_.append(session_, events, metadata_, command_id_);
 }

@@ -44,6 +44,9 @@ class Store {
     /// Appends and projects events. Returns the position of the first.
     std::int64_t append(const events::Events& events);
 
+    /// What it has appended so far.
+    [[nodiscard]] const events::Events& appended() const { return appended_; }
+
     [[nodiscard]] std::optional<ClosedLog> closed() const { return session_.log.closed(); }
     /// Closes the log to all appends once this commits. The commit is synced, whatever `Durability`
     /// says.
@@ -59,7 +62,7 @@ class Store {
     WriteSession& session_;
     const std::string& metadata_;
     const std::string& command_id_;
-    std::size_t appended_ = 0;
+    events::Events appended_;
     bool closed_ = false;
     Sync sync_ = Sync::as_configured;
   };

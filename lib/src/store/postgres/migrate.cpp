@@ -62,7 +62,11 @@ void migrate(Connection& connection, const Target& target) {
     connection.queue("BEGIN");
     connection.run();
     // Another process may have migrated it while this one waited.
-    const std::int64_t found = schema_version(connection, target).number;
+    const SchemaVersion before = schema_version(connection, target);
+    const std::int64_t found = before.number;
+    // Transactions of an older dbcache end first: it may number its locks otherwise. Those that
+    // begin later find the new version.
+    if (found > 0) StreamLocks::lock_everything(connection, StreamLocks::number(0, before.log));
     if (found == 0) {
       // IF NOT EXISTS needs the privilege to create a schema even if there is one.
       const bool exists = connection

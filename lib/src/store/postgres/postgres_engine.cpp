@@ -4,22 +4,19 @@
 #include <deque>
 #include <new>
 #include <thread>
-#include <unistd.h>
 #include <utility>
 
 #include <fmt/format.h>
-#include <sys/syscall.h>
 
 #include <dbcache/errors.hpp>
 
+#include "store/postgres/engine_session.hpp"
 #include "store/postgres/migrate.hpp"
 #include "store/postgres/postgres_event_log.hpp"
 #include "store/postgres/postgres_tables.hpp"
 #include "store/postgres/session_liveness.hpp"
 #include "store/postgres/stream_locks.hpp"
 #include "store/postgres/transaction.hpp"
-#include "store/process_verdict.hpp"
-#include "system/descriptor.hpp"
 #include "system/logger.hpp"
 #include "text/redacted_url.hpp"
 
@@ -40,40 +37,20 @@ constexpr milliseconds longest_wait = std::chrono::years{1};
 /// How long the session keeper waits for one of its own locks, which a lost session may still have.
 constexpr milliseconds lock_timeout_of_keeper{3000};
 
-/// The last attempt before the deadline has failed: no connection, or a conflict that lasted.
-[[noreturn]] void throw_unusable(const Target& target, std::string_view reason) {
-  throw StorageFailure(
-      fmt::format("the database {} could not be used in time: {}; check its server, or raise the "
-                  "busy timeout",
-                  text::redacted_url(target.url), reason));
-}
-
-/// Readable once a process of this machine has ended.
-class ProcessWakeup final : public Wakeup {
- public:
-  explicit ProcessWakeup(std::int64_t pid)
-      : process_(static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(pid), 0))) {}
-  [[nodiscard]] int descriptor() const override { return process_.get(); }
-  void clear() override {}  // a process ends once
-
- private:
-  system::Descriptor process_;
-};
-
 }  // namespace
-
-struct PostgresEngine::Session {
-  std::unique_ptr<Connection> connection;
-  SchemaVersion version;
-  std::int64_t space = 0;  ///< For the numbers of locks.
-  StreamLocks::Forecast forecast;
-};
 
 /// A commit whose outcome is unknown.
 struct PostgresEngine::Unknown {
   std::string command_id;  ///< Empty: it may be repeated.
   Connection::Backend backend;
 };
+
+void throw_unusable(const Target& target, std::string_view reason) {
+  throw StorageFailure(
+      fmt::format("the database {} could not be used in time: {}; check its server, or raise the "
+                  "busy timeout",
+                  text::redacted_url(target.url), reason));
+}
 
 /// The use of the connection by one thread. Threads get it in the order in which they ask.
 class PostgresEngine::Loan {
@@ -210,12 +187,7 @@ void PostgresEngine::write(std::optional<Timestamp> now, const WriteWork& work, 
       if (unknown && !unknown->command_id.empty() && resolve_outcome(session, *unknown)) return;
       unknown.reset();
       try {
-        try {
-          commit(session, now, work, scope);
-        } catch (const NeedsEverything&) {
-          scope = LockScope::everything;
-          commit(session, now, work, scope);
-        }
+        commit_with_locks(session, now, work, scope);
       } catch (const Unknown& outcome) {
         unknown = outcome;
         throw ConnectionLost("the connection was lost while a commit was under way");
@@ -230,18 +202,35 @@ void PostgresEngine::write(std::optional<Timestamp> now, const WriteWork& work, 
   }
 }
 
+/// With the locks that the work turns out to need: first as it comes to them, then with these in
+/// order, and only then with the lock over everything.
+void PostgresEngine::commit_with_locks(Session& session, std::optional<Timestamp> now,
+                                       const WriteWork& work, LockScope& scope) {
+  for (LockNames first;;) {
+    try {
+      return commit(session, now, work, scope, first);
+    } catch (const NeedsLocks& needs) {
+      if (!first.empty()) scope = LockScope::everything;
+      first = scope == LockScope::everything ? LockNames() : needs.names;
+    } catch (const NeedsEverything&) {
+      scope = LockScope::everything;
+      first.clear();
+    }
+  }
+}
+
 void PostgresEngine::commit(Session& session, std::optional<Timestamp> now, const WriteWork& work,
-                            LockScope scope) {
+                            LockScope scope, const LockNames& first) {
   Connection& connection = *session.connection;
   Transaction transaction(connection, session.version, now);
   StreamLocks locks(transaction, session.space, scope, session.forecast);
-  PostgresTables tables(transaction, &locks);
-  PostgresEventLog log(transaction, locks);
   const SessionLiveness liveness(transaction, session.version.log);
+  PostgresTables tables(transaction, liveness, &locks);
+  PostgresEventLog log(transaction, locks);
   bool committing = false;
   try {
     transaction.queue("BEGIN");
-    locks.begin();
+    locks.begin(first);
     const Sync sync = transaction.run_work([&] {
       WriteSession view{tables, log, liveness, transaction.now()};
       return work(view);
@@ -319,9 +308,9 @@ void PostgresEngine::read_once(Session& session, std::optional<Timestamp> now,
   std::optional<std::int64_t> settled;
   for (;;) {
     Transaction transaction(connection, session.version, now);
-    const PostgresTables tables(transaction);
-    const PostgresEventLog log(transaction, settled);
     const SessionLiveness liveness(transaction, session.version.log);
+    const PostgresTables tables(transaction, liveness);
+    const PostgresEventLog log(transaction, settled);
     try {
       transaction.queue("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
       transaction.run_work([&] { work({tables, log, liveness, transaction.now()}); });
@@ -368,41 +357,6 @@ Timestamp PostgresEngine::now() {
     now = Timestamp(std::chrono::microseconds(present.integer(0, 0)));
   });
   return now;
-}
-
-// ---- Liveness and wakeups
-
-std::unique_ptr<LifeLock> PostgresEngine::take_lock() {
-  const Moment until = deadline();
-  std::string log;
-  with_session(until, Missing::create, [&](Session& session) { log = session.version.log; });
-  try {
-    return keeper_->take_lock(log, until);
-  } catch (const ConnectionLost& error) {
-    throw_unusable(target_, error.what());
-  } catch (const ServerError& error) {
-    throw_typed(error, target_);
-  }
-}
-
-std::unique_ptr<Wakeup> PostgresEngine::watch_holder(const rows::Holder& holder) {
-  // A process on another machine cannot be watched; callers look now and then.
-  if (judge_process(holder.process, OtherBoot::unknown) != rows::Liveness::Verdict::alive) {
-    return std::make_unique<NoWakeup>();
-  }
-  const system::ForkGate::Pass pass;
-  return std::make_unique<ProcessWakeup>(holder.process.pid);
-}
-
-std::unique_ptr<Wakeup> PostgresEngine::watch_commits() {
-  if (!exists()) return std::make_unique<NoWakeup>();
-  try {
-    return keeper_->watch_commits(deadline());
-  } catch (const ConnectionLost&) {
-    return std::make_unique<NoWakeup>();
-  } catch (const ServerError& error) {
-    throw_typed(error, target_);
-  }
 }
 
 // ---- Around a fork

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -12,6 +14,7 @@
 #include "store/engine.hpp"
 #include "store/postgres/connect.hpp"
 #include "store/postgres/session_keeper.hpp"
+#include "store/postgres/stream_locks.hpp"
 #include "system/fork_gate.hpp"
 
 namespace dbcache::store::postgres {
@@ -35,6 +38,8 @@ class PostgresEngine final : public Engine, private system::ForkAware {
   std::unique_ptr<LifeLock> take_lock() override;
   std::unique_ptr<Wakeup> watch_holder(const rows::Holder& holder) override;
   std::unique_ptr<Wakeup> watch_commits() override;
+  bool claim_sweep() override;
+  void postpone_sweep(std::chrono::nanoseconds time) override;
   void optimize(Vacuum vacuum) override;
   DatabaseInfo info() override;
   [[nodiscard]] DatabaseLocation location() const override;
@@ -58,8 +63,10 @@ class PostgresEngine final : public Engine, private system::ForkAware {
   void open(Session& session, Missing missing) const;
   /// Learns which database this is, and the numbers of its locks.
   void look_at_schema(Session& session) const;
+  void commit_with_locks(Session& session, std::optional<Timestamp> now, const WriteWork& work,
+                         LockScope& scope);
   void commit(Session& session, std::optional<Timestamp> now, const WriteWork& work,
-              LockScope scope);
+              LockScope scope, const LockNames& first);
   void read_once(Session& session, std::optional<Timestamp> now, const ReadWork& work);
   /// Whether a commit succeeded whose answer was lost.
   [[nodiscard]] bool resolve_outcome(Session& session, const Unknown& unknown) const;
@@ -68,7 +75,8 @@ class PostgresEngine final : public Engine, private system::ForkAware {
   const EngineOptions options_;
   const Target target_;
   const std::shared_ptr<SessionKeeper> keeper_;
-  std::mutex mutex_;  // guards what follows
+  std::atomic<Moment::rep> sweep_due_ = 0;  ///< Before that the server is not even asked.
+  std::mutex mutex_;                        // guards what follows
   std::condition_variable freed_;
   std::uint64_t next_ticket_ = 0;
   std::deque<std::uint64_t> waiting_;  ///< Tickets of threads; the first has the connection.

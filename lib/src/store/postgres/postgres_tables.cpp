@@ -8,9 +8,7 @@
 #include <dbcache/errors.hpp>
 
 #include "events/event.hpp"
-#include "rows/fields.hpp"
-#include "store/sql/row_reader.hpp"
-#include "store/sql/statements.hpp"
+#include "store/postgres/postgres_rows.hpp"
 
 namespace json = boost::json;
 
@@ -22,58 +20,6 @@ using rows::Participant;
 using rows::PendingTermination;
 using rows::RawRow;
 using rows::Share;
-
-/// A row of a result, as RowReader reads it.
-class Columns {
- public:
-  Columns(const Result& result, int row) : result_(result), row_(row) {}
-
-  [[nodiscard]] bool is_null(int at) const { return result_.is_null(row_, at); }
-  [[nodiscard]] std::optional<std::int64_t> integer(int at) const {
-    if (is_null(at)) return std::nullopt;
-    if (result_.is_boolean(at)) return result_.is_true(row_, at) ? 1 : 0;
-    return result_.integer(row_, at);
-  }
-  [[nodiscard]] std::optional<std::string_view> text(int at) const {
-    if (is_null(at)) return std::nullopt;
-    return result_.text(row_, at);
-  }
-  [[nodiscard]] json::value raw(int at) const {
-    if (is_null(at)) return nullptr;
-    if (result_.is_boolean(at) || result_.is_integer(at)) return integer(at).value();
-    return json::string(result_.text(row_, at));
-  }
-
- private:
-  const Result& result_;
-  int row_;
-};
-
-struct PostgresDialect {
-  static std::string parameter(int number, std::string_view type = {}) {
-    return fmt::format("${}{}{}", number, type.empty() ? "" : "::", type);
-  }
-  static std::string is_true(std::string_view column) { return std::string(column); }
-};
-template <class Row>
-using Statements = sql::Statements<PostgresDialect, Row>;
-
-template <class Row>
-std::vector<Row> read_rows(const Result& result) {
-  std::vector<Row> rows;
-  for (int at = 0; at < result.rows(); ++at) {
-    const Columns columns(result, at);
-    rows.push_back(sql::RowReader(columns, sql::Table<Row>::name).template read<Row>());
-  }
-  return rows;
-}
-
-template <class Row>
-std::optional<Row> read_row(const Result& result) {
-  auto rows = read_rows<Row>(result);
-  if (rows.empty()) return std::nullopt;
-  return std::move(rows.front());
-}
 
 template <class Row>
 std::vector<RawRow> raw(Transaction& transaction) {
@@ -96,20 +42,13 @@ std::vector<RawRow> raw(Transaction& transaction) {
 void add_key(Values& values, std::string_view key) { values.text(key); }
 void add_key(Values& values, std::int64_t key) { values.integer(key); }
 
-std::string numbered(std::string_view kind, std::int64_t id) {
-  return fmt::format("{}-{}", kind, id);
-}
-std::string pending_termination_lock(std::string_view subject) {
-  return fmt::format("debt-{}", subject);
-}
-
-/// The lock that guards a row. An entry and its share go with their stream.
+/// The lock that guards a row. An entry, its share and its leases go with their stream.
 std::string lock_of(const CachedCluster& row) { return events::cluster_stream(row.cluster_id); }
 std::string lock_of(const RegistryEntry& row) { return events::registry_stream(row.config_hash); }
 std::string lock_of(const Share& row) { return events::registry_stream(row.config_hash); }
-std::string lock_of(const Lease& row) { return numbered("lease", row.id); }
-std::string lock_of(const PendingTermination& row) { return pending_termination_lock(row.subject); }
-std::string lock_of(const Participant& row) { return numbered("participant", row.id); }
+std::string lock_of(const Lease& row) { return events::registry_stream(row.config_hash); }
+std::string lock_of(const PendingTermination& row) { return events::cluster_stream(row.subject); }
+std::string lock_of(const Participant& row) { return events::run_stream(row.run); }
 
 void add_flag(Values& values, const std::optional<bool>& flag) {
   if (flag) {
@@ -121,22 +60,49 @@ void add_flag(Values& values, const std::optional<bool>& flag) {
 
 }  // namespace
 
-void PostgresTables::lock(std::string_view name) const {
-  if (locks_ != nullptr) locks_->need(name);
+bool PostgresTables::lock(std::string_view name) const {
+  return locks_ != nullptr && locks_->need(name);
 }
 
-void PostgresTables::lock_stream(std::string_view stream) const {
-  if (locks_ != nullptr) locks_->need_stream(stream);
+bool PostgresTables::lock_stream(std::string_view stream) const {
+  return locks_ != nullptr && locks_->need_stream(stream);
 }
+
+bool PostgresTables::locks_rows() const { return locks_ != nullptr && !locks_->have_everything(); }
 
 void PostgresTables::lock_everything() const {
   if (locks_ != nullptr) locks_->need_everything();
 }
 
+/// The row of a key that this transaction knows, or else reads while it has the lock.
+template <class Row>
+std::optional<Row> PostgresTables::find(Known<std::string, Row>& known, std::string_view key,
+                                        const std::string& lock) const {
+  learn_foreseen();
+  if (const auto found = known.find(key); found != known.end()) return found->second;
+  lock_stream(lock);
+  auto row = read_row<Row>(transaction_.ask(Statements<Row>::select_one(), Values().text(key)));
+  known.insert_or_assign(std::string(key), row);
+  return row;
+}
+
+/// The same of a row whose lock only the row tells: it is read again once the lock is held.
+template <class Row>
+std::optional<Row> PostgresTables::find_numbered(Known<std::int64_t, Row>& known,
+                                                 std::int64_t id) const {
+  learn_foreseen();
+  if (const auto found = known.find(id); found != known.end()) return found->second;
+  const auto read = [&] {
+    return read_row<Row>(transaction_.ask(Statements<Row>::select_one(), Values().integer(id)));
+  };
+  auto row = read();
+  if (row && lock_stream(lock_of(*row))) row = read();
+  known.insert_or_assign(id, row);
+  return row;
+}
+
 std::optional<CachedCluster> PostgresTables::cluster(std::string_view cluster_id) const {
-  lock_stream(events::cluster_stream(cluster_id));
-  return read_row<CachedCluster>(
-      transaction_.ask(Statements<CachedCluster>::select_one(), Values().text(cluster_id)));
+  return find(clusters_, cluster_id, events::cluster_stream(cluster_id));
 }
 
 std::vector<CachedCluster> PostgresTables::clusters(const ClusterFilter& filter, Timestamp now,
@@ -176,12 +142,7 @@ CacheStatistics PostgresTables::statistics(Timestamp now) const {
 }
 
 std::optional<RegistryEntry> PostgresTables::entry(std::string_view config_hash) const {
-  if (looked_ && looked_->config_hash == config_hash) return looked_->entry;
-  lock_stream(events::registry_stream(config_hash));
-  auto found = read_row<RegistryEntry>(
-      transaction_.ask(Statements<RegistryEntry>::select_one(), Values().text(config_hash)));
-  looked_ = Looked{std::string(config_hash), found};
-  return found;
+  return find(entries_, config_hash, events::registry_stream(config_hash));
 }
 
 std::vector<RegistryEntry> PostgresTables::entries() const {
@@ -191,21 +152,20 @@ std::vector<RegistryEntry> PostgresTables::entries() const {
 }
 
 std::optional<Share> PostgresTables::share(std::string_view config_hash) const {
-  lock_stream(events::registry_stream(config_hash));
-  return read_row<Share>(
-      transaction_.ask(Statements<Share>::select_one(), Values().text(config_hash)));
-}
-
-std::optional<Lease> PostgresTables::lease(std::int64_t id) const {
-  lock(numbered("lease", id));
-  return read_row<Lease>(transaction_.ask(Statements<Lease>::select_one(), Values().integer(id)));
+  return find(shares_, config_hash, events::registry_stream(config_hash));
 }
 
 std::optional<PendingTermination> PostgresTables::pending_termination(
     std::string_view subject) const {
-  lock(pending_termination_lock(subject));
-  return read_row<PendingTermination>(
-      transaction_.ask(Statements<PendingTermination>::select_one(), Values().text(subject)));
+  return find(pending_terminations_, subject, events::cluster_stream(subject));
+}
+
+std::optional<Lease> PostgresTables::lease(std::int64_t id) const {
+  return find_numbered(leases_, id);
+}
+
+std::optional<Participant> PostgresTables::participant(std::int64_t id) const {
+  return find_numbered(participants_, id);
 }
 
 std::vector<Share> PostgresTables::shares() const {
@@ -239,7 +199,7 @@ std::vector<RawRow> PostgresTables::raw_rows(std::string_view table) const {
 
 template <class Row>
 void PostgresTables::put_row(const Row& row) {
-  lock(lock_of(row));
+  lock_stream(lock_of(row));
   const json::object columns = rows::stored_columns(row);
   Values values;
   for (const auto& column : columns) {
@@ -264,45 +224,101 @@ void PostgresTables::erase_row(const Key& key) {
   changed_ = true;
 }
 
-void PostgresTables::put(const CachedCluster& row) { put_row(row); }
-void PostgresTables::put(const RegistryEntry& row) {
+// A transaction that lets an entry, a lease or a pending termination name a cluster, or name it no
+// more, holds the lock on that cluster. So two that let go of one cluster do not both see the other
+// keep it.
+
+void PostgresTables::put(const CachedCluster& row) {
   put_row(row);
-  looked_ = Looked{row.config_hash, row};
+  clusters_.insert_or_assign(row.cluster_id, row);
 }
-void PostgresTables::put(const Share& row) { put_row(row); }
-void PostgresTables::put(const Lease& row) { put_row(row); }
-void PostgresTables::put(const PendingTermination& row) { put_row(row); }
-void PostgresTables::put(const Participant& row) { put_row(row); }
+
+void PostgresTables::put(const RegistryEntry& row) {
+  if (locks_rows()) {
+    const auto before = entry(row.config_hash);
+    if (!before || before->cluster_id != row.cluster_id) {
+      if (before && before->cluster_id) lock(events::cluster_stream(*before->cluster_id));
+      if (row.cluster_id) lock(events::cluster_stream(*row.cluster_id));
+    }
+  }
+  put_row(row);
+  entries_.insert_or_assign(row.config_hash, row);
+}
+
+void PostgresTables::put(const Share& row) {
+  if (locks_rows()) {
+    const auto before = share(row.config_hash);
+    for (const std::string& run : row.runs) {
+      const bool is_new =
+          !before || std::find(before->runs.begin(), before->runs.end(), run) == before->runs.end();
+      if (is_new) lock(events::run_stream(run));
+    }
+  }
+  put_row(row);
+  shares_.insert_or_assign(row.config_hash, row);
+}
+
+void PostgresTables::put(const Lease& row) {
+  lock(events::cluster_stream(row.cluster_id));
+  put_row(row);
+  leases_.insert_or_assign(row.id, row);
+  leases_of_.add(row, row.config_hash);
+  leases_on_.add(row, row.cluster_id);
+}
+
+void PostgresTables::put(const PendingTermination& row) {
+  put_row(row);
+  pending_terminations_.insert_or_assign(row.subject, row);
+}
+
+void PostgresTables::put(const Participant& row) {
+  put_row(row);
+  participants_.insert_or_assign(row.id, row);
+}
 
 void PostgresTables::erase_cluster(std::string_view cluster_id) {
   lock_stream(events::cluster_stream(cluster_id));
   erase_row<CachedCluster>(cluster_id);
+  clusters_.insert_or_assign(std::string(cluster_id), std::nullopt);
 }
+
 void PostgresTables::erase_entry(std::string_view config_hash) {
-  lock_stream(events::registry_stream(config_hash));
-  looked_.reset();
+  const auto before = locks_rows() ? entry(config_hash) : std::nullopt;
+  if (before && before->cluster_id) lock(events::cluster_stream(*before->cluster_id));
   erase_row<RegistryEntry>(config_hash);
+  entries_.insert_or_assign(std::string(config_hash), std::nullopt);
 }
+
 void PostgresTables::erase_share(std::string_view config_hash) {
   lock_stream(events::registry_stream(config_hash));
   erase_row<Share>(config_hash);
+  shares_.insert_or_assign(std::string(config_hash), std::nullopt);
 }
+
 void PostgresTables::erase_lease(std::int64_t id) {
-  lock(numbered("lease", id));
+  const auto before = locks_rows() ? lease(id) : std::nullopt;
+  if (before) lock(events::cluster_stream(before->cluster_id));
   erase_row<Lease>(id);
+  leases_.insert_or_assign(id, std::nullopt);
+  leases_of_.remove(id);
+  leases_on_.remove(id);
 }
+
 void PostgresTables::erase_pending_termination(std::string_view subject) {
-  lock(pending_termination_lock(subject));
+  lock_stream(events::cluster_stream(subject));
   erase_row<PendingTermination>(subject);
+  pending_terminations_.insert_or_assign(std::string(subject), std::nullopt);
 }
+
 void PostgresTables::erase_participant(std::int64_t id) {
-  lock(numbered("participant", id));
+  if (locks_rows()) static_cast<void>(participant(id));  // with its lock
   erase_row<Participant>(id);
+  participants_.insert_or_assign(id, std::nullopt);
 }
 
 void PostgresTables::clear() {
   lock_everything();
-  looked_.reset();
+  forget();
   transaction_.change(Statements<CachedCluster>::clear(), {});
   transaction_.change(Statements<RegistryEntry>::clear(), {});
   transaction_.change(Statements<Share>::clear(), {});
@@ -310,6 +326,18 @@ void PostgresTables::clear() {
   transaction_.change(Statements<PendingTermination>::clear(), {});
   transaction_.change(Statements<Participant>::clear(), {});
   changed_ = true;
+}
+
+void PostgresTables::forget() {
+  clusters_.clear();
+  entries_.clear();
+  shares_.clear();
+  leases_.clear();
+  pending_terminations_.clear();
+  participants_.clear();
+  leases_of_ = {};
+  leases_on_ = {};
+  naming_.reset();
 }
 
 }  // namespace dbcache::store::postgres

@@ -7,18 +7,45 @@ namespace dbcache::store::postgres {
 rows::Liveness::Verdict SessionLiveness::probe(const rows::Holder& holder) const {
   const Verdict process = judge_process(holder.process, OtherBoot::unknown);
   if (holder.lock_file != log_) return process;
-  if (!server_) look();
-  if (server_->held.contains(holder.lock)) return Verdict::alive;
+  if (is_held(holder.lock)) return Verdict::alive;
   if (process == Verdict::dead) return process;
-  const auto suspect = server_->suspects.find(holder.lock);
-  if (suspect == server_->suspects.end()) {
+  const auto suspicion = suspicion_of(holder.lock);
+  if (!suspicion) {
     new_suspects_.push_back(holder.lock);
     return Verdict::alive;
   }
-  return suspect->second ? Verdict::dead : Verdict::alive;
+  return *suspicion ? Verdict::dead : Verdict::alive;
 }
 
-void SessionLiveness::look() const {
+bool SessionLiveness::is_held(std::int64_t lock) const {
+  learn_foreseen();
+  if (const auto known = held_.find(lock); known != held_.end()) return known->second;
+  if (has_all_) return false;
+  if (many_) {
+    look_at_all();
+    return held_.contains(lock);
+  }
+  const bool held =
+      !transaction_
+           .ask("SELECT pg_try_advisory_xact_lock_shared($1::bigint)", Values().integer(lock))
+           .is_true(0, 0);
+  held_.emplace(lock, held);
+  return held;
+}
+
+std::optional<bool> SessionLiveness::suspicion_of(std::int64_t lock) const {
+  if (const auto known = suspicions_.find(lock); known != suspicions_.end()) return known->second;
+  if (has_all_) return std::nullopt;
+  const Result row = transaction_.ask(
+      "SELECT since + $2::bigint * interval '1 second' <= clock_timestamp() FROM suspects "
+      "WHERE lock = $1::bigint AND server_start = pg_postmaster_start_time()",
+      Values().integer(lock).integer(grace.count()));
+  const auto suspicion = row.rows() > 0 ? std::optional(row.is_true(0, 0)) : std::nullopt;
+  suspicions_.emplace(lock, suspicion);
+  return suspicion;
+}
+
+void SessionLiveness::look_at_all() const {
   std::optional<Result> locks;
   std::optional<Result> suspects;
   transaction_.expect(
@@ -32,12 +59,35 @@ void SessionLiveness::look() const {
       "WHERE server_start = pg_postmaster_start_time()",
       Values().integer(grace.count()));
   transaction_.run();
-  server_.emplace();
-  for (int row = 0; row < locks->rows(); ++row) {
-    server_->held.insert(locks->integer(row, 0));
-  }
+  has_all_ = true;
+  for (int row = 0; row < locks->rows(); ++row) held_.emplace(locks->integer(row, 0), true);
   for (int row = 0; row < suspects->rows(); ++row) {
-    server_->suspects.emplace(suspects->integer(row, 0), suspects->is_true(row, 1));
+    suspicions_.emplace(suspects->integer(row, 0), suspects->is_true(row, 1));
+  }
+}
+
+void SessionLiveness::foresee(std::string_view config_hash,
+                              std::optional<std::int64_t> lease) const {
+  transaction_.expect(
+      first_leases_,
+      "SELECT life_lock, pg_try_advisory_xact_lock_shared(life_lock) FROM "
+      "(SELECT life_lock FROM leases WHERE config_hash = $1::text ORDER BY id LIMIT 2) AS first "
+      "WHERE life_lock IS NOT NULL",
+      Values().text(config_hash));
+  if (!lease) return;
+  transaction_.expect(one_lease_,
+                      "SELECT life_lock, pg_try_advisory_xact_lock_shared(life_lock) FROM leases "
+                      "WHERE id = $1::bigint AND life_lock IS NOT NULL",
+                      Values().integer(*lease));
+}
+
+void SessionLiveness::learn_foreseen() const {
+  for (std::optional<Result>* const answer : {&first_leases_, &one_lease_}) {
+    if (!*answer) continue;
+    for (int row = 0; row < (*answer)->rows(); ++row) {
+      held_.emplace((*answer)->integer(row, 0), !(*answer)->is_true(row, 1));
+    }
+    answer->reset();
   }
 }
 

@@ -4,11 +4,12 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "rows/present.hpp"
+#include "store/postgres/result.hpp"
 #include "store/postgres/transaction.hpp"
 
 namespace dbcache::store::postgres {
@@ -35,20 +36,32 @@ class SessionLiveness final : public rows::Liveness {
 
   [[nodiscard]] Verdict probe(const rows::Holder& holder) const override;
 
+  /// The next probe asks for the locks of all holders at once.
+  void expect_many() const override { many_ = true; }
+
+  /// Asks with the next query for the locks of the first leases of a configuration, and of one more
+  /// lease. A lock that can be shared is nobody's.
+  void foresee(std::string_view config_hash, std::optional<std::int64_t> lease) const;
+
   /// Writes the new suspects down, after the transaction. Never throws: if it fails, the next
   /// process that notices does it.
   void note_suspects(Connection& connection) const noexcept;
 
  private:
-  struct Server {
-    std::unordered_set<std::int64_t> held;
-    std::unordered_map<std::int64_t, bool> suspects;  ///< Whether their grace is over.
-  };
-  void look() const;
+  [[nodiscard]] bool is_held(std::int64_t lock) const;
+  /// Whether its grace is over; nothing if it is no suspect.
+  [[nodiscard]] std::optional<bool> suspicion_of(std::int64_t lock) const;
+  void look_at_all() const;
+  void learn_foreseen() const;
 
   Transaction& transaction_;
   const std::string& log_;
-  mutable std::optional<Server> server_;
+  mutable bool many_ = false;
+  mutable bool has_all_ = false;  ///< A lock that is not in `held_` is nobody's.
+  mutable std::unordered_map<std::int64_t, bool> held_;
+  mutable std::unordered_map<std::int64_t, std::optional<bool>> suspicions_;
+  mutable std::optional<Result> first_leases_;
+  mutable std::optional<Result> one_lease_;
   mutable std::vector<std::int64_t> new_suspects_;
 };
 

@@ -1,54 +1,105 @@
 #include "store/postgres/stream_locks.hpp"
 
+#include <algorithm>
+#include <array>
 #include <cstring>
+#include <utility>
 
+#include "events/event.hpp"
 #include "text/sha256.hpp"
 
 namespace dbcache::store::postgres {
 namespace {
 
-constexpr std::string_view lock_one = "SELECT pg_advisory_xact_lock($1::bigint)";
+constexpr std::string_view lock_number = "SELECT pg_advisory_xact_lock($1::bigint)";
 constexpr std::string_view everything;  // no stream has that name
+
+/// Their rank. What guards the active cluster is no stream.
+constexpr std::array<std::string_view, 3> in_order{events::registry_stream_prefix, active_lock,
+                                                   events::cluster_stream_prefix};
 
 }  // namespace
 
-void StreamLocks::begin() {
+LockName::LockName(std::string of)
+    : rank(static_cast<int>(
+          std::find_if(in_order.begin(), in_order.end(),
+                       [&](std::string_view prefix) { return of.starts_with(prefix); }) -
+          in_order.begin())),
+      name(std::move(of)) {}
+
+void StreamLocks::begin(const LockNames& first) {
   const std::int64_t lock = number(space_, everything);
   transaction_.queue(scope_ == LockScope::everything
-                         ? lock_one
+                         ? lock_number
                          : "SELECT pg_advisory_xact_lock_shared($1::bigint)",
                      Values().integer(lock));
+  for (const LockName& name : first) queue_lock(name);
 }
 
 void StreamLocks::lock_everything(Connection& connection, std::int64_t space) {
-  connection.queue(lock_one, Values().integer(number(space, everything)));
+  connection.queue(lock_number, Values().integer(number(space, everything)));
 }
 
-void StreamLocks::need(std::string_view name) { lock(name); }
+void StreamLocks::queue_lock(const LockName& name) {
+  transaction_.queue("SELECT pg_advisory_xact_lock(hashtextextended($1::text, $2::bigint))",
+                     Values().text(name.name).integer(space_));
+  held_.insert(name);
+}
 
-void StreamLocks::need_stream(std::string_view stream) {
-  if (!lock(stream)) return;
+bool StreamLocks::has(std::string_view name) const {
+  return scope_ == LockScope::everything || held_.contains(LockName(std::string(name)));
+}
+
+bool StreamLocks::need(std::string_view name) {
+  if (has(name)) return false;
+  LockName lock{std::string(name)};
+  if (held_.empty() || lock > *held_.rbegin()) {
+    queue_lock(lock);
+    return true;
+  }
+  const bool locked =
+      transaction_
+          .ask("SELECT pg_try_advisory_xact_lock(hashtextextended($1::text, $2::bigint))",
+               Values().text(lock.name).integer(space_))
+          .is_true(0, 0);
+  held_.insert(std::move(lock));
+  if (!locked) throw NeedsLocks{held_};
+  return true;
+}
+
+bool StreamLocks::need_stream(std::string_view stream) {
+  if (!need(stream)) return false;
   look_for_end(stream);
-  if (!first_stream_.empty()) return;
+  if (!first_stream_.empty()) return true;
   first_stream_ = stream;
   if (stream == forecast_.stream && forecast_.events > 0) draw(forecast_.events);
+  return true;
 }
 
-/// False if this transaction has it already.
-bool StreamLocks::lock(std::string_view name) {
-  if (scope_ == LockScope::everything) return false;
-  const std::int64_t lock = number(space_, name);
-  if (held_.contains(lock)) return false;
-  if (held_.empty() || lock > *held_.rbegin()) {
-    transaction_.queue(lock_one, Values().integer(lock));
-  } else {
-    const bool locked =
-        transaction_.ask("SELECT pg_try_advisory_xact_lock($1::bigint)", Values().integer(lock))
-            .is_true(0, 0);
-    if (!locked) throw NeedsEverything{};
-  }
-  held_.insert(lock);
+bool StreamLocks::need_step(std::string_view config_hash, std::int64_t events) {
+  if (scope_ == LockScope::everything || !held_.empty()) return false;
+  first_stream_ = events::registry_stream(config_hash);
+  queue_lock(LockName(first_stream_));
+  transaction_.queue(
+      "SELECT pg_advisory_xact_lock(hashtextextended('cluster-' || cluster_id, $2::bigint)) "
+      "FROM shared_cluster_registry WHERE config_hash = $1::text AND cluster_id IS NOT NULL",
+      Values().text(config_hash).integer(space_));
+  look_for_end(first_stream_);
+  transaction_.expect(end_of_cluster_,
+                      "SELECT version, hash FROM events WHERE stream = (SELECT 'cluster-' || "
+                      "cluster_id FROM shared_cluster_registry WHERE config_hash = $1::text) "
+                      "ORDER BY version DESC LIMIT 1",
+                      Values().text(config_hash));
+  if (events > 0) draw_for_step(config_hash, events);
   return true;
+}
+
+void StreamLocks::note_cluster(std::string_view cluster_id) {
+  const std::string stream = events::cluster_stream(cluster_id);
+  held_.insert(LockName(stream));
+  ends_[stream].row = std::exchange(end_of_cluster_, {});
+  // The positions were drawn after this lock was taken.
+  if (locks_when_drawn_) locks_when_drawn_ = held_.size();
 }
 
 void StreamLocks::look_for_end(std::string_view stream) {
@@ -60,15 +111,28 @@ void StreamLocks::look_for_end(std::string_view stream) {
 
 /// Before it draws the first position, the transaction takes a lock whose number says above which
 /// position that lies: `settled_position` stops there.
+#define DRAW_POSITIONS                                                               \
+  "SELECT CASE WHEN pg_advisory_xact_lock_shared('events'::regclass::oid::integer, " \
+  "(CASE WHEN is_called THEN last_value ELSE 0 END)::bit(32)::integer) IS NOT NULL " \
+  "THEN nextval('event_positions') END FROM event_positions, "
+
 void StreamLocks::draw(std::int64_t count) {
   drawn_.reset();
   locks_when_drawn_ = held_.size();
-  transaction_.expect(
-      drawn_,
-      "SELECT CASE WHEN pg_advisory_xact_lock_shared('events'::regclass::oid::integer, "
-      "(CASE WHEN is_called THEN last_value ELSE 0 END)::bit(32)::integer) IS NOT NULL "
-      "THEN nextval('event_positions') END FROM event_positions, generate_series(1, $1::bigint)",
-      Values().integer(count));
+  transaction_.expect(drawn_, DRAW_POSITIONS "generate_series(1, $1::bigint)",
+                      Values().integer(count));
+}
+
+/// A step that finds a creation under way waits and appends nothing; one that finds no cluster
+/// appends one event.
+void StreamLocks::draw_for_step(std::string_view config_hash, std::int64_t count) {
+  locks_when_drawn_ = held_.size();
+  transaction_.expect(drawn_,
+                      DRAW_POSITIONS
+                      "generate_series(1, CASE (SELECT status FROM shared_cluster_registry WHERE "
+                      "config_hash = $1::text) WHEN 'ready' THEN $2::bigint WHEN 'creating' THEN 0 "
+                      "ELSE 1 END)",
+                      Values().text(config_hash).integer(count));
 }
 
 AppendPoint StreamLocks::append_point(const std::vector<std::string>& streams,

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -19,13 +20,36 @@ namespace dbcache::store::postgres {
 /// error.
 struct NeedsEverything {};
 
+/// What a lock guards: a stream and the rows that go with it, or which cluster is active. Locks are
+/// taken in this order: registry streams, the active cluster, cluster streams, runs; by name among
+/// themselves.
+struct LockName {
+  explicit LockName(std::string of);
+
+  int rank = 0;
+  std::string name;
+
+  auto operator<=>(const LockName&) const = default;
+};
+using LockNames = std::set<LockName>;
+
+/// Guards which rows of `clusters` are active.
+inline constexpr std::string_view active_lock = "active";
+
+/// Thrown in the same way out of a transaction that met a lock out of order which another has: it
+/// runs again and takes these first, in order.
+struct NeedsLocks {
+  LockNames names;
+};
+
 /// The advisory locks that keep writing transactions apart: one over everything, which transactions
 /// that lock streams share, and one for each stream. A transaction takes a lock before it reads
 /// what the lock guards. Each statement of a READ COMMITTED transaction sees all earlier commits,
 /// and the server releases the locks only when the commit is visible
 /// (https://www.postgresql.org/docs/15/explicit-locking.html). So no transaction reads what another
-/// is about to change. Streams are locked in the order of their numbers, or only tried: no two
-/// transactions wait for each other.
+/// is about to change. Locks are taken in their order, or only tried: no two transactions wait for
+/// each other. The server computes a lock's number from its name, so that a statement can lock what
+/// a row names.
 ///
 /// The lock of a stream is sent together with the query for the stream's end. If the forecast names
 /// the same stream, the positions are drawn in the same message; a transaction that does not use
@@ -45,10 +69,21 @@ class StreamLocks {
               const Forecast& forecast)
       : transaction_(transaction), space_(space), scope_(scope), forecast_(forecast) {}
 
-  /// Queues the lock over everything, or a share in it.
-  void begin();
-  void need(std::string_view name);
-  void need_stream(std::string_view stream);
+  /// Queues the lock over everything, or a share in it; then these.
+  void begin(const LockNames& first);
+  /// False if this transaction has it already.
+  bool need(std::string_view name);
+  bool need_stream(std::string_view stream);
+  [[nodiscard]] bool has(std::string_view name) const;
+  [[nodiscard]] bool have_everything() const { return scope_ == LockScope::everything; }
+
+  /// Queues what a step on a configuration needs, in one message: its lock, that of the cluster
+  /// that its entry names, the ends of both streams, and positions for so many events. Once that is
+  /// answered, note_cluster() tells which cluster it was. False, and nothing is queued, if this
+  /// transaction has locks: the cluster's might come out of order.
+  bool need_step(std::string_view config_hash, std::int64_t events);
+  void note_cluster(std::string_view cluster_id);
+
   void need_everything() const {
     if (scope_ != LockScope::everything) throw NeedsEverything{};
   }
@@ -65,25 +100,27 @@ class StreamLocks {
 
   /// Queues the lock over everything, for the transaction that the connection is in.
   static void lock_everything(Connection& connection, std::int64_t space);
-  /// The number of the lock for a name in a space of names.
+  /// A number for a name in a space of names.
   static std::int64_t number(std::int64_t space, std::string_view name);
 
  private:
-  bool lock(std::string_view name);
+  void queue_lock(const LockName& name);
   void look_for_end(std::string_view stream);
   void draw(std::int64_t count);
+  void draw_for_step(std::string_view config_hash, std::int64_t count);
 
   Transaction& transaction_;
   const std::int64_t space_;
   const LockScope scope_;
   const Forecast& forecast_;
   std::string first_stream_;
-  std::set<std::int64_t> held_;
+  LockNames held_;
   struct End {
     std::optional<Result> row;
     std::optional<StreamEnd> noted;
   };
   std::map<std::string, End, std::less<>> ends_;
+  std::optional<Result> end_of_cluster_;  ///< Of the entry's cluster, before its name is known.
   std::optional<Result> drawn_;
   std::optional<std::size_t> locks_when_drawn_;
 };

@@ -39,6 +39,12 @@ class GroupCommit {
     return signal_.watch(may_make);
   }
 
+  // As Engine, for this file. The caller holds a pass.
+  bool claim_sweep(const FileIdentity& file) { return share_state(file)->claim_sweep(); }
+  void postpone_sweep(const FileIdentity& file, std::chrono::nanoseconds time) {
+    share_state(file)->postpone_sweep(time);
+  }
+
   /// Closes the files beside the database. Holding a pass, or around a fork.
   void close_files() noexcept;
 

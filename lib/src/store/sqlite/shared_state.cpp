@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <string_view>
 #include <thread>
+#include <time.h>
 #include <unistd.h>
 
 #include <sys/mman.h>
@@ -26,6 +27,16 @@ constexpr off_t syncing_byte = 1;
 /// A second in all. After that the process goes on without the file.
 constexpr int most_tries = 1000;
 constexpr std::chrono::milliseconds pause_between_tries{1};
+
+constexpr std::uint64_t pause_between_sweeps = 1'000'000'000;
+constexpr std::uint64_t longest_pause = 60 * pause_between_sweeps;
+
+std::uint64_t since_boot() {
+  timespec time{};
+  ::clock_gettime(CLOCK_BOOTTIME, &time);
+  return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000 +
+         static_cast<std::uint64_t>(time.tv_nsec);
+}
 
 /// The file's beginning. It says for which boot and database the words after it are.
 struct Header {
@@ -139,6 +150,21 @@ bool SharedState::map(const std::string& database) {
 SharedState::~SharedState() {
   close_file();
   if (memory_ != nullptr) ::munmap(memory_, file_size);
+}
+
+bool SharedState::claim_sweep() {
+  const std::uint64_t now = since_boot();
+  std::uint64_t due = words_->sweep_due;
+  if (now < due && due - now <= longest_pause) return false;
+  return words_->sweep_due.compare_exchange_strong(due, now + pause_between_sweeps);
+}
+
+void SharedState::postpone_sweep(std::chrono::nanoseconds time) {
+  const std::uint64_t now = since_boot();
+  const std::uint64_t due = now + std::min(static_cast<std::uint64_t>(time.count()), longest_pause);
+  std::uint64_t before = words_->sweep_due;
+  while (before < due && !words_->sweep_due.compare_exchange_weak(before, due)) {
+  }
 }
 
 void SharedState::close_file() noexcept {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -40,6 +41,9 @@ class SharedState {
     alignas(64) std::atomic<std::uint32_t> wal_frames;
     std::atomic<std::uint32_t> checkpoint_at;
     std::atomic<std::uint32_t> moved;  ///< By the first pass, whose second one is to come.
+
+    /// When the next sweep is due: nanoseconds since the boot. A time too far ahead counts as past.
+    alignas(64) std::atomic<std::uint64_t> sweep_due;
   };
 
   /// The state of this database file. The first process makes it. Where the file cannot be used,
@@ -57,6 +61,10 @@ class SharedState {
   /// work. Never waits.
   [[nodiscard]] bool try_lock_sync();
   void unlock_sync() noexcept;
+
+  /// As Engine::claim_sweep() and postpone_sweep().
+  [[nodiscard]] bool claim_sweep();
+  void postpone_sweep(std::chrono::nanoseconds time);
 
   /// Around a fork: a child must not keep the descriptor, since all its copies share one lock. From
   /// then on only the words may be used.

@@ -73,6 +73,17 @@ std::unique_ptr<Wakeup> SqliteEngine::watch_commits() {
   return commits_.watch(exists());
 }
 
+bool SqliteEngine::claim_sweep() {
+  const system::ForkGate::Pass pass;
+  const auto file = find_database(options_.database);
+  return file && commits_.claim_sweep(*file);
+}
+
+void SqliteEngine::postpone_sweep(std::chrono::nanoseconds time) {
+  const system::ForkGate::Pass pass;
+  if (const auto file = find_database(options_.database)) commits_.postpone_sweep(*file, time);
+}
+
 std::optional<AdoptionReport> SqliteEngine::adoption() const { return pool_.adoption(); }
 
 // ---- Transactions

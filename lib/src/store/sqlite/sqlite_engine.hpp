@@ -29,6 +29,8 @@ class SqliteEngine final : public Engine, private system::ForkAware {
   std::unique_ptr<LifeLock> take_lock() override;
   std::unique_ptr<Wakeup> watch_holder(const rows::Holder& holder) override;
   std::unique_ptr<Wakeup> watch_commits() override;
+  bool claim_sweep() override;
+  void postpone_sweep(std::chrono::nanoseconds time) override;
   void optimize(Vacuum vacuum) override;
   DatabaseInfo info() override;
   [[nodiscard]] DatabaseLocation location() const override;

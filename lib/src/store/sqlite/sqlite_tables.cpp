@@ -13,8 +13,7 @@
 #include <dbcache/errors.hpp>
 
 #include "rows/fields.hpp"
-#include "store/sql/row_reader.hpp"
-#include "store/sql/statements.hpp"
+#include "store/sqlite/sqlite_rows.hpp"
 #include "text/hex.hpp"
 #include "text/json_text.hpp"
 #include "text/utf8.hpp"
@@ -30,97 +29,12 @@ using rows::PendingTermination;
 using rows::RawRow;
 using rows::Share;
 
-struct SqliteDialect {
-  static std::string parameter(int number, std::string_view = {}) {
-    return fmt::format("?{}", number);
-  }
-  static std::string is_true(std::string_view column) { return fmt::format("({} <> 0)", column); }
-};
-template <class Row>
-using Statements = sql::Statements<SqliteDialect, Row>;
-
-/// A column as JSON, whatever it holds (see rows::DocumentedRows).
-json::value raw_value(const Statement& statement, int at) {
-  switch (statement.type(at)) {
-    case SQLITE_INTEGER:
-      return statement.integer(at);
-    case SQLITE_FLOAT: {
-      const double number = statement.real(at);
-      if (std::isfinite(number)) return number;
-      return json::object{{"real", number > 0 ? "inf" : "-inf"}};
-    }
-    case SQLITE_NULL:
-      return nullptr;
-    case SQLITE_BLOB:
-      return json::object{{"blob", text::to_hex(statement.bytes(at))}};
-    default: {
-      const std::string_view bytes = statement.bytes(at);
-      if (!text::is_utf8(bytes)) return json::object{{"text", text::to_hex(bytes)}};
-      return json::string(bytes);
-    }
-  }
-}
-
 json::object raw_columns(const Statement& statement) {
   json::object columns;
   for (int at = 0; at < statement.columns(); ++at) {
     columns[statement.name(at)] = raw_value(statement, at);
   }
   return columns;
-}
-
-/// The present row of a statement, as RowReader reads it.
-class Columns {
- public:
-  explicit Columns(const Statement& statement) : statement_(statement) {}
-
-  [[nodiscard]] bool is_null(int at) const { return statement_.type(at) == SQLITE_NULL; }
-  [[nodiscard]] std::optional<std::int64_t> integer(int at) const {
-    if (statement_.type(at) != SQLITE_INTEGER) return std::nullopt;
-    return statement_.integer(at);
-  }
-  [[nodiscard]] std::optional<std::string_view> text(int at) const {
-    if (statement_.type(at) != SQLITE_TEXT) return std::nullopt;
-    return statement_.bytes(at);
-  }
-  [[nodiscard]] json::value raw(int at) const { return raw_value(statement_, at); }
-
- private:
-  const Statement& statement_;
-};
-
-template <class Row>
-std::vector<Row> read_rows(Statement& statement) {
-  std::vector<Row> rows;
-  const Columns columns(statement);
-  while (statement.step()) {
-    rows.push_back(sql::RowReader(columns, sql::Table<Row>::name).template read<Row>());
-  }
-  return rows;
-}
-
-template <class Row>
-std::optional<Row> read_row(Statement& statement) {
-  if (!statement.step()) return std::nullopt;
-  const Columns columns(statement);
-  return sql::RowReader(columns, sql::Table<Row>::name).template read<Row>();
-}
-
-// The key must live until the statement is given back.
-void lend_key(Statement& statement, int at, std::string_view key) { statement.lend(at, key); }
-void lend_key(Statement& statement, int at, std::int64_t key) { statement.bind(at, key); }
-
-template <class Row, class Key>
-std::optional<Row> find_row(Connection& connection, const Key& key) {
-  auto query = connection.prepare(Statements<Row>::select_one().c_str());
-  lend_key(*query, 1, key);
-  return read_row<Row>(*query);
-}
-
-template <class Row>
-std::vector<Row> all_rows(Connection& connection, const std::string& sql) {
-  auto query = connection.prepare(sql.c_str());
-  return read_rows<Row>(*query);
 }
 
 template <class Row>
@@ -181,12 +95,12 @@ void clear_table(Connection& connection) {
   connection.prepare(Statements<Row>::clear().c_str())->step();
 }
 
-/// Sets only the columns that change. To set them all would remove the row from each index and put
-/// it back.
+/// Sets only the columns that change, and returns the row as it is then. To set them all would
+/// remove the row from each index and put it back.
 template <class Row, class Change>
-void change_row(Connection& connection, std::string_view key, const std::optional<Row>& before,
-                const Change& change) {
-  if (!before) return;
+std::optional<Row> change_row(Connection& connection, std::string_view key,
+                              const std::optional<Row>& before, const Change& change) {
+  if (!before) return std::nullopt;
   Row after = *before;
   change(after);
   std::uint32_t changed = 0;
@@ -195,7 +109,7 @@ void change_row(Connection& connection, std::string_view key, const std::optiona
     if (!((*before).*member.pointer == after.*member.pointer)) changed |= column;
     column <<= 1U;
   });
-  if (changed == 0) return;
+  if (changed == 0) return after;
   auto query = connection.prepare(Statements<Row>::update(changed).c_str());
   int at = 0;
   column = 1;
@@ -205,6 +119,7 @@ void change_row(Connection& connection, std::string_view key, const std::optiona
   });
   lend_key(*query, ++at, key);
   query->step();
+  return after;
 }
 
 void bind_filter(Statement& statement, int at, const std::optional<bool>& flag) {
@@ -304,6 +219,24 @@ void SqliteTables::put(const CachedCluster& row) { put_row(connection_, row); }
 void SqliteTables::put(const RegistryEntry& row) {
   entry_.reset();
   put_row(connection_, row);
+  note_cluster(row);
+}
+
+/// Keeps the index of the entries by their cluster.
+void SqliteTables::note_cluster(const RegistryEntry& row) {
+  if (!row.cluster_id) return forget_cluster(row.config_hash);
+  auto query = connection_.prepare(
+      "INSERT INTO entry_clusters (config_hash, cluster_id) VALUES (?1, ?2) "
+      "ON CONFLICT (config_hash) DO UPDATE SET cluster_id = excluded.cluster_id");
+  query->lend(1, row.config_hash);
+  query->lend(2, *row.cluster_id);
+  query->step();
+}
+
+void SqliteTables::forget_cluster(std::string_view config_hash) {
+  auto query = connection_.prepare("DELETE FROM entry_clusters WHERE config_hash = ?1");
+  query->lend(1, config_hash);
+  query->step();
 }
 void SqliteTables::put(const Share& row) { put_row(connection_, row); }
 void SqliteTables::put(const Lease& row) { put_row(connection_, row); }
@@ -318,7 +251,8 @@ void SqliteTables::change_cluster(std::string_view cluster_id,
 void SqliteTables::change_entry(std::string_view config_hash, const Change<RegistryEntry>& change) {
   const auto before = entry(config_hash);
   entry_.reset();
-  change_row(connection_, config_hash, before, change);
+  const auto after = change_row(connection_, config_hash, before, change);
+  if (after && after->cluster_id != before->cluster_id) note_cluster(*after);
 }
 
 void SqliteTables::erase_cluster(std::string_view cluster_id) {
@@ -327,6 +261,7 @@ void SqliteTables::erase_cluster(std::string_view cluster_id) {
 void SqliteTables::erase_entry(std::string_view config_hash) {
   entry_.reset();
   erase_row<RegistryEntry>(connection_, config_hash);
+  forget_cluster(config_hash);
 }
 void SqliteTables::erase_share(std::string_view config_hash) {
   erase_row<Share>(connection_, config_hash);
@@ -341,6 +276,7 @@ void SqliteTables::clear() {
   entry_.reset();
   clear_table<CachedCluster>(connection_);
   clear_table<RegistryEntry>(connection_);
+  connection_.prepare("DELETE FROM entry_clusters")->step();
   clear_table<Share>(connection_);
   clear_table<Lease>(connection_);
   clear_table<PendingTermination>(connection_);

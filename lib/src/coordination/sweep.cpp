@@ -1,0 +1,118 @@
+#include "coordination/sweep.hpp"
+
+#include <algorithm>
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "commands/reach.hpp"
+#include "coordination/transact.hpp"
+
+namespace dbcache::coordination {
+namespace {
+
+constexpr std::size_t page = 500;
+
+using rows::TableReader;
+
+/// Reads a table of numbered rows in pages, each in a transaction of its own.
+template <class ReadPage>
+void look_through(const store::Store& store, const ReadPage& read_page, commands::Dead& dead) {
+  TableReader::Page next{TableReader::from_the_first, page};
+  for (bool more = true; more;) {
+    more = false;
+    store.read([&](const store::ReadSession& session) {
+      session.liveness.expect_many();
+      const auto rows = read_page(session.tables, next);
+      commands::find_dead(rows, store::present(session), dead);
+      more = rows.size() == page;
+      if (more) next.after = rows.back().id;
+    });
+  }
+}
+
+/// The same for configurations, which are in the order of their hashes.
+template <class ReadPage>
+void look_through_configurations(const store::Store& store, const ReadPage& read_page) {
+  std::string after;
+  for (bool more = true; more;) {
+    more = false;
+    store.read([&](const store::ReadSession& session) {
+      const std::vector<std::string> read = read_page(session, after);
+      more = read.size() == page;
+      if (more) after = read.back();
+    });
+  }
+}
+
+bool is_closed(const store::Store& store) {
+  bool closed = true;
+  store.read([&](const store::ReadSession& session) { closed = session.log.closed().has_value(); });
+  return closed;
+}
+
+commands::Dead look(const store::Store& store) {
+  commands::Dead dead;
+  look_through(
+      store,
+      [](const TableReader& rows, TableReader::Page next) { return rows.leases_after(next); },
+      dead);
+  look_through(
+      store,
+      [](const TableReader& rows, TableReader::Page next) { return rows.participants_after(next); },
+      dead);
+  look_through_configurations(store,
+                              [&](const store::ReadSession& session, const std::string& after) {
+                                const auto shares = session.tables.busy_shares_after(after, page);
+                                commands::find_dead(shares, store::present(session), dead);
+                                std::vector<std::string> read;
+                                for (const rows::Share& share : shares)
+                                  read.push_back(share.config_hash);
+                                return read;
+                              });
+  look_through_configurations(
+      store, [&](const store::ReadSession& session, const std::string& after) {
+        auto expired = session.tables.expired_configurations(session.now, after, page);
+        dead.configurations.insert(expired.begin(), expired.end());
+        return expired;
+      });
+  store.read([&](const store::ReadSession& session) {
+    commands::find_dead(session.tables.running_terminations(), store::present(session), dead);
+  });
+  return dead;
+}
+
+/// Reaps a few leases of a configuration, and hands back what they leave.
+void reap_leases(store::Store& store, const std::string& config_hash,
+                 const std::set<std::int64_t>& suspects) {
+  auto next = suspects.begin();
+  while (next != suspects.end()) {
+    commands::Reach reach;
+    reach.config_hash = config_hash;
+    for (; next != suspects.end() && reach.suspects.size() < commands::most_reaped; ++next) {
+      reach.suspects.insert(*next);
+    }
+    transact(store, [&](const TableReader&) { return reach; }, {});
+  }
+}
+
+}  // namespace
+
+void sweep(store::Store& store) {
+  if (is_closed(store)) return;
+  const commands::Dead dead = look(store);
+  for (const std::string& subject : dead.terminations) {
+    commit(store, commands::LoseTermination{subject});
+  }
+  for (const std::int64_t participant : dead.participants) {
+    commit(store, commands::LoseParticipant{participant});
+  }
+  for (const auto& [config_hash, suspects] : dead.leases) {
+    reap_leases(store, config_hash, suspects);
+  }
+  for (const std::string& config_hash : dead.configurations) {
+    commit(store, commands::HandBack{config_hash});
+  }
+}
+
+}  // namespace dbcache::coordination

@@ -1,0 +1,13 @@
+#pragma once
+
+#include "store/store.hpp"
+
+namespace dbcache::coordination {
+
+/// Finds the holders that died, and what has expired, in read transactions of a page each. Then
+/// ends what they held, in a short write transaction for each configuration, termination and
+/// participant, which decides anew. Writes nothing if there is nothing to do, or if the log is
+/// closed.
+void sweep(store::Store& store);
+
+}  // namespace dbcache::coordination

@@ -1,0 +1,98 @@
+#include <algorithm>
+#include <chrono>
+#include <unistd.h>
+
+#include <sys/syscall.h>
+
+#include "store/postgres/engine_session.hpp"
+#include "store/postgres/postgres_engine.hpp"
+#include "store/process_verdict.hpp"
+#include "system/descriptor.hpp"
+
+// How holders show that they live, what wakes those who wait, and when a sweep is due.
+namespace dbcache::store::postgres {
+namespace {
+
+using std::chrono::steady_clock;
+
+/// Readable once a process of this machine has ended.
+class ProcessWakeup final : public Wakeup {
+ public:
+  explicit ProcessWakeup(std::int64_t pid)
+      : process_(static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(pid), 0))) {}
+  [[nodiscard]] int descriptor() const override { return process_.get(); }
+  void clear() override {}  // a process ends once
+
+ private:
+  system::Descriptor process_;
+};
+
+}  // namespace
+
+std::unique_ptr<LifeLock> PostgresEngine::take_lock() {
+  const Moment until = deadline();
+  std::string log;
+  with_session(until, Missing::create, [&](Session& session) { log = session.version.log; });
+  try {
+    return keeper_->take_lock(log, until);
+  } catch (const ConnectionLost& error) {
+    throw_unusable(target_, error.what());
+  } catch (const ServerError& error) {
+    throw_typed(error, target_);
+  }
+}
+
+std::unique_ptr<Wakeup> PostgresEngine::watch_holder(const rows::Holder& holder) {
+  // A process on another machine cannot be watched; callers look now and then.
+  if (judge_process(holder.process, OtherBoot::unknown) != rows::Liveness::Verdict::alive) {
+    return std::make_unique<NoWakeup>();
+  }
+  const system::ForkGate::Pass pass;
+  return std::make_unique<ProcessWakeup>(holder.process.pid);
+}
+
+std::unique_ptr<Wakeup> PostgresEngine::watch_commits() {
+  if (!exists()) return std::make_unique<NoWakeup>();
+  try {
+    return keeper_->watch_commits(deadline());
+  } catch (const ConnectionLost&) {
+    return std::make_unique<NoWakeup>();
+  } catch (const ServerError& error) {
+    throw_typed(error, target_);
+  }
+}
+
+bool PostgresEngine::claim_sweep() {
+  const Moment now = steady_clock::now();
+  if (now.time_since_epoch().count() < sweep_due_) return false;
+  sweep_due_ = (now + std::chrono::seconds{1}).time_since_epoch().count();
+  bool claimed = false;
+  with_session(deadline(), Missing::leave, [&](Session& session) {
+    if (session.version.number == 0) return;
+    // Another session that is just claiming it is not waited for.
+    claimed = session.connection
+                  ->ask(
+                      "UPDATE sweeps SET due = clock_timestamp() + interval '1 second' "
+                      "WHERE ctid IN (SELECT ctid FROM sweeps WHERE due <= clock_timestamp() "
+                      "OR due > clock_timestamp() + interval '1 minute' "
+                      "FOR UPDATE SKIP LOCKED) RETURNING true")
+                  .rows() > 0;
+  });
+  return claimed;
+}
+
+void PostgresEngine::postpone_sweep(std::chrono::nanoseconds time) {
+  constexpr std::chrono::nanoseconds longest = std::chrono::minutes{1};
+  const auto pause = std::min(time, longest);
+  sweep_due_ = (steady_clock::now() + pause).time_since_epoch().count();
+  if (pause <= std::chrono::seconds{1}) return;
+  with_session(deadline(), Missing::leave, [&](Session& session) {
+    if (session.version.number == 0) return;
+    session.connection->queue(
+        "UPDATE sweeps SET due = clock_timestamp() + $1::bigint * interval '1 microsecond'",
+        Values().integer(std::chrono::duration_cast<std::chrono::microseconds>(pause).count()));
+    session.connection->run();
+  });
+}
+
+}  // namespace dbcache::store::postgres

@@ -1,0 +1,312 @@
+#include <algorithm>
+
+#include <dbcache/errors.hpp>
+
+#include "events/event.hpp"
+#include "store/postgres/postgres_rows.hpp"
+#include "store/postgres/postgres_tables.hpp"
+
+// What steps on leases and sweeps ask. A step on a configuration foresees what it will read, and
+// gets it in one message.
+namespace dbcache::store::postgres {
+namespace {
+
+using rows::Lease;
+using rows::Participant;
+using rows::PendingTermination;
+using rows::Share;
+using rows::TableReader;
+
+/// So many leases are read ahead: the one that lives is most often the first, or the second beside
+/// one that ends.
+constexpr std::size_t leases_ahead = 2;
+
+/// The cluster of an entry whose name only the server knows yet.
+constexpr std::string_view cluster_of_entry =
+    "(SELECT cluster_id FROM shared_cluster_registry WHERE config_hash = $1::text)";
+
+/// Statements about that cluster. Parameter: the config hash.
+template <class Row>
+const std::string& select_by_entry(std::string_view column, std::string_view rest) {
+  static const std::string& text = *new std::string(fmt::format(
+      "{} WHERE {} = {} {}", Statements<Row>::select(), column, cluster_of_entry, rest));
+  return text;
+}
+
+const std::string& select_shares_by_entry() {
+  static const std::string& text = *new std::string(
+      fmt::format("{} WHERE config_hash IN (SELECT config_hash FROM shared_cluster_registry WHERE "
+                  "cluster_id = {})",
+                  Statements<Share>::select(), cluster_of_entry));
+  return text;
+}
+
+/// A page of rows that can be read.
+template <class Row>
+std::vector<Row> readable_page(Transaction& transaction, const std::string& sql,
+                               TableReader::Page page) {
+  std::vector<Row> rows;
+  for (bool more = true; more && rows.size() < page.limit;) {
+    const Result result = transaction.ask(
+        sql, Values().integer(page.after).integer(static_cast<std::int64_t>(page.limit)));
+    for (int at = 0; at < result.rows() && rows.size() < page.limit; ++at) {
+      const Columns columns(result, at);
+      page.after = result.integer(at, 0);
+      try {
+        rows.push_back(sql::RowReader(columns, sql::Table<Row>::name).template read<Row>());
+      } catch (const CorruptDatabase&) {
+        // A step that needs this row says so.
+      }
+    }
+    more = static_cast<std::size_t>(result.rows()) == page.limit;
+  }
+  return rows;
+}
+
+template <class Row>
+std::vector<Row> page_of(Transaction& transaction, const std::string& sql, std::string_view value,
+                         TableReader::Page page) {
+  return read_rows<Row>(transaction.ask(
+      sql,
+      Values().text(value).integer(page.after).integer(static_cast<std::int64_t>(page.limit))));
+}
+
+std::vector<std::string> texts(const Result& result) {
+  std::vector<std::string> found;
+  for (int row = 0; row < result.rows(); ++row) found.emplace_back(result.text(row, 0));
+  return found;
+}
+
+std::vector<TableReader::Naming> with_shares(const std::vector<RegistryEntry>& entries,
+                                             const std::vector<Share>& shares) {
+  std::vector<TableReader::Naming> found;
+  for (const RegistryEntry& entry : entries) {
+    const auto share = std::find_if(shares.begin(), shares.end(), [&](const Share& one) {
+      return one.config_hash == entry.config_hash;
+    });
+    found.push_back({entry, share == shares.end() ? std::nullopt : std::optional(*share)});
+  }
+  return found;
+}
+
+}  // namespace
+
+// ---- What is read ahead
+
+void FirstLeases::learn(std::string_view of, std::vector<Lease> rows, std::size_t asked_for) {
+  key_ = of;
+  is_complete_ = rows.size() < asked_for;
+  rows_ = std::move(rows);
+}
+
+std::optional<std::vector<Lease>> FirstLeases::find(std::string_view of,
+                                                    TableReader::Page page) const {
+  if (key_ != of || page.after != TableReader::from_the_first ||
+      (!is_complete_ && rows_.size() < page.limit)) {
+    return std::nullopt;
+  }
+  const auto count = std::min(page.limit, rows_.size());
+  return std::vector<Lease>(rows_.begin(), rows_.begin() + static_cast<std::ptrdiff_t>(count));
+}
+
+void FirstLeases::add(const Lease& row, std::string_view of) {
+  if (key_ != of) return;
+  const auto same = std::find_if(rows_.begin(), rows_.end(),
+                                 [&](const Lease& known) { return known.id == row.id; });
+  if (same != rows_.end()) {
+    *same = row;
+  } else if (is_complete_) {
+    rows_.push_back(row);  // with the highest position
+  }
+}
+
+void FirstLeases::remove(std::int64_t id) {
+  std::erase_if(rows_, [&](const Lease& known) { return known.id == id; });
+}
+
+void PostgresTables::foresee(const Foresight& foresight) const {
+  if (locks_ == nullptr || foreseen_ || foresight.config_hash.empty() ||
+      !locks_->need_step(foresight.config_hash, static_cast<std::int64_t>(foresight.events))) {
+    return;
+  }
+  foreseen_ = std::make_unique<Foreseen>();
+  Foreseen& seen = *foreseen_;
+  seen.of = foresight;
+  const std::string& hash = foresight.config_hash;
+  const auto expect = [&](std::optional<Result>& answer, const std::string& sql) {
+    transaction_.expect(answer, sql, Values().text(hash));
+  };
+  expect(seen.entry, Statements<RegistryEntry>::select_one());
+  expect(seen.share, Statements<Share>::select_one());
+  transaction_.expect(seen.leases_of, LeaseStatements::leases_of(),
+                      Values()
+                          .text(hash)
+                          .integer(TableReader::from_the_first)
+                          .integer(static_cast<std::int64_t>(leases_ahead)));
+  expect(seen.cluster, select_by_entry<CachedCluster>("cluster_id", ""));
+  expect(seen.pending, select_by_entry<PendingTermination>("subject", ""));
+  if (foresight.ends) {
+    transaction_.expect(seen.lease, Statements<Lease>::select_one(),
+                        Values().integer(*foresight.ends));
+    expect(seen.entries_naming,
+           select_by_entry<RegistryEntry>("cluster_id", "ORDER BY config_hash"));
+    expect(seen.shares_naming, select_shares_by_entry());
+    expect(seen.leases_on,
+           select_by_entry<Lease>("cluster_id", fmt::format("ORDER BY id LIMIT {}", leases_ahead)));
+  }
+  liveness_.foresee(hash, foresight.ends);
+}
+
+/// With the locks that foresee() took, which guard these rows.
+void PostgresTables::learn_foreseen() const {
+  if (!foreseen_ || foreseen_->is_learnt) return;
+  if (!foreseen_->entry) transaction_.run();
+  Foreseen& seen = *foreseen_;
+  seen.is_learnt = true;
+  const std::string& hash = seen.of.config_hash;
+  const auto entry = read_row<RegistryEntry>(*seen.entry);
+  entries_.insert_or_assign(hash, entry);
+  shares_.insert_or_assign(hash, read_row<Share>(*seen.share));
+  leases_of_.learn(hash, read_rows<Lease>(*seen.leases_of), leases_ahead);
+  if (seen.lease) {
+    const auto lease = read_row<Lease>(*seen.lease);
+    if (!lease || lease->config_hash == hash) leases_.insert_or_assign(*seen.of.ends, lease);
+  }
+  if (!entry || !entry->cluster_id) return;
+  const std::string& cluster_id = *entry->cluster_id;
+  locks_->note_cluster(cluster_id);
+  clusters_.insert_or_assign(cluster_id, read_row<CachedCluster>(*seen.cluster));
+  pending_terminations_.insert_or_assign(cluster_id, read_row<PendingTermination>(*seen.pending));
+  if (!seen.leases_on) return;
+  leases_on_.learn(cluster_id, read_rows<Lease>(*seen.leases_on), leases_ahead);
+  naming_.emplace(cluster_id, with_shares(read_rows<RegistryEntry>(*seen.entries_naming),
+                                          read_rows<Share>(*seen.shares_naming)));
+}
+
+// ---- By index
+
+std::vector<Lease> PostgresTables::leases_of(std::string_view config_hash, Page page) const {
+  learn_foreseen();
+  if (auto known = leases_of_.find(config_hash, page)) return std::move(*known);
+  lock_stream(events::registry_stream(config_hash));
+  return page_of<Lease>(transaction_, LeaseStatements::leases_of(), config_hash, page);
+}
+
+std::vector<Lease> PostgresTables::leases_on(std::string_view cluster_id, Page page) const {
+  learn_foreseen();
+  if (auto known = leases_on_.find(cluster_id, page)) return std::move(*known);
+  lock_stream(events::cluster_stream(cluster_id));
+  return page_of<Lease>(transaction_, LeaseStatements::leases_on(), cluster_id, page);
+}
+
+std::int64_t PostgresTables::count_leases_of(std::string_view config_hash) const {
+  lock_stream(events::registry_stream(config_hash));
+  return transaction_.ask(LeaseStatements::count_leases_of(), Values().text(config_hash))
+      .integer(0, 0);
+}
+
+/// The lock on the cluster guards them, the shares of other configurations too.
+std::vector<TableReader::Naming> PostgresTables::naming(std::string_view cluster_id) const {
+  learn_foreseen();
+  if (naming_ && naming_->first == cluster_id) return as_they_are_now(naming_->second, cluster_id);
+  lock_stream(events::cluster_stream(cluster_id));
+  const auto entries = read_rows<RegistryEntry>(
+      transaction_.ask(LeaseStatements::entries_naming(), Values().text(cluster_id)));
+  if (entries.empty()) return {};
+  return with_shares(entries, read_rows<Share>(transaction_.ask(LeaseStatements::shares_naming(),
+                                                                Values().text(cluster_id))));
+}
+
+/// What was read before this transaction changed some of it.
+std::vector<TableReader::Naming> PostgresTables::as_they_are_now(
+    std::vector<Naming> before, std::string_view cluster_id) const {
+  std::vector<Naming> now;
+  for (Naming& named : before) {
+    if (entries_.contains(named.entry.config_hash)) continue;
+    now.push_back(std::move(named));
+  }
+  for (const auto& [config_hash, entry] : entries_) {
+    if (entry && entry->cluster_id == cluster_id) now.push_back({*entry, share(config_hash)});
+  }
+  std::sort(now.begin(), now.end(), [](const Naming& a, const Naming& b) {
+    return a.entry.config_hash < b.entry.config_hash;
+  });
+  return now;
+}
+
+std::vector<CachedCluster> PostgresTables::active_clusters() const {
+  lock(active_lock);
+  return read_rows<CachedCluster>(transaction_.ask(LeaseStatements::active_clusters()));
+}
+
+std::optional<CachedCluster> PostgresTables::active_cluster(Timestamp now) const {
+  lock(active_lock);
+  const std::string time = format_timestamp(now);
+  return read_row<CachedCluster>(
+      transaction_.ask(LeaseStatements::active_cluster(), Values().text(time)));
+}
+
+std::vector<PendingTermination> PostgresTables::pending_terminations_of(
+    std::string_view config_hash) const {
+  lock_stream(events::registry_stream(config_hash));
+  return read_rows<PendingTermination>(
+      transaction_.ask(LeaseStatements::terminations_of(), Values().text(config_hash)));
+}
+
+/// Without a lock: the claim looks at it again with one.
+std::vector<PendingTermination> PostgresTables::waiting_terminations(
+    bool every_host, const std::optional<std::string>& host, std::size_t behind,
+    std::size_t limit) const {
+  const std::string& sql = every_host ? LeaseStatements::waiting_terminations()
+                           : host     ? LeaseStatements::waiting_terminations_of_host()
+                                      : LeaseStatements::waiting_terminations_without_host();
+  Values values;
+  values.integer(static_cast<std::int64_t>(behind)).integer(static_cast<std::int64_t>(limit));
+  if (!every_host && host) values.text(*host);
+  return read_rows<PendingTermination>(transaction_.ask(sql, values));
+}
+
+std::vector<Participant> PostgresTables::participants_of(std::string_view run, Page page) const {
+  lock_stream(events::run_stream(run));
+  return page_of<Participant>(transaction_, LeaseStatements::participants_of(), run, page);
+}
+
+std::vector<std::string> PostgresTables::configurations_of(std::string_view run) const {
+  lock_stream(events::run_stream(run));
+  return texts(
+      transaction_.ask("SELECT config_hash FROM shares WHERE runs <> '[]' AND "
+                       "runs::jsonb @> to_jsonb($1::text) ORDER BY config_hash",
+                       Values().text(run)));
+}
+
+// ---- For a sweep, which decides again what it finds
+
+std::vector<Lease> PostgresTables::leases_after(Page page) const {
+  return readable_page<Lease>(transaction_, LeaseStatements::leases_after(), page);
+}
+
+std::vector<Participant> PostgresTables::participants_after(Page page) const {
+  return readable_page<Participant>(transaction_, LeaseStatements::participants_after(), page);
+}
+
+std::vector<Share> PostgresTables::busy_shares_after(std::string_view config_hash,
+                                                     std::size_t limit) const {
+  return read_rows<Share>(
+      transaction_.ask(LeaseStatements::busy_shares_after(),
+                       Values().text(config_hash).integer(static_cast<std::int64_t>(limit))));
+}
+
+std::vector<PendingTermination> PostgresTables::running_terminations() const {
+  return read_rows<PendingTermination>(transaction_.ask(LeaseStatements::running_terminations()));
+}
+
+std::vector<std::string> PostgresTables::expired_configurations(Timestamp now,
+                                                                std::string_view after,
+                                                                std::size_t limit) const {
+  const std::string time = format_timestamp(now);
+  return texts(
+      transaction_.ask(LeaseStatements::expired_configurations(),
+                       Values().text(time).text(after).integer(static_cast<std::int64_t>(limit))));
+}
+
+}  // namespace dbcache::store::postgres

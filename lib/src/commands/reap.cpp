@@ -231,6 +231,7 @@ Events hand_back(const Present& present, const Reach& reach, const Events& after
 // ---- A sweep
 
 void find_dead(const std::vector<Lease>& leases, const Present& present, Dead& dead) {
+  dead.looked_at += leases.size();
   for (const Lease& lease : leases) {
     if (!is_alive(lease.holder, lease.granted_at, present)) {
       dead.leases[lease.config_hash].insert(lease.id);
@@ -239,6 +240,7 @@ void find_dead(const std::vector<Lease>& leases, const Present& present, Dead& d
 }
 
 void find_dead(const std::vector<Share>& shares, const Present& present, Dead& dead) {
+  dead.looked_at += shares.size();
   for (const Share& share : shares) {
     const auto entry = present.rows.entry(share.config_hash);
     const bool creator_died = share.creation && share.worker && entry &&
@@ -250,6 +252,7 @@ void find_dead(const std::vector<Share>& shares, const Present& present, Dead& d
 }
 
 void find_dead(const std::vector<PendingTermination>& running, const Present& present, Dead& dead) {
+  dead.looked_at += running.size();
   for (const PendingTermination& pending : running) {
     Events events;
     reap_termination(pending, present, events);
@@ -258,6 +261,7 @@ void find_dead(const std::vector<PendingTermination>& running, const Present& pr
 }
 
 void find_dead(const std::vector<Participant>& participants, const Present& present, Dead& dead) {
+  dead.looked_at += participants.size();
   for (const Participant& participant : participants) {
     if (!is_alive(participant.holder, participant.joined_at, present)) {
       dead.participants.push_back(participant.id);

@@ -44,8 +44,8 @@ void Coordinator::sweep_if_due() const {
 void Coordinator::Duty::sweep() {
   skipped = false;
   const auto began = std::chrono::steady_clock::now();
-  coordination::sweep(*store);
-  store->engine().postpone_sweep(pauses_for_a_sweep * (std::chrono::steady_clock::now() - began));
+  const std::size_t holders = coordination::sweep(*store);
+  store->engine().swept(pauses_for_a_sweep * (std::chrono::steady_clock::now() - began), holders);
 }
 
 Coordinator::Duty::~Duty() {

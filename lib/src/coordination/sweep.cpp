@@ -98,8 +98,8 @@ void reap_leases(store::Store& store, const std::string& config_hash,
 
 }  // namespace
 
-void sweep(store::Store& store) {
-  if (is_closed(store)) return;
+std::size_t sweep(store::Store& store) {
+  if (is_closed(store)) return 0;
   const commands::Dead dead = look(store);
   for (const std::string& subject : dead.terminations) {
     commit(store, commands::LoseTermination{subject});
@@ -113,6 +113,7 @@ void sweep(store::Store& store) {
   for (const std::string& config_hash : dead.configurations) {
     commit(store, commands::HandBack{config_hash});
   }
+  return dead.looked_at;
 }
 
 }  // namespace dbcache::coordination

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstddef>
+
 #include "store/store.hpp"
 
 namespace dbcache::coordination {
@@ -7,7 +9,7 @@ namespace dbcache::coordination {
 /// Finds the holders that died, and what has expired, in read transactions of a page each. Then
 /// ends what they held, in a short write transaction for each configuration, termination and
 /// participant, which decides anew. Writes nothing if there is nothing to do, or if the log is
-/// closed.
-void sweep(store::Store& store);
+/// closed. Returns how many holders it looked at.
+std::size_t sweep(store::Store& store);
 
 }  // namespace dbcache::coordination

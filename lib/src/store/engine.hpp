@@ -245,8 +245,9 @@ class Engine {
   /// Whether this process should sweep now: true for one caller a second among all processes of
   /// this database, later if a sweep was postponed. False if there is no database.
   [[nodiscard]] virtual bool claim_sweep() = 0;
-  /// No sweep is due before that time has passed, a minute at most.
-  virtual void postpone_sweep(std::chrono::nanoseconds time) = 0;
+  /// After a sweep that saw so many holders: the next one is not due before that time has passed, a
+  /// minute at most.
+  virtual void swept(std::chrono::nanoseconds pause, std::size_t holders) = 0;
 
   virtual void optimize(Vacuum vacuum) = 0;
 

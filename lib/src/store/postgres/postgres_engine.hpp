@@ -39,7 +39,7 @@ class PostgresEngine final : public Engine, private system::ForkAware {
   std::unique_ptr<Wakeup> watch_holder(const rows::Holder& holder) override;
   std::unique_ptr<Wakeup> watch_commits() override;
   bool claim_sweep() override;
-  void postpone_sweep(std::chrono::nanoseconds time) override;
+  void swept(std::chrono::nanoseconds pause, std::size_t holders) override;
   void optimize(Vacuum vacuum) override;
   DatabaseInfo info() override;
   [[nodiscard]] DatabaseLocation location() const override;

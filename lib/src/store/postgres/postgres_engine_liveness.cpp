@@ -81,9 +81,9 @@ bool PostgresEngine::claim_sweep() {
   return claimed;
 }
 
-void PostgresEngine::postpone_sweep(std::chrono::nanoseconds time) {
+void PostgresEngine::swept(std::chrono::nanoseconds after, std::size_t) {
   constexpr std::chrono::nanoseconds longest = std::chrono::minutes{1};
-  const auto pause = std::min(time, longest);
+  const auto pause = std::min(after, longest);
   sweep_due_ = (steady_clock::now() + pause).time_since_epoch().count();
   if (pause <= std::chrono::seconds{1}) return;
   with_session(deadline(), Missing::leave, [&](Session& session) {

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <system_error>
 #include <unistd.h>
+#include <vector>
 
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -149,13 +150,20 @@ bool is_network_filesystem(long f_type) {
 
 void create_directories_for(const std::string& path) { make_directory(directory_of(path), path); }
 
+std::string suffix_of_locks(std::uint32_t number) {
+  return number == 0 ? locks_suffix : fmt::format("{}-{}", locks_suffix, number);
+}
+
 void align_side_files(const std::string& path) {
   struct stat database {};
   if (::stat(path.c_str(), &database) != 0) return;
   // By path, never by descriptor: closing any descriptor of a file drops all POSIX locks that the
   // process holds on it, SQLite's too (https://www.sqlite.org/howtocorrupt.html, 2.2).
-  for (const std::string_view suffix :
-       {"-wal", "-shm", turn_suffix, sync_suffix, locks_suffix, signal_suffix}) {
+  std::vector<std::string> suffixes{"-wal", "-shm", turn_suffix, sync_suffix, signal_suffix};
+  for (std::uint32_t number = 0; number < most_lock_files; ++number) {
+    suffixes.push_back(suffix_of_locks(number));
+  }
+  for (const std::string& suffix : suffixes) {
     const std::string side = fmt::format("{}{}", path, suffix);
     struct stat status {};
     if (::lstat(side.c_str(), &status) != 0 || !S_ISREG(status.st_mode) ||

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,6 +13,7 @@ namespace dbcache::store::sqlite {
 inline constexpr const char* turn_suffix = "-turn";
 inline constexpr const char* sync_suffix = "-sync";
 inline constexpr const char* locks_suffix = "-locks";
+inline constexpr std::uint32_t most_lock_files = 64;
 inline constexpr const char* signal_suffix = "-signal";
 
 /// Which file a path led to.
@@ -53,6 +55,9 @@ void align_side_files(const std::string& path);
 
 /// What an errno means, in words.
 std::string reason(int error);
+
+/// The suffix of a file of life locks, which are numbered from 0.
+std::string suffix_of_locks(std::uint32_t number);
 
 /// Opens a file beside the database for reading and writing, making it with the database's mode and
 /// group where it is missing. Follows no link. Returns the descriptor, or -errno.

@@ -39,11 +39,8 @@ class GroupCommit {
     return signal_.watch(may_make);
   }
 
-  // As Engine, for this file. The caller holds a pass.
-  bool claim_sweep(const FileIdentity& file) { return share_state(file)->claim_sweep(); }
-  void postpone_sweep(const FileIdentity& file, std::chrono::nanoseconds time) {
-    share_state(file)->postpone_sweep(time);
-  }
+  /// The counters of this database file, which its processes share. The caller holds a pass.
+  std::shared_ptr<SharedState> share_state(const FileIdentity& file);
 
   /// Closes the files beside the database. Holding a pass, or around a fork.
   void close_files() noexcept;
@@ -78,8 +75,6 @@ class GroupCommit {
   /// The exception being handled, as users see it. Throws DatabaseLocked.
   std::exception_ptr typed_error(Loan& session, bool committing = false) const;
 
-  /// The counters of this database file, which its writers share.
-  std::shared_ptr<SharedState> share_state(const FileIdentity& file);
   /// Lets go of what belongs to a file that the pool has seen replaced.
   void follow_replacement();
   /// Closes connections that may take lost pages for written ones.

@@ -10,11 +10,13 @@
 
 #include "rows/present.hpp"
 #include "store/engine.hpp"
+#include "store/sqlite/shared_state.hpp"
 #include "system/descriptor.hpp"
 
 namespace dbcache::store::sqlite {
 
-/// The file beside the database (`DATABASE-locks`) in which holders lock bytes. A holder has a
+/// The files beside the database (`DATABASE-locks`, and more where there are many holders:
+/// `DATABASE-locks-NUMBER`) in which holders lock bytes. A holder has a
 /// lease, a creation, a termination or a place in a run. The locks belong to open file descriptions
 /// (fcntl(2)): the kernel frees them with the last process that has the descriptor, in any PID
 /// namespace.
@@ -31,7 +33,8 @@ class LockFile final : public rows::Liveness {
   explicit LockFile(const EngineOptions& options) : options_(options) {}
 
   /// Throws Busy where another process makes the file and does not finish within the busy timeout.
-  [[nodiscard]] std::unique_ptr<LifeLock> take_lock();
+  /// `counters`: those of the database, if there is one.
+  [[nodiscard]] std::unique_ptr<LifeLock> take_lock(std::shared_ptr<SharedState> counters);
   [[nodiscard]] Verdict probe(const rows::Holder& holder) const override;
   [[nodiscard]] std::unique_ptr<Wakeup> watch(const rows::Holder& holder) const;
 
@@ -46,19 +49,22 @@ class LockFile final : public rows::Liveness {
   /// A file that is just being made has no id yet. Judging a holder does not wait for one: the
   /// holder is not in that file.
   enum class Id { make, read };
-  [[nodiscard]] Opened open(Id wanted) const;
-  [[nodiscard]] bool is_current(const Opened& opened) const;
+  [[nodiscard]] Opened open(std::uint32_t number, Id wanted) const;
+  [[nodiscard]] bool is_current(std::uint32_t number, const Opened& opened) const;
 
-  /// Nothing while another process makes the file.
-  std::unique_ptr<LifeLock> try_hold() const;
-  [[nodiscard]] std::string path() const;
+  class Counted;
+  class LockedPlace;
+
+  /// Nothing while another process makes the file. On success takes `counted`.
+  std::unique_ptr<LifeLock> try_hold(std::uint32_t number, std::unique_ptr<Counted>& counted) const;
+  [[nodiscard]] std::string path(std::uint32_t number) const;
 
   class Freed;
   class FreedWakeup;
 
   const EngineOptions& options_;
   mutable std::mutex mutex_;  // guards what follows; taken with a system::ForkGate::Pass
-  mutable Opened probing_;
+  mutable std::map<std::uint32_t, Opened> probing_;               ///< By their numbers.
   mutable std::map<std::int64_t, std::weak_ptr<Freed>> watched_;  ///< By place: one thread each.
 };
 

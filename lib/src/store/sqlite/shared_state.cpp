@@ -159,11 +159,19 @@ bool SharedState::claim_sweep() {
   return words_->sweep_due.compare_exchange_strong(due, now + pause_between_sweeps);
 }
 
-void SharedState::postpone_sweep(std::chrono::nanoseconds time) {
+void SharedState::swept(std::chrono::nanoseconds pause, std::size_t holders) {
+  words_->life_locks = static_cast<std::uint32_t>(holders);
   const std::uint64_t now = since_boot();
-  const std::uint64_t due = now + std::min(static_cast<std::uint64_t>(time.count()), longest_pause);
+  const std::uint64_t due =
+      now + std::min(static_cast<std::uint64_t>(pause.count()), longest_pause);
   std::uint64_t before = words_->sweep_due;
   while (before < due && !words_->sweep_due.compare_exchange_weak(before, due)) {
+  }
+}
+
+void SharedState::uncount_life_lock() {
+  std::uint32_t count = words_->life_locks;
+  while (count > 0 && !words_->life_locks.compare_exchange_weak(count, count - 1)) {
   }
 }
 

@@ -44,6 +44,8 @@ class SharedState {
 
     /// When the next sweep is due: nanoseconds since the boot. A time too far ahead counts as past.
     alignas(64) std::atomic<std::uint64_t> sweep_due;
+    /// About how many life locks there are. A sweep sets it right.
+    std::atomic<std::uint32_t> life_locks;
   };
 
   /// The state of this database file. The first process makes it. Where the file cannot be used,
@@ -62,9 +64,13 @@ class SharedState {
   [[nodiscard]] bool try_lock_sync();
   void unlock_sync() noexcept;
 
-  /// As Engine::claim_sweep() and postpone_sweep().
+  /// As Engine::claim_sweep() and swept().
   [[nodiscard]] bool claim_sweep();
-  void postpone_sweep(std::chrono::nanoseconds time);
+  void swept(std::chrono::nanoseconds pause, std::size_t holders);
+
+  /// Counts a life lock as long as it lives. Returns how many there were.
+  std::uint32_t count_life_lock() { return words_->life_locks++; }
+  void uncount_life_lock();
 
   /// Around a fork: a child must not keep the descriptor, since all its copies share one lock. From
   /// then on only the words may be used.

@@ -62,7 +62,7 @@ std::optional<StateId> SqliteEngine::state() {
 
 Timestamp SqliteEngine::now() { return wall_clock(); }
 
-std::unique_ptr<LifeLock> SqliteEngine::take_lock() { return locks_.take_lock(); }
+std::unique_ptr<LifeLock> SqliteEngine::take_lock() { return locks_.take_lock(shared_state()); }
 
 std::unique_ptr<Wakeup> SqliteEngine::watch_holder(const rows::Holder& holder) {
   return locks_.watch(holder);
@@ -73,15 +73,19 @@ std::unique_ptr<Wakeup> SqliteEngine::watch_commits() {
   return commits_.watch(exists());
 }
 
-bool SqliteEngine::claim_sweep() {
+std::shared_ptr<SharedState> SqliteEngine::shared_state() {
   const system::ForkGate::Pass pass;
   const auto file = find_database(options_.database);
-  return file && commits_.claim_sweep(*file);
+  return file ? commits_.share_state(*file) : nullptr;
 }
 
-void SqliteEngine::postpone_sweep(std::chrono::nanoseconds time) {
-  const system::ForkGate::Pass pass;
-  if (const auto file = find_database(options_.database)) commits_.postpone_sweep(*file, time);
+bool SqliteEngine::claim_sweep() {
+  const auto state = shared_state();
+  return state && state->claim_sweep();
+}
+
+void SqliteEngine::swept(std::chrono::nanoseconds pause, std::size_t holders) {
+  if (const auto state = shared_state()) state->swept(pause, holders);
 }
 
 std::optional<AdoptionReport> SqliteEngine::adoption() const { return pool_.adoption(); }

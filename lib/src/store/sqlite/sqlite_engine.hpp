@@ -30,7 +30,7 @@ class SqliteEngine final : public Engine, private system::ForkAware {
   std::unique_ptr<Wakeup> watch_holder(const rows::Holder& holder) override;
   std::unique_ptr<Wakeup> watch_commits() override;
   bool claim_sweep() override;
-  void postpone_sweep(std::chrono::nanoseconds time) override;
+  void swept(std::chrono::nanoseconds pause, std::size_t holders) override;
   void optimize(Vacuum vacuum) override;
   DatabaseInfo info() override;
   [[nodiscard]] DatabaseLocation location() const override;
@@ -38,6 +38,9 @@ class SqliteEngine final : public Engine, private system::ForkAware {
   std::optional<AdoptionReport> adoption() const override;
 
  private:
+  /// Nothing where there is no database.
+  std::shared_ptr<SharedState> shared_state();
+
   void before_fork(Users users) override;
   void after_fork_in_parent() override;
   void after_fork_in_child() override;

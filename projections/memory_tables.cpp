@@ -191,6 +191,10 @@ std::vector<PendingTermination> MemoryTables::waiting_terminations(
   return first(std::move(found), limit);
 }
 
+bool MemoryTables::any_waiting_termination() const {
+  return !waiting_terminations(true, std::nullopt, 0, 1).empty();
+}
+
 std::optional<Participant> MemoryTables::participant(std::int64_t id) const {
   return find(participants_, id);
 }

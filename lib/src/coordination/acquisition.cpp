@@ -109,7 +109,7 @@ Granted Acquisition::run() {
     const AcquireStep& come_to = taken.come_to;
     switch (come_to.next) {
       case Next::granted:
-        return granted(taken.number, come_to.cluster_id.value(), false);
+        return granted(taken.number, come_to.cluster_id.value(), false, taken.anything_owed);
       case Next::create:
         return create(taken);
       case Next::check:
@@ -153,7 +153,8 @@ std::optional<Granted> Acquisition::join_surrounding_run() {
   const bool fixed = lease && lease->config_hash.starts_with(fixed_prefix) &&
                      command_.fixed_cluster == lease->cluster_id;
   if (joinable && (lease->config_hash == command_.config_hash || fixed)) {
-    return Granted{lease->id, lease->cluster_id, lease->config_hash, command_.host, false, nullptr};
+    return Granted{lease->id, lease->cluster_id, lease->config_hash, command_.host, false, false,
+                   nullptr};
   }
   // The cluster id that `run` exported belongs to the configuration of `run`, not to this one.
   if (!lease || command_.fixed_cluster == lease->cluster_id) command_.fixed_cluster.reset();
@@ -167,7 +168,7 @@ std::optional<Acquisition::Step> Acquisition::look() const {
     if (!commands::reap(present, reach_).events.empty()) return;
     auto decision = commands::decide(command_, present);
     if (decision.events.empty() && is_waiting(decision.result.next)) {
-      seen = Step{std::move(decision.result), 0};
+      seen = Step{std::move(decision.result)};
     }
   });
   return seen;
@@ -198,15 +199,17 @@ Acquisition::Step Acquisition::step(const Answer& answer) {
                       : step.come_to.next == Next::create
                           ? position_of<events::CreationStarted>(decision.events, first)
                           : position_of<events::CheckStarted>(decision.events, first);
+        step.anything_owed = is_anything_owed(transaction);
       });
   command_.checked.reset();
   return step;
 }
 
-Granted Acquisition::granted(std::int64_t lease, std::string cluster_id, bool created_here) {
+Granted Acquisition::granted(std::int64_t lease, std::string cluster_id, bool created_here,
+                             bool anything_owed) {
   lock_->done();
-  return {lease,         std::move(cluster_id), command_.config_hash,
-          command_.host, created_here,          std::move(lock_)};
+  return {lease,        std::move(cluster_id), command_.config_hash, command_.host,
+          created_here, anything_owed,         std::move(lock_)};
 }
 
 Granted Acquisition::create(const Step& step) {

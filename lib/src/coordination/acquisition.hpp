@@ -18,6 +18,7 @@ struct Granted {
   std::string config_hash;
   std::optional<std::string> host;
   bool created_here = false;
+  bool anything_owed = true;              ///< False: no pending termination waits.
   std::unique_ptr<store::LifeLock> lock;  ///< Null for a joined lease of another process.
 };
 
@@ -37,13 +38,15 @@ class Acquisition {
   struct Step {
     commands::AcquireStep come_to;
     std::int64_t number = 0;  ///< Of the lease, the creation or the check.
+    bool anything_owed = true;
   };
 
   [[nodiscard]] std::optional<Granted> join_surrounding_run();
   void take_lock();
   [[nodiscard]] Step step(const Answer& answer);
   [[nodiscard]] std::optional<Step> look() const;
-  [[nodiscard]] Granted granted(std::int64_t lease, std::string cluster_id, bool created_here);
+  [[nodiscard]] Granted granted(std::int64_t lease, std::string cluster_id, bool created_here,
+                                bool anything_owed = true);
   [[nodiscard]] Granted create(const Step& step);
   void fail_creation(const commands::FailCreation& failed);
   [[nodiscard]] Answer check(const Step& step);

@@ -33,12 +33,13 @@ TakenLock Coordinator::take_lock() const {
 
 void Coordinator::sweep() const { duty_->sweep(); }
 
-void Coordinator::sweep_if_due() const {
-  if (store().engine().claim_sweep()) {
-    duty_->sweep();
-  } else {
+bool Coordinator::sweep_if_due() const {
+  if (!store().engine().claim_sweep()) {
     duty_->skipped = true;
+    return false;
   }
+  duty_->sweep();
+  return true;
 }
 
 void Coordinator::Duty::sweep() {
@@ -144,6 +145,7 @@ ReleaseReport Coordinator::release(const commands::EndLease& lease,
   std::optional<PendingTermination> pending;
   std::optional<std::string> host;
   bool known = false;
+  bool anything_owed = false;
   commands::LeaseEnded ended;
   const auto reach = [&](const rows::TableReader& rows) {
     known = lease.config_hash || rows.lease(lease.lease);
@@ -159,6 +161,7 @@ ReleaseReport Coordinator::release(const commands::EndLease& lease,
   const auto look_for_debt = [&](store::Store::Transaction& transaction) {
     pending =
         ended.was_last ? transaction.rows().pending_termination(ended.cluster_id) : std::nullopt;
+    anything_owed = is_anything_owed(transaction);
   };
   try {
     // Where there is no database there is no lease, and none is made.
@@ -172,8 +175,8 @@ ReleaseReport Coordinator::release(const commands::EndLease& lease,
   if (let_go) let_go();
   if (pending) report.owed = pending->subject;
   try {
-    if (known) sweep_if_due();
-    if (!terminate || !known) return report;
+    if (known && sweep_if_due()) anything_owed = true;
+    if (!terminate || !known || !anything_owed) return report;
     const SettleReport settled = settle(terminate, {false, host}, stop, report.owed);
     report.settled =
         report.owed && std::count(settled.settled.begin(), settled.settled.end(), *report.owed) > 0;

@@ -78,8 +78,8 @@ class Coordinator {
   void sweep() const;
   /// The same unless somebody swept less than a second ago. Then this process does it when the last
   /// copy of this coordinator goes: a death just before must not stay unnoticed because this
-  /// was the last process of a job.
-  void sweep_if_due() const;
+  /// was the last process of a job. Returns whether it swept.
+  bool sweep_if_due() const;
 
   /// Carries out pending terminations one after the other until stopped. `own` comes first, even if
   /// stopped. The report does not say what is left.

@@ -100,12 +100,12 @@ ClusterLease SharedClusters::acquire(const ClusterConfig& config, const ClusterL
   const Coordinator& coordinator = impl_->coordinator;
   coordination::Granted granted =
       coordination::Acquisition(coordinator, config, lifecycle, options).run();
-  const bool borrowed = granted.lock == nullptr;
+  const bool may_settle = granted.lock != nullptr && granted.anything_owed;
   const auto host = granted.host;
   ClusterLifecycle kept = lifecycle;
   kept.create = nullptr;  // and everything it has captured
   ClusterLease lease = LeaseMaker::lease(coordinator, std::move(granted), std::move(kept));
-  if (lifecycle.terminate && !borrowed) {
+  if (lifecycle.terminate && may_settle) {
     try {
       coordinator.settle(lifecycle.terminate, {false, host}, options.stop);
     } catch (const Error& error) {

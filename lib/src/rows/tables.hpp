@@ -93,6 +93,9 @@ class TableReader {
       bool every_host, const std::optional<std::string>& host, std::size_t behind,
       std::size_t limit) const = 0;
 
+  /// Whether there are any, of whichever host. An engine may answer from what it foresaw.
+  [[nodiscard]] virtual bool any_waiting_termination() const = 0;
+
   [[nodiscard]] virtual std::optional<Participant> participant(std::int64_t id) const = 0;
   [[nodiscard]] virtual std::vector<Participant> participants_of(std::string_view run,
                                                                  Page page) const = 0;

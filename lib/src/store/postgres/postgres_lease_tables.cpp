@@ -137,6 +137,7 @@ void PostgresTables::foresee(const Foresight& foresight) const {
     transaction_.expect(answer, sql, Values().text(hash));
   };
   expect(seen.entry, Statements<RegistryEntry>::select_one());
+  transaction_.expect(seen.waiting, LeaseStatements::any_waiting_termination());
   expect(seen.share, Statements<Share>::select_one());
   transaction_.expect(seen.leases_of, LeaseStatements::leases_of(),
                       Values()
@@ -264,6 +265,13 @@ std::vector<PendingTermination> PostgresTables::waiting_terminations(
   values.integer(static_cast<std::int64_t>(behind)).integer(static_cast<std::int64_t>(limit));
   if (!every_host && host) values.text(*host);
   return read_rows<PendingTermination>(transaction_.ask(sql, values));
+}
+
+/// Without a lock, and before this transaction changed anything.
+bool PostgresTables::any_waiting_termination() const {
+  learn_foreseen();
+  if (foreseen_) return foreseen_->waiting->rows() > 0;
+  return transaction_.ask(LeaseStatements::any_waiting_termination()).rows() > 0;
 }
 
 std::vector<Participant> PostgresTables::participants_of(std::string_view run, Page page) const {

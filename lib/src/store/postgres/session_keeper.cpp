@@ -77,8 +77,10 @@ class SessionKeeper::Lock final : public LifeLock {
         keeper_->renew();
         return;
       }
+      // Not waited for: the log says already that the lock holds nothing.
       keeper_->use([&](Connection& connection) {
-        connection.ask("SELECT pg_advisory_unlock($1::bigint)", Values().integer(holder_.lock));
+        connection.queue("SELECT pg_advisory_unlock($1::bigint)", Values().integer(holder_.lock));
+        connection.post();
       });
     } catch (const std::exception&) {
       // The lock ends with the session.

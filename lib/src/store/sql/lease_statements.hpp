@@ -88,6 +88,11 @@ class LeaseStatements {
         "{} WHERE termination IS NOT NULL ORDER BY subject", all<rows::PendingTermination>()));
     return text;
   }
+  static const std::string& any_waiting_termination() {
+    static const std::string& text =
+        keep("SELECT 1 FROM terminations WHERE termination IS NULL LIMIT 1");
+    return text;
+  }
   // Parameters: how many to leave out, the most rows, and a host.
   static const std::string& waiting_terminations() {
     static const std::string& text = waiting("");

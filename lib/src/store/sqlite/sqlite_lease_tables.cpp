@@ -110,6 +110,10 @@ std::vector<PendingTermination> SqliteTables::waiting_terminations(
   return read_rows<PendingTermination>(*query);
 }
 
+bool SqliteTables::any_waiting_termination() const {
+  return connection_.prepare(LeaseStatements::any_waiting_termination().c_str())->step();
+}
+
 std::optional<Participant> SqliteTables::participant(std::int64_t id) const {
   return find_row<Participant>(connection_, id);
 }

@@ -22,6 +22,9 @@ namespace {
 /// After a sweep that took long, the next one is due only after so many times as long.
 constexpr int pauses_for_a_sweep = 30;
 
+/// A process that is about to exit does not wait for a database that is out of reach.
+constexpr std::chrono::seconds patience_at_the_end{1};
+
 }  // namespace
 
 TakenLock Coordinator::take_lock() const {
@@ -34,25 +37,30 @@ TakenLock Coordinator::take_lock() const {
 void Coordinator::sweep() const { duty_->sweep(); }
 
 bool Coordinator::sweep_if_due() const {
-  if (!store().engine().claim_sweep()) {
-    duty_->skipped = true;
-    return false;
+  try {
+    if (store().engine().claim_sweep()) {
+      duty_->sweep();
+      return true;
+    }
+  } catch (const Error& error) {
+    // What is wrong with another configuration must not hinder the caller.
+    system::logger()->warn("the dead were not looked for: {}; a later call does so", error.what());
   }
-  duty_->sweep();
-  return true;
+  duty_->skipped = true;
+  return false;
 }
 
-void Coordinator::Duty::sweep() {
+void Coordinator::Duty::sweep(store::Engine::Patience patience) {
   skipped = false;
   const auto began = std::chrono::steady_clock::now();
-  const std::size_t holders = coordination::sweep(*store);
+  const std::size_t holders = coordination::sweep(*store, patience);
   store->engine().swept(pauses_for_a_sweep * (std::chrono::steady_clock::now() - began), holders);
 }
 
 Coordinator::Duty::~Duty() {
   if (!skipped || owner != ::getpid()) return;
   try {
-    sweep();
+    sweep(patience_at_the_end);
   } catch (const std::exception& error) {
     system::logger()->debug("the last sweep failed: {}; a later call sweeps", error.what());
   }

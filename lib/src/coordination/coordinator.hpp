@@ -76,9 +76,9 @@ class Coordinator {
 
   /// Ends what the dead held and hands back what has expired, in all configurations.
   void sweep() const;
-  /// The same unless somebody swept less than a second ago. Then this process does it when the last
-  /// copy of this coordinator goes: a death just before must not stay unnoticed because this
-  /// was the last process of a job. Returns whether it swept.
+  /// The same, and throws nothing, unless somebody swept less than a second ago. Then this process
+  /// does it when the last copy of this coordinator goes: a death just before must not stay
+  /// unnoticed because this was the last process of a job. Returns whether it swept.
   bool sweep_if_due() const;
 
   /// Carries out pending terminations one after the other until stopped. `own` comes first, even if
@@ -114,7 +114,7 @@ class Coordinator {
     Duty(const Duty&) = delete;
     Duty& operator=(const Duty&) = delete;
 
-    void sweep();
+    void sweep(store::Engine::Patience patience = std::nullopt);
 
     const std::shared_ptr<store::Store> store;
     const pid_t owner = ::getpid();

@@ -222,7 +222,8 @@ std::vector<std::string> RunMembership::leave() {
     std::unique_ptr<store::LifeLock>& lock;
     ~LetGo() { lock.reset(); }
   } const let_go{impl_->lock};
-  impl_->coordinator.sweep();  // the others of the run may be dead
+  const coordination::Coordinator& coordinator = impl_->coordinator;
+  end_quietly("others of the run", [&] { coordinator.sweep(); });
   const commands::LeaveRun command{impl_->id};
   const events::Events handed_back = coordination::transact(
       impl_->coordinator.store(),

@@ -73,6 +73,7 @@ std::vector<Row> page_of(Transaction& transaction, const std::string& sql, std::
 
 std::vector<std::string> texts(const Result& result) {
   std::vector<std::string> found;
+  found.reserve(static_cast<std::size_t>(result.rows()));
   for (int row = 0; row < result.rows(); ++row) found.emplace_back(result.text(row, 0));
   return found;
 }

@@ -53,7 +53,7 @@ bool StreamLocks::has(std::string_view name) const {
 bool StreamLocks::need(std::string_view name) {
   if (has(name)) return false;
   LockName lock{std::string(name)};
-  if (held_.empty() || lock > *held_.rbegin()) {
+  if (held_.empty() || *held_.rbegin() < lock) {
     queue_lock(lock);
     return true;
   }

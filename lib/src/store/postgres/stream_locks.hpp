@@ -1,6 +1,5 @@
 #pragma once
 
-#include <compare>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -8,6 +7,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include "store/engine.hpp"
@@ -29,7 +29,9 @@ struct LockName {
   int rank = 0;
   std::string name;
 
-  auto operator<=>(const LockName&) const = default;
+  bool operator<(const LockName& other) const {
+    return std::tie(rank, name) < std::tie(other.rank, other.name);
+  }
 };
 using LockNames = std::set<LockName>;
 

@@ -5,10 +5,10 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <ctime>
 #include <fcntl.h>
 #include <string_view>
 #include <thread>
-#include <time.h>
 #include <unistd.h>
 
 #include <sys/mman.h>

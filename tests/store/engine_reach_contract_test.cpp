@@ -11,7 +11,7 @@ namespace {
 using projections::MemoryTables;
 using rows::TableReader;
 
-const Timestamp now = parse_timestamp("2026-01-15T10:30:00");
+const Timestamp noon = parse_timestamp("2026-01-15T10:30:00");
 
 class EngineReach : public EngineContract {
  protected:
@@ -27,7 +27,7 @@ class EngineReach : public EngineContract {
     holder.host = "ci-1";
     return holder;
   }
-  Timestamp any_time() { return now + std::chrono::minutes(static_cast<int>(below(120)) - 60); }
+  Timestamp any_time() { return noon + std::chrono::minutes(static_cast<int>(below(120)) - 60); }
 
   /// Puts a row, changes one or removes one, in both.
   void change(rows::Tables& tables) {
@@ -39,7 +39,7 @@ class EngineReach : public EngineContract {
         lease.config_hash = any("h", 5);
         lease.cluster_id = any("c", 4);
         lease.holder = any_holder();
-        lease.granted_at = now;
+        lease.granted_at = noon;
         tables.put(lease);
         break;
       }
@@ -65,7 +65,7 @@ class EngineReach : public EngineContract {
         CachedCluster row;
         row.cluster_id = any("c", 4);
         row.id = static_cast<std::int64_t>(below(1000)) + 1;
-        row.created_at = row.last_accessed = now;
+        row.created_at = row.last_accessed = noon;
         row.expiry_time = any_time();
         row.is_active = one_in(2);
         const auto with_that_id = ids_.find(row.id);
@@ -84,7 +84,7 @@ class EngineReach : public EngineContract {
         one.run = any("r", 3);
         one.kind = "worker";
         one.holder = any_holder();
-        one.joined_at = now;
+        one.joined_at = noon;
         one_in(4) ? tables.erase_participant(one.id) : tables.put(one);
       }
     }
@@ -94,7 +94,7 @@ class EngineReach : public EngineContract {
     RegistryEntry entry;
     entry.config_hash = any("h", 5);
     entry.id = 1 + static_cast<std::int64_t>(entry.config_hash.back() - '0');
-    entry.creation_time = now;
+    entry.creation_time = noon;
     if (!one_in(4)) entry.cluster_id = any("c", 4);
     entry.status = one_in(2) ? RegistryStatus::ready : RegistryStatus::creating;
     tables.put(entry);
@@ -136,7 +136,7 @@ class EngineReach : public EngineContract {
       expect_same_naming(engine.naming(cluster_id), memory.naming(cluster_id));
     }
     EXPECT_EQ(engine.active_clusters(), memory.active_clusters());
-    EXPECT_EQ(engine.active_cluster(now), memory.active_cluster(now));
+    EXPECT_EQ(engine.active_cluster(noon), memory.active_cluster(noon));
     for (const std::string run : {"r0", "r1", "r2", "a \"b\" r"}) {
       EXPECT_EQ(engine.participants_of(run, few), memory.participants_of(run, few));
       EXPECT_EQ(engine.configurations_of(run), memory.configurations_of(run)) << run;
@@ -146,7 +146,8 @@ class EngineReach : public EngineContract {
     EXPECT_EQ(engine.participants_after(few), memory.participants_after(few));
     EXPECT_EQ(engine.busy_shares_after("h1", 2), memory.busy_shares_after("h1", 2));
     EXPECT_EQ(engine.running_terminations(), memory.running_terminations());
-    EXPECT_EQ(engine.expired_configurations(now, "", 2), memory.expired_configurations(now, "", 2));
+    EXPECT_EQ(engine.expired_configurations(noon, "", 2),
+              memory.expired_configurations(noon, "", 2));
     for (const auto& host :
          {std::optional<std::string>(), std::optional<std::string>("https://w1")}) {
       for (const bool every : {true, false}) {

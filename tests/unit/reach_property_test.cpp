@@ -26,10 +26,10 @@ using rows::Participant;
 using rows::Share;
 using test::LeaseWorld;
 
-constexpr int games = 40;
+constexpr int games_of_worlds = 40;
 constexpr int steps_of_a_game = 150;
 
-std::uint64_t seed() {
+std::uint64_t seed_of_worlds() {
   const char* const given = std::getenv("DBCACHE_TEST_SEED");
   return given == nullptr ? 20'261'130 : std::strtoull(given, nullptr, 10);
 }
@@ -347,10 +347,10 @@ class TwoWorlds {
 class StepsWithReach : public testing::TestWithParam<int> {};
 
 TEST_P(StepsWithReach, DecideWhatStepsOverTheWholeWorldDecide) {
-  TwoWorlds(seed() + static_cast<std::uint64_t>(GetParam())).play();
+  TwoWorlds(seed_of_worlds() + static_cast<std::uint64_t>(GetParam())).play();
 }
 
-INSTANTIATE_TEST_SUITE_P(Games, StepsWithReach, testing::Range(0, games));
+INSTANTIATE_TEST_SUITE_P(Games, StepsWithReach, testing::Range(0, games_of_worlds));
 
 }  // namespace
 }  // namespace dbcache::commands

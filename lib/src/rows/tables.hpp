@@ -104,8 +104,8 @@ class TableReader {
 
   // ---- What a sweep asks, page by page
 
-  /// Of all configurations. Leaves rows out that cannot be read: a step on their configuration, and
-  /// a replay, say what is wrong with them.
+  // These leave rows out that cannot be read: a step on their configuration, and a replay, say what
+  // is wrong with them.
   [[nodiscard]] virtual std::vector<Lease> leases_after(Page page) const = 0;
   [[nodiscard]] virtual std::vector<Participant> participants_after(Page page) const = 0;
   /// With a creation or a check under way, in order of config_hash.

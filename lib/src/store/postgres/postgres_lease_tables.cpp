@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <limits>
 
 #include <dbcache/errors.hpp>
 
@@ -41,26 +42,41 @@ const std::string& select_shares_by_entry() {
   return text;
 }
 
-/// A page of rows that can be read.
+/// Adds the rows that can be read, until there are so many.
+template <class Row>
+void add_readable(const Result& result, std::size_t limit, std::vector<Row>& rows) {
+  for (int at = 0; at < result.rows() && rows.size() < limit; ++at) {
+    const Columns columns(result, at);
+    try {
+      rows.push_back(sql::RowReader(columns, sql::Table<Row>::name).template read<Row>());
+    } catch (const CorruptDatabase&) {
+      // A step that needs this row says so.
+    }
+  }
+}
+
+/// Pages by `ask(limit)`, which goes on behind what `follow` is told of, the last row of a page.
+template <class Row, class Ask, class Follow>
+std::vector<Row> readable_page(std::size_t limit, const Ask& ask, const Follow& follow) {
+  std::vector<Row> rows;
+  for (bool more = true; more && rows.size() < limit;) {
+    const Result result = ask(static_cast<std::int64_t>(limit - rows.size()));
+    more = static_cast<std::size_t>(result.rows()) == limit - rows.size();
+    add_readable(result, limit, rows);
+    if (more) follow(result, result.rows() - 1);
+  }
+  return rows;
+}
+
 template <class Row>
 std::vector<Row> readable_page(Transaction& transaction, const std::string& sql,
                                TableReader::Page page) {
-  std::vector<Row> rows;
-  for (bool more = true; more && rows.size() < page.limit;) {
-    const Result result = transaction.ask(
-        sql, Values().integer(page.after).integer(static_cast<std::int64_t>(page.limit)));
-    for (int at = 0; at < result.rows() && rows.size() < page.limit; ++at) {
-      const Columns columns(result, at);
-      page.after = result.integer(at, 0);
-      try {
-        rows.push_back(sql::RowReader(columns, sql::Table<Row>::name).template read<Row>());
-      } catch (const CorruptDatabase&) {
-        // A step that needs this row says so.
-      }
-    }
-    more = static_cast<std::size_t>(result.rows()) == page.limit;
-  }
-  return rows;
+  return readable_page<Row>(
+      page.limit,
+      [&](std::int64_t limit) {
+        return transaction.ask(sql, Values().integer(page.after).integer(limit));
+      },
+      [&](const Result& result, int last) { page.after = result.integer(last, 0); });
 }
 
 template <class Row>
@@ -284,7 +300,7 @@ std::vector<std::string> PostgresTables::configurations_of(std::string_view run)
   lock_stream(events::run_stream(run));
   return texts(
       transaction_.ask("SELECT config_hash FROM shares WHERE runs <> '[]' AND "
-                       "runs::jsonb @> to_jsonb($1::text) ORDER BY config_hash",
+                       "list_of_runs(runs) @> to_jsonb($1::text) ORDER BY config_hash",
                        Values().text(run)));
 }
 
@@ -300,13 +316,21 @@ std::vector<Participant> PostgresTables::participants_after(Page page) const {
 
 std::vector<Share> PostgresTables::busy_shares_after(std::string_view config_hash,
                                                      std::size_t limit) const {
-  return read_rows<Share>(
-      transaction_.ask(LeaseStatements::busy_shares_after(),
-                       Values().text(config_hash).integer(static_cast<std::int64_t>(limit))));
+  std::string after(config_hash);
+  return readable_page<Share>(
+      limit,
+      [&](std::int64_t rows) {
+        return transaction_.ask(LeaseStatements::busy_shares_after(),
+                                Values().text(after).integer(rows));
+      },
+      [&](const Result& result, int last) { after = result.text(last, 0); });
 }
 
 std::vector<PendingTermination> PostgresTables::running_terminations() const {
-  return read_rows<PendingTermination>(transaction_.ask(LeaseStatements::running_terminations()));
+  std::vector<PendingTermination> rows;
+  add_readable(transaction_.ask(LeaseStatements::running_terminations()),
+               std::numeric_limits<std::size_t>::max(), rows);
+  return rows;
 }
 
 std::vector<std::string> PostgresTables::expired_configurations(Timestamp now,

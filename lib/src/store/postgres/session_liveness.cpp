@@ -2,6 +2,19 @@
 
 #include "store/process_verdict.hpp"
 
+/// Whether nobody has a life lock. Let go of in the same statement: its holder may have lost its
+/// session, and takes it again.
+#define IS_FREE(lock)                           \
+  "CASE WHEN pg_try_advisory_lock_shared(" lock \
+  ") THEN "                                     \
+  "pg_advisory_unlock_shared(" lock ") ELSE false END"
+
+/// The number in a holder's JSON, whatever a hand has made of that.
+#define LIFE_LOCK                                                            \
+  "(SELECT CASE WHEN digits::numeric <= 9223372036854775807 THEN "           \
+  "digits::bigint END FROM substring(holder FROM '\"lock\":([0-9]{1,19})') " \
+  "AS digits)"
+
 namespace dbcache::store::postgres {
 
 rows::Liveness::Verdict SessionLiveness::probe(const rows::Holder& holder) const {
@@ -26,9 +39,7 @@ bool SessionLiveness::is_held(std::int64_t lock) const {
     return held_.contains(lock);
   }
   const bool held =
-      !transaction_
-           .ask("SELECT pg_try_advisory_xact_lock_shared($1::bigint)", Values().integer(lock))
-           .is_true(0, 0);
+      !transaction_.ask("SELECT " IS_FREE("$1::bigint"), Values().integer(lock)).is_true(0, 0);
   held_.emplace(lock, held);
   return held;
 }
@@ -51,7 +62,8 @@ void SessionLiveness::look_at_all() const {
   transaction_.expect(
       locks,
       "SELECT (classid::bigint << 32) | objid::bigint FROM pg_catalog.pg_locks "
-      "WHERE locktype = 'advisory' AND objsubid = 1 AND granted AND database = "
+      "WHERE locktype = 'advisory' AND objsubid = 1 AND granted AND mode = 'ExclusiveLock' AND "
+      "database = "
       "(SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())");
   transaction_.expect(
       suspects,
@@ -70,15 +82,18 @@ void SessionLiveness::foresee(std::string_view config_hash,
                               std::optional<std::int64_t> lease) const {
   transaction_.expect(
       first_leases_,
-      "SELECT life_lock, pg_try_advisory_xact_lock_shared(life_lock) FROM "
-      "(SELECT life_lock FROM leases WHERE config_hash = $1::text ORDER BY id LIMIT 2) AS first "
-      "WHERE life_lock IS NOT NULL",
+      "SELECT number, " IS_FREE("number") " FROM (SELECT " LIFE_LOCK
+                                          " AS number FROM leases WHERE config_hash = $1::text "
+                                          "ORDER BY id LIMIT 2) AS first "
+                                          "WHERE number IS NOT NULL",
       Values().text(config_hash));
   if (!lease) return;
-  transaction_.expect(one_lease_,
-                      "SELECT life_lock, pg_try_advisory_xact_lock_shared(life_lock) FROM leases "
-                      "WHERE id = $1::bigint AND life_lock IS NOT NULL",
-                      Values().integer(*lease));
+  transaction_.expect(
+      one_lease_,
+      "SELECT number, " IS_FREE("number") " FROM (SELECT " LIFE_LOCK
+                                          " AS number FROM leases WHERE id = $1::bigint) AS one "
+                                          "WHERE number IS NOT NULL",
+      Values().integer(*lease));
 }
 
 void SessionLiveness::learn_foreseen() const {
@@ -102,7 +117,8 @@ void SessionLiveness::note_suspects(Connection& connection) const noexcept {
           "INSERT INTO suspects AS known (lock, server_start, since) "
           "SELECT $1::bigint, pg_postmaster_start_time(), clock_timestamp() WHERE NOT EXISTS ("
           "SELECT 1 FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND "
-          "granted AND (classid::bigint << 32) | objid::bigint = $1::bigint AND database = "
+          "granted AND mode = 'ExclusiveLock' AND (classid::bigint << 32) | objid::bigint = "
+          "$1::bigint AND database = "
           "(SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())) "
           "ON CONFLICT (lock) DO UPDATE SET server_start = excluded.server_start, "
           "since = excluded.since WHERE known.server_start <> excluded.server_start",

@@ -1,3 +1,5 @@
+#include <limits>
+
 #include <dbcache/errors.hpp>
 
 #include "store/sqlite/sqlite_rows.hpp"
@@ -26,16 +28,12 @@ std::vector<Row> page_of(Connection& connection, const std::string& sql, std::st
   return read_rows<Row>(*query);
 }
 
-/// A page of rows that can be read.
+/// The first rows that can be read.
 template <class Row>
-std::vector<Row> readable_page(Connection& connection, const std::string& sql,
-                               rows::TableReader::Page page) {
-  auto query = connection.prepare(sql.c_str());
-  query->bind(1, page.after);
-  query->bind(2, std::int64_t{-1});
+std::vector<Row> readable_rows(Statement& statement, std::size_t limit) {
   std::vector<Row> rows;
-  const Columns columns(*query);
-  while (rows.size() < page.limit && query->step()) {
+  const Columns columns(statement);
+  while (rows.size() < limit && statement.step()) {
     try {
       rows.push_back(sql::RowReader(columns, sql::Table<Row>::name).template read<Row>());
     } catch (const CorruptDatabase&) {
@@ -43,6 +41,15 @@ std::vector<Row> readable_page(Connection& connection, const std::string& sql,
     }
   }
   return rows;
+}
+
+template <class Row>
+std::vector<Row> readable_page(Connection& connection, const std::string& sql,
+                               rows::TableReader::Page page) {
+  auto query = connection.prepare(sql.c_str());
+  query->bind(1, page.after);
+  query->bind(2, std::int64_t{-1});  // no limit: it counts the rows that can be read
+  return readable_rows<Row>(*query, page.limit);
 }
 
 template <class Row>
@@ -137,11 +144,12 @@ std::vector<Share> SqliteTables::busy_shares_after(std::string_view config_hash,
                                                    std::size_t limit) const {
   auto query = connection_.prepare(LeaseStatements::busy_shares_after().c_str());
   query->lend(1, config_hash);
-  query->bind(2, static_cast<std::int64_t>(limit));
-  return read_rows<Share>(*query);
+  query->bind(2, std::int64_t{-1});
+  return readable_rows<Share>(*query, limit);
 }
 std::vector<PendingTermination> SqliteTables::running_terminations() const {
-  return all_rows<PendingTermination>(connection_, LeaseStatements::running_terminations());
+  auto query = connection_.prepare(LeaseStatements::running_terminations().c_str());
+  return readable_rows<PendingTermination>(*query, std::numeric_limits<std::size_t>::max());
 }
 std::vector<std::string> SqliteTables::expired_configurations(Timestamp now, std::string_view after,
                                                               std::size_t limit) const {

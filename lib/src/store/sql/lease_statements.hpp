@@ -64,8 +64,8 @@ class LeaseStatements {
   }
 
   static const std::string& active_clusters() {
-    static const std::string& text =
-        keep(fmt::format("{} WHERE {} ORDER BY id DESC", all<CachedCluster>(), Dialect::is_active));
+    static const std::string& text = keep(
+        fmt::format("{} WHERE {} ORDER BY +id DESC", all<CachedCluster>(), Dialect::is_active));
     return text;
   }
 

@@ -76,7 +76,10 @@ std::unique_ptr<Wakeup> SqliteEngine::watch_commits() {
 std::shared_ptr<SharedState> SqliteEngine::shared_state() {
   const system::ForkGate::Pass pass;
   const auto file = find_database(options_.database);
-  return file ? commits_.share_state(*file) : nullptr;
+  if (!file) return nullptr;
+  // First, since the database's owner could not use a file that another user makes beside it.
+  require_usable(options_.database);
+  return commits_.share_state(*file);
 }
 
 bool SqliteEngine::claim_sweep() {

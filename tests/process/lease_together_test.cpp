@@ -151,5 +151,15 @@ TEST_F(RowsThatCannotBe, HinderNoOtherConfigurationAndAReplayMendsThem) {
   EXPECT_EQ(test::unsoundness_of(options()), "");
 }
 
+TEST_F(RowsThatCannotBe, KeepNoSweepFromTheDeadOfOthers) {
+  SharedClusters clusters(options());
+  acquire(clusters, "broken", "c-1").hold_for(std::chrono::hours{1});
+  execute("UPDATE shares SET creation = 5, worker = 'no JSON', runs = 'no JSON'");
+  acquire(clusters, "sound", "c-2").hold_for(std::chrono::microseconds{1});
+  EXPECT_EQ(take_owed(clusters), std::vector<std::string>{"c-2"});
+  CacheManager(options()).replay();
+  EXPECT_EQ(test::unsoundness_of(options()), "");
+}
+
 }  // namespace
 }  // namespace dbcache

@@ -133,6 +133,28 @@ TEST_F(AReach, OfTheLastOfARunGoesOnToWhatTheRunUsed) {
   EXPECT_THAT(owed(), ElementsAre("c-a", "c-b"));
 }
 
+TEST_F(AReach, OfTheLastOfARunTakesTheDeadForDeadThatUsedTheCluster) {
+  const auto id = commit(JoinRun{"nightly", "worker", std::nullopt, someone()}).second;
+  Acquire by = acquirer();
+  by.policy = HandBackPolicy::hand_back;
+  by.run = "nightly";
+  kill(created(by, "c-1").holder);
+  commit(LeaveRun{id});
+  EXPECT_THAT(owed(), ElementsAre("c-1"));
+}
+
+TEST_F(AReach, GoesOnToAnEntryWhoseHoldersAreDead) {
+  Acquire by = acquirer("a");
+  by.policy = HandBackPolicy::hand_back;
+  const Grant first = created(by, "c-1");
+  by = acquirer("b");
+  by.policy = HandBackPolicy::hand_back;
+  kill(created(by, "c-1").holder);
+  end(first);
+  EXPECT_THAT(owed(), ElementsAre("c-1"));
+  EXPECT_THAT(tables.entries(), IsEmpty());
+}
+
 TEST_F(AReach, DoesNotTakeADeadHolderForOneWhoKeepsACluster) {
   const Grant first = created(HandBackPolicy::hand_back);
   Acquire fixed = acquirer("cluster-id-c-1");

@@ -42,6 +42,10 @@ struct Reaped {
 };
 Reaped reap(const Present& present, const Reach& reach);
 
+/// What the dead of other configurations lose, which the events of this transaction touched: a
+/// dead holder must not keep what is handed back next.
+Events reap_touched(const Present& present, const Reach& reach, const Events& after);
+
 /// Hands back, among the configurations that the events of this transaction touched, the clusters
 /// that nobody needs any more.
 Events hand_back(const Present& present, const Reach& reach, const Events& after);

@@ -212,11 +212,24 @@ Reaped reap(const Present& present, const Reach& reach) {
         reap_lease(lease, counts, reaped.events);
         return false;
       });
+  if (!reaped.all) return reaped;
   if (const auto share = present.rows.share(reach.config_hash)) {
     reap_creation(*share, reach.goes_on, present, counts, reaped.events);
     reap_check(*share, present, reaped.events);
   }
   return reaped;
+}
+
+Events reap_touched(const Present& present, const Reach& reach, const Events& after) {
+  Events events;
+  for (const std::string& config_hash : touched_by(after, present)) {
+    if (config_hash == reach.config_hash) continue;
+    Reach touched;
+    touched.config_hash = config_hash;
+    const Events reaped = reap(present, touched).events;
+    events.insert(events.end(), reaped.begin(), reaped.end());
+  }
+  return events;
 }
 
 Events hand_back(const Present& present, const Reach& reach, const Events& after) {

@@ -46,19 +46,23 @@ bool Coordinator::sweep_if_due() const {
     // What is wrong with another configuration must not hinder the caller.
     system::logger()->warn("the dead were not looked for: {}; a later call does so", error.what());
   }
-  duty_->skipped = true;
+  duty_->skipped_by = ::getpid();
   return false;
 }
 
 void Coordinator::Duty::sweep(store::Engine::Patience patience) {
-  skipped = false;
   const auto began = std::chrono::steady_clock::now();
   const std::size_t holders = coordination::sweep(*store, patience);
-  store->engine().swept(pauses_for_a_sweep * (std::chrono::steady_clock::now() - began), holders);
+  skipped_by = 0;
+  try {
+    store->engine().swept(pauses_for_a_sweep * (std::chrono::steady_clock::now() - began), holders);
+  } catch (const Error& error) {
+    system::logger()->debug("the next sweep may come early: {}", error.what());
+  }
 }
 
 Coordinator::Duty::~Duty() {
-  if (!skipped || owner != ::getpid()) return;
+  if (skipped_by != ::getpid()) return;
   try {
     sweep(patience_at_the_end);
   } catch (const std::exception& error) {

@@ -117,8 +117,7 @@ class Coordinator {
     void sweep(store::Engine::Patience patience = std::nullopt);
 
     const std::shared_ptr<store::Store> store;
-    const pid_t owner = ::getpid();
-    std::atomic<bool> skipped = false;
+    std::atomic<pid_t> skipped_by = 0;  ///< A forked child answers for what it left itself.
   };
 
   std::shared_ptr<Duty> duty_;

@@ -18,6 +18,21 @@ constexpr std::size_t page = 500;
 
 using rows::TableReader;
 
+/// For each of them, though one has a row that cannot be read, or is kept locked by a process that
+/// hangs: the others must not wait for it.
+template <class Found, class Use>
+void for_each_of(const Found& found, const Use& use) {
+  for (const auto& one : found) {
+    try {
+      use(one);
+    } catch (const CorruptDatabase& error) {
+      system::logger()->warn("a sweep left out what it could not read: {}", error.what());
+    } catch (const Busy& error) {
+      system::logger()->warn("a sweep left out what it could not change: {}", error.what());
+    }
+  }
+}
+
 /// Reads a table of numbered rows in pages, each in a transaction of its own.
 template <class ReadPage>
 void look_through(const store::Store& store, const ReadPage& read_page, commands::Dead& dead) {
@@ -67,8 +82,11 @@ commands::Dead look(const store::Store& store) {
       dead);
   look_through_configurations(store,
                               [&](const store::ReadSession& session, const std::string& after) {
+                                session.liveness.expect_many();
                                 const auto shares = session.tables.busy_shares_after(after, page);
-                                commands::find_dead(shares, store::present(session), dead);
+                                for_each_of(shares, [&](const rows::Share& share) {
+                                  commands::find_dead({share}, store::present(session), dead);
+                                });
                                 std::vector<std::string> read;
                                 read.reserve(shares.size());
                                 for (const rows::Share& share : shares)
@@ -78,15 +96,16 @@ commands::Dead look(const store::Store& store) {
   look_through_configurations(
       store, [&](const store::ReadSession& session, const std::string& after) {
         auto expired = session.tables.expired_configurations(session.now, after, page);
-        for (const std::string& config_hash : expired) {
+        for_each_of(expired, [&](const std::string& config_hash) {
           const commands::HandBack command{config_hash};
           if (!decide(command, store::present(session)).events.empty()) {
             dead.configurations.insert(config_hash);
           }
-        }
+        });
         return expired;
       });
   store.read([&](const store::ReadSession& session) {
+    session.liveness.expect_many();
     commands::find_dead(session.tables.running_terminations(), store::present(session), dead);
   });
   return dead;
@@ -103,18 +122,6 @@ void reap_leases(store::Store& store, const std::string& config_hash,
       reach.suspects.insert(*next);
     }
     transact(store, [&](const TableReader&) { return reach; }, {});
-  }
-}
-
-/// For each of them, though one has a row that cannot be read: steps on it say what is wrong.
-template <class Found, class End>
-void for_each_of(const Found& found, const End& end) {
-  for (const auto& one : found) {
-    try {
-      end(one);
-    } catch (const CorruptDatabase& error) {
-      system::logger()->warn("a sweep left out what it could not read: {}", error.what());
-    }
   }
 }
 

@@ -36,6 +36,10 @@ std::optional<events::Events> run_in_order(Transaction& transaction, const comma
     if (!reaped.all) return std::nullopt;
   }
   if (steps) steps(transaction);
+  if (!closed) {
+    transaction.append(
+        commands::reap_touched(transaction.present(), reach, transaction.appended()));
+  }
   events::Events handed_back =
       commands::hand_back(transaction.present(), reach, transaction.appended());
   if (!closed) transaction.append(handed_back);

@@ -139,6 +139,7 @@ LeaseReport SharedClusters::leases() const {
   store.read([&](const store::ReadSession& session) {
     const rows::Present present = store::present(session);
     report = {};
+    session.liveness.expect_many();
     for (const Lease& lease : session.tables.leases()) {
       report.leases.push_back(describe(lease, present));
     }

@@ -228,11 +228,11 @@ TEST_F(PostgresSessionLoss, ALockThatWasGivenUpGetsNoLease) {
 
 TEST_F(PostgresSessionLoss, AForkDoesNotWaitForALostSession) {
   CacheManager(options()).cache_new_cluster("c-1");
-  // One connection is for calls; the process waits for the other.
   server_.execute(
       "CREATE ROLE narrow LOGIN CONNECTION LIMIT 1; GRANT USAGE ON SCHEMA dbcache TO narrow; "
       "GRANT ALL ON ALL TABLES IN SCHEMA dbcache TO narrow; "
       "GRANT ALL ON ALL SEQUENCES IN SCHEMA dbcache TO narrow");
+  PostgresConnection other(server_.url("postgres", "narrow"));
   Worker& forker = *workers_.emplace_back(std::make_unique<Worker>([&](const Actor& actor) {
     SharedClusters clusters(Options{.database = server_.url("postgres", "narrow")});
     std::thread waiting([&] {
@@ -248,7 +248,7 @@ TEST_F(PostgresSessionLoss, AForkDoesNotWaitForALostSession) {
   ASSERT_EQ(forker.next(), "waits");
   poll_until(
       [&] { return server_.log().find("too many connections for role") != std::string::npos; },
-      "the wait for a second connection");
+      "the wait for a connection");
 
   forker.go();
 
@@ -269,7 +269,9 @@ TEST_F(PostgresSessionLoss, AHangingSessionEndsAWaitInTime) {
   ASSERT_EQ(creator.next(), "creates");
   const std::string first = holding_session();
   const Worker& waiter = *workers_.emplace_back(std::make_unique<Worker>([&](const Actor& actor) {
-    SharedClusters clusters(options());
+    Options impatient = options();
+    impatient.busy_timeout = seconds{1};
+    SharedClusters clusters(impatient);
     bool told = false;
     static_cast<void>(clusters.acquire(
         config, lifecycle(), {.timeout = seconds{10}, .on_wait = [&](const WaitProgress&) {
@@ -281,7 +283,7 @@ TEST_F(PostgresSessionLoss, AHangingSessionEndsAWaitInTime) {
       std::stoi(server_.query(std::string(holding_sessions) + " AND pid <> " + first + " LIMIT 1"));
 
   ::kill(session, SIGSTOP);
-  EXPECT_THAT(waiter.next(), ::testing::StartsWith("threw Timeout"));
+  EXPECT_THAT(waiter.next(), ::testing::StartsWith("threw StorageFailure"));
   ::kill(session, SIGCONT);
 
   creator.go();

@@ -163,7 +163,7 @@ class SignalTest : public AcknowledgedTest {
   std::unique_ptr<store::Engine> engine_ = store::open_engine(
       {.database = path_},
       [](store::WriteSession&, const rows::DocumentedRows&) { return AdoptionReport{}; });
-  std::unique_ptr<store::Wakeup> wakeup_ = engine_->watch_commits();
+  std::unique_ptr<store::Wakeup> wakeup_ = engine_->watch_commits(std::nullopt);
 };
 
 TEST_F(SignalTest, ComesAfterTheSync) {

@@ -35,6 +35,9 @@ class Place {
   [[nodiscard]] virtual bool locks_tell_all() const { return true; }
   /// Brings that while to its end.
   virtual void end_grace() {}
+
+  /// Whether one who waits for commits to a configuration sleeps on after others.
+  [[nodiscard]] virtual bool tells_configurations_apart() const { return false; }
 };
 
 class SqlitePlace final : public Place {
@@ -56,6 +59,7 @@ class PostgresPlace final : public Place {
   [[nodiscard]] std::string schema() const override { return schema_.name(); }
   [[nodiscard]] bool is_untouched() const override { return !schema_.exists(); }
   [[nodiscard]] bool locks_tell_all() const override { return false; }
+  [[nodiscard]] bool tells_configurations_apart() const override { return true; }
   void end_grace() override {
     schema_.execute("UPDATE suspects SET since = since - interval '1 hour'");
   }

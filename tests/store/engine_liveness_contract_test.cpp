@@ -66,8 +66,10 @@ class EngineLiveness : public EngineContract {
   std::unique_ptr<Engine> other_ = open();
 
   static void put(Engine& engine, const std::string& cluster_id) {
+    put_into(engine, "cluster-" + cluster_id);
+  }
+  static void put_into(Engine& engine, const std::string& stream) {
     write(engine, [&](WriteSession& session) {
-      const std::string stream = "cluster-" + cluster_id;
       session.log.append(record(session.log.begin_append({stream}, 1).position, stream, 1));
     });
     // Others are told behind the commit: an answer from the server comes after that.
@@ -288,7 +290,7 @@ TEST_P(EngineLiveness, WhoHasNoLockCannotBeWatched) {
 
 TEST_P(EngineLiveness, AWatchOfCommitsWakesAfterOneThatChangedSomething) {
   put(*engine_, "c-1");
-  const auto watch = other_->watch_commits();
+  const auto watch = other_->watch_commits(std::nullopt);
   ASSERT_GE(watch->descriptor(), 0);
   EXPECT_FALSE(is_awake(*watch));
   put(*engine_, "c-2");
@@ -297,7 +299,7 @@ TEST_P(EngineLiveness, AWatchOfCommitsWakesAfterOneThatChangedSomething) {
 
 TEST_P(EngineLiveness, WhatWakesIsThereToBeSeen) {
   put(*engine_, "c-1");
-  const auto watch = other_->watch_commits();
+  const auto watch = other_->watch_commits(std::nullopt);
   test::ChildProcess child([&] {
     put(*open(), "c-2");
     return 0;
@@ -312,7 +314,7 @@ TEST_P(EngineLiveness, WhatWakesIsThereToBeSeen) {
 
 TEST_P(EngineLiveness, AWatchOfCommitsWakesAgainOnceItWasCleared) {
   put(*engine_, "c-1");
-  const auto watch = other_->watch_commits();
+  const auto watch = other_->watch_commits(std::nullopt);
   put(*engine_, "c-2");
   ASSERT_TRUE(wakes(*watch));
   watch->clear();
@@ -323,7 +325,7 @@ TEST_P(EngineLiveness, AWatchOfCommitsWakesAgainOnceItWasCleared) {
 
 TEST_P(EngineLiveness, AWatchOfCommitsSleepsOnAfterOneThatChangedNothing) {
   put(*engine_, "c-1");
-  const auto watch = other_->watch_commits();
+  const auto watch = other_->watch_commits(std::nullopt);
   write(*engine_, [](WriteSession&) {});
   engine_->read(std::nullopt, [](const ReadSession&) {});
   EXPECT_FALSE(is_awake(*watch));  // the signal is given before the call returns
@@ -331,7 +333,7 @@ TEST_P(EngineLiveness, AWatchOfCommitsSleepsOnAfterOneThatChangedNothing) {
 
 TEST_P(EngineLiveness, AWatchOfCommitsSleepsOnAfterOneThatWasRolledBack) {
   put(*engine_, "c-1");
-  const auto watch = other_->watch_commits();
+  const auto watch = other_->watch_commits(std::nullopt);
   EXPECT_THROW(write(*engine_,
                      [](WriteSession& session) {
                        session.log.append(record(2, "cluster-c-2", 1));
@@ -341,8 +343,20 @@ TEST_P(EngineLiveness, AWatchOfCommitsSleepsOnAfterOneThatWasRolledBack) {
   EXPECT_FALSE(is_awake(*watch));
 }
 
+TEST_P(EngineLiveness, AWatchOfAConfigurationWakesAfterCommitsToIt) {
+  put(*engine_, "c-1");
+  const auto one = other_->watch_commits("one");
+  const auto two = other_->watch_commits("two");
+  put_into(*engine_, "registry-two");
+  EXPECT_TRUE(wakes(*two));
+  // The other would have been woken before it.
+  if (place_->tells_configurations_apart()) {
+    EXPECT_FALSE(is_awake(*one));
+  }
+}
+
 TEST_P(EngineLiveness, ToWatchCommitsOfNoDatabaseMakesNone) {
-  EXPECT_LT(engine_->watch_commits()->descriptor(), 0);
+  EXPECT_LT(engine_->watch_commits(std::nullopt)->descriptor(), 0);
   EXPECT_TRUE(place_->is_untouched());
 }
 

@@ -92,7 +92,6 @@ Granted Acquisition::run() {
   reach_.config_hash = command_.config_hash;
   reach_.goes_on = true;
   coordinator_.sweep_if_due();
-  take_lock();
   for (Answer answer;;) {
     if (options_.stop.stop_requested()) {
       if (answer) coordinator_.commit(*answer);
@@ -102,7 +101,7 @@ Granted Acquisition::run() {
     try {
       taken = step(answer);
     } catch (const LockGivenUp&) {
-      take_lock();
+      lock_.reset();
       continue;
     }
     answer.reset();
@@ -180,6 +179,7 @@ Acquisition::Step Acquisition::step(const Answer& answer) {
   if (!answer && waiter_) {
     if (auto seen = look()) return std::move(*seen);
   }
+  if (!lock_) take_lock();
   Step step;
   if (answer && answer->answer == events::CheckAnswer::alive) {
     command_.checked = answer->cluster_id;
@@ -303,9 +303,14 @@ void Acquisition::wait(const AcquireStep& awaited) {
         awaited.next == Next::wait_for_creator ? "created" : "checked",
         awaited.awaited->process.pid, awaited.awaited->host));
   }
-  if (!waiter_) waiter_.emplace(coordinator_.store().engine(), options_.stop);
+  if (!waiter_) waiter_.emplace(coordinator_.store().engine(), command_.config_hash, options_.stop);
+  const auto until = options_.on_wait ? std::min(deadline_, tell_again_) : deadline_;
+  if (waiter_->should_sleep_apart()) {
+    lock_.reset();  // the next step takes another
+    if (waiter_->sleep_apart(deadline_)) return;
+  }
   waiter_->await(*awaited.awaited);
-  waiter_->sleep(options_.on_wait ? std::min(deadline_, tell_again_) : deadline_);
+  waiter_->sleep(until);
   coordinator_.sweep_if_due();
 }
 

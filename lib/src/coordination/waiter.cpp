@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <poll.h>
+#include <random>
 #include <unistd.h>
 #include <utility>
 
@@ -30,6 +31,11 @@ constexpr milliseconds look_again_first{10};
 constexpr int looks_in_a_row = 10;
 constexpr milliseconds look_beside_a_lock{2000};
 constexpr milliseconds look_for_a_commit{100};
+
+/// The sleeps without a session grow from one to the other, so that a crowd does not keep the
+/// server busy with opening sessions.
+constexpr milliseconds look_apart_first{1000};
+constexpr milliseconds look_apart_later{4000};
 
 int descriptor_of(const std::unique_ptr<store::Wakeup>& wakeup) {
   return wakeup ? wakeup->descriptor() : -1;
@@ -65,7 +71,8 @@ class Waiter::Stop {
   std::stop_callback<Raise> callback_;
 };
 
-Waiter::Waiter(store::Engine& engine, std::stop_token stop) : engine_(engine) {
+Waiter::Waiter(store::Engine& engine, std::optional<std::string> config_hash, std::stop_token stop)
+    : engine_(engine), config_hash_(std::move(config_hash)) {
   if (stop.stop_possible()) stop_ = std::make_unique<Stop>(std::move(stop));
 }
 
@@ -80,7 +87,7 @@ void Waiter::await(const rows::Holder& holder) {
 
 void Waiter::sleep(Moment until) {
   if (!commits_) {
-    commits_ = engine_.watch_commits();
+    commits_ = engine_.watch_commits(config_hash_);
     return;
   }
   std::array<pollfd, 3> polled{{{-1, POLLIN, 0},
@@ -113,13 +120,32 @@ void Waiter::sleep(Moment until) {
   }
   commits_->clear();
   // By now the database may exist, or an inotify instance may be free.
-  if (!has_signal) commits_ = engine_.watch_commits();
+  if (!has_signal) commits_ = engine_.watch_commits(config_hash_);
   // The holder let its lock go, so it is done or dead. If the rows still show it, poll it from now
   // on.
   if ((polled[1].revents & POLLIN) != 0) {
     freed_.reset();
     look_for_holder_ = look_again_first;
   }
+}
+
+bool Waiter::should_sleep_apart() const { return !commits_ && engine_.is_crowded(); }
+
+bool Waiter::sleep_apart(Moment until) {
+  if (!engine_.close_idle()) return false;
+  // Not all at once: they would meet again and again.
+  look_apart_ = std::clamp(2 * look_apart_, look_apart_first, look_apart_later);
+  std::uniform_int_distribution<milliseconds::rep> some(look_apart_.count() / 2,
+                                                        look_apart_.count());
+  const Moment end =
+      std::min(until, std::chrono::steady_clock::now() + milliseconds{some(random_)});
+  pollfd stop{stop_ ? stop_->descriptor() : -1, POLLIN, 0};
+  for (auto now = std::chrono::steady_clock::now(); now < end;
+       now = std::chrono::steady_clock::now()) {
+    const auto left = std::chrono::ceil<milliseconds>(end - now);
+    if (::poll(&stop, 1, static_cast<int>(left.count())) > 0) break;
+  }
+  return true;
 }
 
 }  // namespace dbcache::coordination

@@ -3,7 +3,9 @@
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <random>
 #include <stop_token>
+#include <string>
 
 #include "store/engine.hpp"
 
@@ -20,7 +22,8 @@ class Waiter {
  public:
   using Moment = std::chrono::steady_clock::time_point;
 
-  Waiter(store::Engine& engine, std::stop_token stop);
+  /// Waits for commits to a configuration, or to any.
+  Waiter(store::Engine& engine, std::optional<std::string> config_hash, std::stop_token stop);
   ~Waiter();
   Waiter(const Waiter&) = delete;
   Waiter& operator=(const Waiter&) = delete;
@@ -31,14 +34,23 @@ class Waiter {
   /// Returns when the caller should look again, at the latest at `until`.
   void sleep(Moment until);
 
+  /// Whether to wait without a session, because others may find no way in. Asks only while the
+  /// sleeps are not armed.
+  [[nodiscard]] bool should_sleep_apart() const;
+  /// sleep() without a session. False, and at once, if this process needs one for something else.
+  bool sleep_apart(Moment until);
+
  private:
   class Stop;
   store::Engine& engine_;
+  const std::optional<std::string> config_hash_;
   std::unique_ptr<Stop> stop_;
   std::unique_ptr<store::Wakeup> commits_;
   Moment looks_paid_until_{};  ///< Grows by a pause with each look that a commit caused.
   std::optional<rows::Holder> holder_;
   std::unique_ptr<store::Wakeup> freed_;
+  std::chrono::milliseconds look_apart_{};  ///< The length of the next sleep without a session.
+  std::minstd_rand random_{std::random_device{}()};
   std::chrono::milliseconds look_for_holder_{};  ///< The length of the next sleep without `freed_`.
 };
 

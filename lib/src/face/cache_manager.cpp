@@ -285,7 +285,7 @@ std::vector<RecordedEvent> CacheManager::wait_for_events(std::int64_t from_posit
   constexpr std::chrono::milliseconds longest = std::chrono::years{100};
   const auto deadline =
       std::chrono::steady_clock::now() + std::min(options.timeout.value_or(longest), longest);
-  for (Waiter waiter(impl_->store->engine(), options.stop);;) {
+  for (Waiter waiter(impl_->store->engine(), std::nullopt, options.stop);;) {
     if (options.stop.stop_requested()) throw Cancelled("the wait for events was cancelled");
     auto events = store::events_from(*impl_->store, from_position, options.limit);
     if (!events.empty() || std::chrono::steady_clock::now() >= deadline) return events;

@@ -135,7 +135,7 @@ bool ClusterLease::report_dead() {
       break;
     }
     // Another holder is checking the cluster now: wait, and use its answer if it gives one.
-    coordination::Waiter waiter(coordinator.store().engine(), {});
+    coordination::Waiter waiter(coordinator.store().engine(), granted.config_hash, {});
     waiter.await(*begun.result.awaited);
     while (checker_of(coordinator, granted.config_hash) == Checker::alive) {
       waiter.sleep(coordination::Waiter::Moment::max());

@@ -238,9 +238,18 @@ class Engine {
   /// Wakes when this holder is done, or dead.
   [[nodiscard]] virtual std::unique_ptr<Wakeup> watch_holder(const rows::Holder& holder) = 0;
 
-  /// Wakes after commits of any process. One commit may wake several times, or several commits
+  /// Wakes after commits of any process: at least those that append to the registry stream of a
+  /// configuration, or without one, all. One commit may wake several times, or several commits
   /// once. It may miss a commit before this call returns, so read after the call.
-  [[nodiscard]] virtual std::unique_ptr<Wakeup> watch_commits() = 0;
+  [[nodiscard]] virtual std::unique_ptr<Wakeup> watch_commits(
+      std::optional<std::string_view> config_hash) = 0;
+
+  /// Whether the server has little room left for sessions of other processes. Then one who waits
+  /// should not keep a session meanwhile: those whose turn it is may need it.
+  [[nodiscard]] virtual bool is_crowded() = 0;
+  /// Closes the session unless this process holds or awaits something. Returns whether there is
+  /// none now. The next call opens one.
+  virtual bool close_idle() = 0;
 
   /// Whether this process should sweep now: true for one caller a second among all processes of
   /// this database, later if a sweep was postponed. False if there is no database.

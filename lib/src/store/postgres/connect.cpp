@@ -102,30 +102,26 @@ std::string without_secrets(std::string text, const Parsed& parsed) {
 /// What libpq connects with: settings by name.
 class Settings {
  public:
-  Settings(const Target& target, LossDetection detection) {
+  Settings(const Target& target, std::optional<std::chrono::seconds> host_timeout)
+      : timeout_(std::to_string(host_timeout.value_or(timeout_while_locks_wait).count())) {
     // The URL overrides what stands before it. It cannot override what leases depend on: how soon
-    // the loss of a session is noticed, and how long each of several hosts is tried.
+    // the loss of a session is noticed, and how long each of several hosts is tried while locks
+    // wait to be taken again.
     give("fallback_application_name", "dbcache");
     give("target_session_attrs", "read-write");
-    if (detection == LossDetection::ordinary) {
-      give("connect_timeout", "5");
-      give("keepalives_idle", "10");
-      give("keepalives_interval", "5");
-      give("keepalives_count", "3");
-      give("tcp_user_timeout", "25000");
-    }
+    if (host_timeout) give("connect_timeout", timeout_.c_str());
     give("dbname", target.url.c_str());
     give("client_encoding", "UTF8");
-    if (detection == LossDetection::quick) {
-      give("connect_timeout", "2");
-      give("keepalives", "1");
-      give("keepalives_idle", "2");
-      give("keepalives_interval", "1");
-      give("keepalives_count", "3");
-      give("tcp_user_timeout", "5000");
-    }
+    if (!host_timeout) give("connect_timeout", timeout_.c_str());
+    give("keepalives", "1");
+    give("keepalives_idle", "2");
+    give("keepalives_interval", "1");
+    give("keepalives_count", "3");
+    give("tcp_user_timeout", "5000");
     give(nullptr, nullptr);
   }
+  Settings(const Settings&) = delete;  // it points into itself
+  Settings& operator=(const Settings&) = delete;
 
   [[nodiscard]] const char* const* names() const { return names_.data(); }
   [[nodiscard]] const char* const* values() const { return values_.data(); }
@@ -136,16 +132,20 @@ class Settings {
     values_.push_back(value);
   }
 
+  static constexpr std::chrono::seconds timeout_while_locks_wait{2};
+
+  const std::string timeout_;
   std::vector<const char*> names_;
   std::vector<const char*> values_;
 };
 
 /// Throws ConnectionLost if another attempt may succeed, else a typed error.
-Connection::Handle open_handle(const Target& target, LossDetection detection) {
+Connection::Handle open_handle(const Target& target,
+                               std::optional<std::chrono::seconds> host_timeout) {
   const Libpq& pq = Libpq::load();
   const Parsed parsed = parse(target.url);
   require_readable(target.url, parsed);
-  const Settings settings(target, detection);
+  const Settings settings(target, host_timeout);
   Connection::Handle handle(pq.connect(settings.names(), settings.values(), 1), pq.finish);
   if (handle && pq.status(handle.get()) == CONNECTION_OK) return handle;
   const auto hosts = reasons_by_host(without_secrets(
@@ -181,9 +181,10 @@ bool has_session_of_its_own(Connection& connection, const Target& target) {
   const std::string ask_backend = "SELECT pg_backend_pid()";
   constexpr milliseconds soon{1000};
   constexpr milliseconds late{2000};
+  constexpr std::chrono::seconds host_timeout{5};
   // During another connection's transaction, this one must have its own session, and the same as
   // before.
-  Connection other(open_handle(target, LossDetection::ordinary), soon);
+  Connection other(open_handle(target, host_timeout), soon);
   std::optional<std::int64_t> others;
   try {
     others = other.execute_script("BEGIN; " + ask_backend).integer(0, 0);
@@ -224,16 +225,20 @@ void set_up(Connection& connection, const Target& target) {
       "SET tcp_keepalives_count = 3; SET tcp_user_timeout = 10000; "
       "SELECT pg_catalog.set_config('synchronous_commit', 'on', false) "
       "WHERE pg_catalog.current_setting('synchronous_commit') = 'off'",
-      quoted_identifier(target.schema),
-      std::clamp<std::int64_t>(target.lock_timeout.count(), 1,
-                               std::numeric_limits<std::int32_t>::max())));
+      quoted_identifier(target.schema), lock_timeout_of(target).count()));
 }
 
 }  // namespace
 
-std::unique_ptr<Connection> connect(const Target& target, LossDetection detection,
+milliseconds lock_timeout_of(const Target& target) {
+  constexpr milliseconds most{std::numeric_limits<std::int32_t>::max()};
+  return std::clamp(target.lock_timeout, milliseconds{1}, most);
+}
+
+std::unique_ptr<Connection> connect(const Target& target,
+                                    std::optional<std::chrono::seconds> host_timeout,
                                     milliseconds answers_within) {
-  auto connection = std::make_unique<Connection>(open_handle(target, detection), answers_within);
+  auto connection = std::make_unique<Connection>(open_handle(target, host_timeout), answers_within);
   connection->set_backend(identify(*connection, target));
   // A pooler tells its clients a process id of its own.
   const bool is_pooled = connection->backend().pid != connection->announced_pid();

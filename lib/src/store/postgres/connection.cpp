@@ -85,40 +85,50 @@ std::vector<Result> Connection::receive() {
   std::vector<Result> wanted;
   std::optional<ServerError> failed;
   for (bool over = false; !over;) {
-    const Sent sent = sent_.front();
-    sent_.pop_front();
+    const Sent::Kind kind = sent_.front().kind;
     const bool ours = posted == 0;  // results of what was posted before are dropped
-    std::unique_ptr<PGresult, decltype(Libpq::clear)> result(next_result(), pq_.clear);
-    if (!result) lose();
-    const ExecStatusType status = pq_.result_status(result.get());
-    if (sent.kind == Sent::Kind::end || sent.kind == Sent::Kind::posted_end) {
-      if (status != PGRES_PIPELINE_SYNC) lose();
+    if (auto result = take_answer(!ours, failed)) wanted.push_back(*std::move(result));
+    if (kind == Sent::Kind::end || kind == Sent::Kind::posted_end) {
       over = ours;
       if (!ours) --posted;
-      continue;
-    }
-    if (status == PGRES_FATAL_ERROR || status == PGRES_PIPELINE_ABORTED) {
-      if (sent.kind == Sent::Kind::preparation) prepared_.erase(sent.statement);
-      if (status == PGRES_FATAL_ERROR) {
-        const auto field = [&](int which) {
-          return trimmed_message(pq_.result_error_field(result.get(), which));
-        };
-        const std::string severity = field(PG_DIAG_SEVERITY_NONLOCALIZED);
-        if (severity == "FATAL" || severity == "PANIC" || field(PG_DIAG_SQLSTATE).empty()) lose();
-        if (ours && !failed) {
-          failed.emplace(field(PG_DIAG_SQLSTATE), field(PG_DIAG_MESSAGE_PRIMARY));
-        }
-      }
-    } else if (ours && sent.kind == Sent::Kind::wanted) {
-      wanted.emplace_back(result.release());
-    }
-    // The end of one statement's results.
-    if (PGresult* const more = next_result()) {
-      pq_.clear(more);
-      lose();
     }
   }
   if (failed) throw ServerError(*failed);
+  return wanted;
+}
+
+/// The answer to the oldest statement or end; its rows if they are wanted.
+std::optional<Result> Connection::take_answer(bool is_dropped, std::optional<ServerError>& failed) {
+  const Sent sent = sent_.front();
+  sent_.pop_front();
+  std::unique_ptr<PGresult, decltype(Libpq::clear)> result(next_result(), pq_.clear);
+  if (!result) lose();
+  const ExecStatusType status = pq_.result_status(result.get());
+  if (sent.kind == Sent::Kind::end || sent.kind == Sent::Kind::posted_end) {
+    if (status != PGRES_PIPELINE_SYNC) lose();
+    return std::nullopt;
+  }
+  std::optional<Result> wanted;
+  if (status == PGRES_FATAL_ERROR || status == PGRES_PIPELINE_ABORTED) {
+    if (sent.kind == Sent::Kind::preparation) prepared_.erase(sent.statement);
+    if (status == PGRES_FATAL_ERROR) {
+      const auto field = [&](int which) {
+        return trimmed_message(pq_.result_error_field(result.get(), which));
+      };
+      const std::string severity = field(PG_DIAG_SEVERITY_NONLOCALIZED);
+      if (severity == "FATAL" || severity == "PANIC" || field(PG_DIAG_SQLSTATE).empty()) lose();
+      if (!is_dropped && !failed) {
+        failed.emplace(field(PG_DIAG_SQLSTATE), field(PG_DIAG_MESSAGE_PRIMARY));
+      }
+    }
+  } else if (!is_dropped && sent.kind == Sent::Kind::wanted) {
+    wanted.emplace(result.release());
+  }
+  // The end of one statement's results.
+  if (PGresult* const more = next_result()) {
+    pq_.clear(more);
+    lose();
+  }
   return wanted;
 }
 
@@ -159,10 +169,10 @@ Result Connection::execute_script(const std::string& sql) {
 
 PGresult* Connection::next_result() {
   while (pq_.is_busy(handle_.get()) != 0) {
+    wake();
     pollfd waiting{pq_.socket(handle_.get()), POLLIN, 0};
-    const auto left =
-        std::chrono::ceil<std::chrono::milliseconds>(answers_by_ - Moment::clock::now());
-    constexpr std::chrono::milliseconds longest = std::chrono::hours{1};
+    constexpr std::chrono::milliseconds longest = std::chrono::seconds{1};
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(answers_by_ - last_awake_);
     const int ready = ::poll(&waiting, 1, static_cast<int>(std::clamp(left, {}, longest).count()));
     if (ready < 0 && errno != EINTR) lose();
     if (ready == 0 && left <= longest) {
@@ -174,16 +184,19 @@ PGresult* Connection::next_result() {
   return pq_.get_result(handle_.get());
 }
 
-int Connection::take_notifications() {
+std::vector<std::string> Connection::take_notifications() {
   if (is_lost() || pq_.consume_input(handle_.get()) != 1) lose();
-  int count = 0;
+  // libpq does not look past an answer that nobody takes.
+  std::optional<ServerError> dropped;
+  while (!sent_.empty() && pq_.is_busy(handle_.get()) == 0) take_answer(true, dropped);
+  std::vector<std::string> channels;
   while (PGnotify* const notification = pq_.notifies(handle_.get())) {
+    channels.emplace_back(notification->relname);
     pq_.free_memory(notification);
-    ++count;
   }
   // The end of the session arrives as a message too, and shows only in the status.
   if (pq_.status(handle_.get()) != CONNECTION_OK) lose();
-  return count;
+  return channels;
 }
 
 int Connection::descriptor() const {

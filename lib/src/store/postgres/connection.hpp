@@ -64,9 +64,14 @@ class Connection {
 
   /// Whether the server sent a warning since the last call.
   bool take_warning() { return std::exchange(warned_, false); }
-  /// Reads what the server sent unasked. Returns the number of notifications. Throws
-  /// ConnectionLost.
-  int take_notifications();
+  /// Reads what the server sent unasked, and the answers to what was posted. Returns the channels
+  /// of the notifications. Throws ConnectionLost.
+  std::vector<std::string> take_notifications();
+
+  /// When this process last knew that it runs and may use the session: a call of `wake`, or the
+  /// beginning of its last wait for an answer, of a second at most.
+  [[nodiscard]] Moment last_awake() const { return last_awake_; }
+  void wake() { last_awake_ = Moment::clock::now(); }
 
   /// -1 in a forked child.
   [[nodiscard]] int descriptor() const;
@@ -91,6 +96,7 @@ class Connection {
   void send(std::string_view sql, const Values& values, Sent::Kind kind);
   void end(Sent::Kind kind);
   std::vector<Result> receive();
+  std::optional<Result> take_answer(bool is_dropped, std::optional<ServerError>& failed);
   PGresult* next_result();
   [[noreturn]] void lose();
   static void on_notice(void* self, const PGresult* result);
@@ -103,6 +109,7 @@ class Connection {
   std::deque<Sent> sent_;
   Backend backend_;
   Moment answers_by_;
+  Moment last_awake_ = Moment::clock::now();
   bool lost_ = false;
   bool warned_ = false;
 };

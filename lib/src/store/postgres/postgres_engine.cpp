@@ -1,8 +1,6 @@
 #include "store/postgres/postgres_engine.hpp"
 
 #include <algorithm>
-#include <deque>
-#include <new>
 #include <thread>
 #include <utility>
 
@@ -29,13 +27,9 @@ using std::chrono::steady_clock;
 constexpr milliseconds first_retry_pause{10};
 constexpr milliseconds most_retry_pause{1000};
 
-/// The server itself ends a wait for a lock after the busy timeout. If no answer has come so much
-/// later, the server is out of reach or hangs.
-constexpr milliseconds slack_of_answers{2000};
-constexpr milliseconds longest_wait = std::chrono::years{1};
-
-/// How long the session keeper waits for one of its own locks, which a lost session may still have.
-constexpr milliseconds lock_timeout_of_keeper{3000};
+/// In a transaction of its own: those that notify run one at a time (measured: a third slower).
+constexpr std::string_view notify =
+    "SELECT pg_notify(channel, '') FROM regexp_split_to_table($1::text, ',') AS channel";
 
 }  // namespace
 
@@ -43,67 +37,18 @@ constexpr milliseconds lock_timeout_of_keeper{3000};
 struct PostgresEngine::Unknown {
   std::string command_id;  ///< Empty: it may be repeated.
   Connection::Backend backend;
-};
-
-void throw_unusable(const Target& target, std::string_view reason) {
-  throw StorageFailure(
-      fmt::format("the database {} could not be used in time: {}; check its server, or raise the "
-                  "busy timeout",
-                  text::redacted_url(target.url), reason));
-}
-
-/// The use of the connection by one thread. Threads get it in the order in which they ask.
-class PostgresEngine::Loan {
- public:
-  Loan(PostgresEngine& engine, Moment until) : engine_(engine) {
-    const Moment began = steady_clock::now();
-    std::unique_lock lock(engine_.mutex_);
-    const std::uint64_t ticket = engine_.next_ticket_++;
-    engine_.waiting_.push_back(ticket);
-    const bool mine =
-        engine_.freed_.wait_until(lock, until, [&] { return engine_.waiting_.front() == ticket; });
-    if (mine) return;
-    std::erase(engine_.waiting_, ticket);
-    throw Busy(fmt::format(
-        "other threads of this process kept the connection to {} busy for {} s; raise the busy "
-        "timeout, or use fewer threads",
-        text::redacted_url(engine_.target_.url),
-        std::chrono::duration<double>(std::chrono::round<milliseconds>(until - began)).count()));
-  }
-  ~Loan() {
-    {
-      const std::lock_guard lock(engine_.mutex_);
-      // Empty in a forked child.
-      if (!engine_.waiting_.empty()) engine_.waiting_.pop_front();
-    }
-    engine_.freed_.notify_all();
-  }
-  Loan(const Loan&) = delete;
-  Loan& operator=(const Loan&) = delete;
-
- private:
-  PostgresEngine& engine_;
+  std::string channels;  ///< That it should have notified.
 };
 
 PostgresEngine::PostgresEngine(EngineOptions options)
     : options_(std::move(options)),
       target_{options_.database, options_.schema, options_.busy_timeout},
-      keeper_(std::make_shared<SessionKeeper>(
-          Target{options_.database, options_.schema, lock_timeout_of_keeper})),
+      keeper_(std::make_shared<SessionKeeper>(target_)),
       session_(std::make_unique<Session>()) {
   static_cast<void>(Libpq::load());
-  system::ForkGate::instance().enroll(*this);
 }
 
-PostgresEngine::~PostgresEngine() {
-  if (system::ForkGate::instance().closed_to_this_process()) {
-    static_cast<void>(session_.release());
-  } else {
-    const system::ForkGate::Pass pass;
-    session_.reset();
-  }
-  system::ForkGate::instance().withdraw(*this);
-}
+PostgresEngine::~PostgresEngine() = default;
 
 PostgresEngine::Moment PostgresEngine::deadline(Patience patience) const {
   // The clock would overflow past this.
@@ -111,11 +56,11 @@ PostgresEngine::Moment PostgresEngine::deadline(Patience patience) const {
   return steady_clock::now() + std::min(patience.value_or(options_.busy_timeout), longest);
 }
 
-// ---- The connection
+// ---- The session
 
 void PostgresEngine::with_session(Moment until, Missing missing,
                                   const std::function<void(Session&)>& use) {
-  const Loan loan(*this, until);
+  SessionKeeper::Loan loan(*keeper_, until);
   std::string reason;
   bool told = false;
   int stale = 0;
@@ -124,26 +69,23 @@ void PostgresEngine::with_session(Moment until, Missing missing,
       const system::ForkGate::Pass pass;
       Session& session = *session_;
       try {
-        const bool is_new = !session.connection || session.connection->is_lost();
-        if (is_new) {
-          const auto left = std::chrono::ceil<milliseconds>(until - Moment::clock::now());
-          session.connection = connect(target_, LossDetection::ordinary,
-                                       std::clamp(left, {}, longest_wait) + slack_of_answers);
-        } else {
-          session.connection->expect_answers_by(until + slack_of_answers);
+        session.connection = &loan.session(until);
+        if (std::exchange(session.number, loan.number()) != loan.number()) {
+          session.version = {};
+          open(session, missing);
         }
-        if (is_new) open(session, missing);
         if (session.version.number == 0) look_at_schema(session);
         if (session.version.number == 0 && missing == Missing::create) open(session, missing);
-        return use(session);
+        use(session);
+        return loan.tidy();
       } catch (const ConnectionLost&) {
-        session.connection.reset();
+        loan.drop();
         throw;
       } catch (const ServerError& error) {
         if (error.is_conflict()) {
           reason = error.what();
         } else if (error.is_stale() && stale++ == 0) {
-          session.connection.reset();
+          loan.drop();
         } else {
           throw_typed(error, target_);
         }
@@ -224,10 +166,11 @@ void PostgresEngine::commit(Session& session, std::optional<Timestamp> now, cons
   Connection& connection = *session.connection;
   Transaction transaction(connection, session.version, now);
   StreamLocks locks(transaction, session.space, scope, session.forecast);
-  const SessionLiveness liveness(transaction, session.version.log);
+  const SessionLiveness liveness(transaction, session.version.log, *keeper_);
   PostgresTables tables(transaction, liveness, &locks);
   PostgresEventLog log(transaction, locks);
   bool committing = false;
+  std::string channels;
   try {
     transaction.queue("BEGIN");
     locks.begin(first);
@@ -245,18 +188,18 @@ void PostgresEngine::commit(Session& session, std::optional<Timestamp> now, cons
       }
       connection.queue("COMMIT");
       static_cast<void>(connection.take_warning());
+      channels = keeper_->channels_of(locks.appended_registries());
       committing = true;
-      // In a transaction of its own: those that notify run one at a time (measured: a third
-      // slower).
-      connection.run_and_post("SELECT pg_notify($1::text, '')", Values().text(keeper_->channel()));
+      connection.run_and_post(notify, Values().text(channels));
       // The server warns if a wait for a standby was cancelled: the commit is done on the primary
       // only.
-      if (connection.take_warning()) throw Unknown{log.command_id(), connection.backend()};
+      if (connection.take_warning())
+        throw Unknown{log.command_id(), connection.backend(), channels};
     }
   } catch (const Unknown&) {
     throw;
   } catch (const ConnectionLost&) {
-    if (committing) throw Unknown{log.command_id(), connection.backend()};
+    if (committing) throw Unknown{log.command_id(), connection.backend(), channels};
     throw;
   } catch (...) {
     if (!connection.is_lost()) {
@@ -288,7 +231,7 @@ bool PostgresEngine::resolve_outcome(Session& session, const Unknown& unknown) c
   static_cast<void>(connection.take_warning());
   connection.queue("COMMIT");
   // The notification of that commit was lost with its connection.
-  connection.run_and_post("SELECT pg_notify($1::text, '')", Values().text(keeper_->channel()));
+  connection.run_and_post(notify, Values().text(unknown.channels));
   if (connection.take_warning()) throw ConnectionLost("no standby has confirmed a commit");
   return done;
 }
@@ -308,7 +251,7 @@ void PostgresEngine::read_once(Session& session, std::optional<Timestamp> now,
   std::optional<std::int64_t> settled;
   for (;;) {
     Transaction transaction(connection, session.version, now);
-    const SessionLiveness liveness(transaction, session.version.log);
+    const SessionLiveness liveness(transaction, session.version.log, *keeper_);
     const PostgresTables tables(transaction, liveness);
     const PostgresEventLog log(transaction, settled);
     try {
@@ -357,21 +300,6 @@ Timestamp PostgresEngine::now() {
     now = Timestamp(std::chrono::microseconds(present.integer(0, 0)));
   });
   return now;
-}
-
-// ---- Around a fork
-
-void PostgresEngine::before_fork(Users) { mutex_.lock(); }
-
-void PostgresEngine::after_fork_in_parent() { mutex_.unlock(); }
-
-void PostgresEngine::after_fork_in_child() {
-  // The child has none of the threads, and the connection is the parent's.
-  static_cast<void>(session_.release());
-  session_ = std::make_unique<Session>();
-  waiting_.clear();
-  new (&freed_) std::condition_variable;
-  mutex_.unlock();
 }
 
 // ---- The database as a whole

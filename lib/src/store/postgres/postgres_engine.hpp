@@ -2,26 +2,23 @@
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "store/engine.hpp"
 #include "store/postgres/connect.hpp"
 #include "store/postgres/session_keeper.hpp"
 #include "store/postgres/stream_locks.hpp"
-#include "system/fork_gate.hpp"
 
 namespace dbcache::store::postgres {
 
-/// The engine for processes on many hosts. It has one connection, which runs one transaction at a
-/// time, and the session that shows other processes that this one lives.
-class PostgresEngine final : public Engine, private system::ForkAware {
+/// The engine for processes on many hosts. It has one session, which runs one transaction at a time
+/// and shows other processes that this one lives.
+class PostgresEngine final : public Engine {
  public:
   explicit PostgresEngine(EngineOptions options);
   ~PostgresEngine() override;
@@ -37,7 +34,9 @@ class PostgresEngine final : public Engine, private system::ForkAware {
   Timestamp now() override;
   std::unique_ptr<LifeLock> take_lock() override;
   std::unique_ptr<Wakeup> watch_holder(const rows::Holder& holder) override;
-  std::unique_ptr<Wakeup> watch_commits() override;
+  std::unique_ptr<Wakeup> watch_commits(std::optional<std::string_view> config_hash) override;
+  bool is_crowded() override;
+  bool close_idle() override { return keeper_->close_idle(); }
   bool claim_sweep() override;
   void swept(std::chrono::nanoseconds pause, std::size_t holders) override;
   void optimize(Vacuum vacuum) override;
@@ -49,15 +48,10 @@ class PostgresEngine final : public Engine, private system::ForkAware {
  private:
   using Moment = std::chrono::steady_clock::time_point;
   struct Session;
-  class Loan;
   struct Unknown;
 
-  void before_fork(Users users) override;
-  void after_fork_in_parent() override;
-  void after_fork_in_child() override;
-
-  /// Runs `use` with the connection, and again until `until` if the connection is lost meanwhile.
-  /// Throws typed errors.
+  /// Runs `use` with the session, and again until `until` if the session is lost meanwhile. Throws
+  /// typed errors.
   enum class Missing { leave, create };
   void with_session(Moment until, Missing missing, const std::function<void(Session&)>& use);
   void open(Session& session, Missing missing) const;
@@ -76,11 +70,7 @@ class PostgresEngine final : public Engine, private system::ForkAware {
   const Target target_;
   const std::shared_ptr<SessionKeeper> keeper_;
   std::atomic<Moment::rep> sweep_due_ = 0;  ///< Before that the server is not even asked.
-  std::mutex mutex_;                        // guards what follows
-  std::condition_variable freed_;
-  std::uint64_t next_ticket_ = 0;
-  std::deque<std::uint64_t> waiting_;  ///< Tickets of threads; the first has the connection.
-  std::unique_ptr<Session> session_;
+  const std::unique_ptr<Session> session_;  ///< For one who has the keeper's loan.
 };
 
 }  // namespace dbcache::store::postgres

@@ -4,6 +4,7 @@
 
 #include <sys/syscall.h>
 
+#include "events/event.hpp"
 #include "store/postgres/engine_session.hpp"
 #include "store/postgres/postgres_engine.hpp"
 #include "store/process_verdict.hpp"
@@ -30,16 +31,11 @@ class ProcessWakeup final : public Wakeup {
 }  // namespace
 
 std::unique_ptr<LifeLock> PostgresEngine::take_lock() {
-  const Moment until = deadline();
-  std::string log;
-  with_session(until, Missing::create, [&](Session& session) { log = session.version.log; });
-  try {
-    return keeper_->take_lock(log, until);
-  } catch (const ConnectionLost& error) {
-    throw_unusable(target_, error.what());
-  } catch (const ServerError& error) {
-    throw_typed(error, target_);
-  }
+  std::unique_ptr<LifeLock> lock;
+  with_session(deadline(), Missing::create, [&](Session& session) {
+    lock = keeper_->take_lock(*session.connection, session.version.log);
+  });
+  return lock;
 }
 
 std::unique_ptr<Wakeup> PostgresEngine::watch_holder(const rows::Holder& holder) {
@@ -51,15 +47,36 @@ std::unique_ptr<Wakeup> PostgresEngine::watch_holder(const rows::Holder& holder)
   return std::make_unique<ProcessWakeup>(holder.process.pid);
 }
 
-std::unique_ptr<Wakeup> PostgresEngine::watch_commits() {
-  if (!exists()) return std::make_unique<NoWakeup>();
-  try {
-    return keeper_->watch_commits(deadline());
-  } catch (const ConnectionLost&) {
-    return std::make_unique<NoWakeup>();
-  } catch (const ServerError& error) {
-    throw_typed(error, target_);
-  }
+std::unique_ptr<Wakeup> PostgresEngine::watch_commits(std::optional<std::string_view> config_hash) {
+  std::optional<std::string> registry;
+  if (config_hash) registry = events::registry_stream(*config_hash);
+  std::unique_ptr<Wakeup> wakeup = std::make_unique<NoWakeup>();
+  with_session(deadline(), Missing::leave, [&](Session& session) {
+    if (session.version.number == 0) return;
+    wakeup = keeper_->watch_commits(*session.connection, registry);
+  });
+  return wakeup;
+}
+
+bool PostgresEngine::is_crowded() {
+  // A quarter stays free: for creators' own programs, and for those who come to release.
+  constexpr std::string_view has_little_room =
+      "SELECT coalesce(bool_or(most - used < greatest(2, most / 4)), false) FROM ("
+      "SELECT current_setting('max_connections')::bigint - "
+      "current_setting('superuser_reserved_connections')::bigint AS most, "
+      "(SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE datid IS NOT NULL) AS used "
+      "UNION ALL SELECT rolconnlimit, "
+      "(SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE usename = session_user) "
+      "FROM pg_catalog.pg_roles WHERE rolname = session_user AND rolconnlimit > 0 "
+      "UNION ALL SELECT datconnlimit, "
+      "(SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE datname = current_database()) "
+      "FROM pg_catalog.pg_database WHERE datname = current_database() AND datconnlimit > 0"
+      ") AS limits";
+  bool crowded = false;
+  with_session(deadline(), Missing::leave, [&](Session& session) {
+    crowded = session.connection->ask(has_little_room).is_true(0, 0);
+  });
+  return crowded;
 }
 
 bool PostgresEngine::claim_sweep() {

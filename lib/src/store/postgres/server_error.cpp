@@ -17,6 +17,13 @@ bool ServerError::is_stale() const {
   return state_ == "42P01" || state_ == "3F000" || state_ == "26000" || state_ == "25006";
 }
 
+void throw_unusable(const Target& target, std::string_view reason) {
+  throw StorageFailure(
+      fmt::format("the database {} could not be used in time: {}; check its server, or raise the "
+                  "busy timeout",
+                  text::redacted_url(target.url), reason));
+}
+
 void throw_typed(const ServerError& error, const Target& target) {
   const std::string database = text::redacted_url(target.url);
   const std::string& state = error.state();
@@ -31,6 +38,13 @@ void throw_typed(const ServerError& error, const Target& target) {
     throw StorageFailure(
         fmt::format("the role lacks a privilege in the database {}: {}; as the owner, create the "
                     "schema with `dbcache init`, and grant privileges with roles.sql",
+                    database, what));
+  }
+  // Each holder has a lock until it lets go, and each transaction some more.
+  if (state == "53200" && what.find("shared memory") != std::string::npos) {
+    throw StorageFailure(
+        fmt::format("the server of the database {} has no room for more locks ({}); raise "
+                    "max_locks_per_transaction and restart it, or hold fewer leases at a time",
                     database, what));
   }
   if (state.starts_with("23") || state.starts_with("XX") || state.starts_with("42")) {

@@ -2,6 +2,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace dbcache::store::postgres {
@@ -25,6 +26,9 @@ class ServerError : public std::runtime_error {
  private:
   std::string state_;
 };
+
+/// The last attempt before the deadline has failed: no connection, or a conflict that lasted.
+[[noreturn]] void throw_unusable(const Target& target, std::string_view reason);
 
 /// Throws the public error that stands for the server's.
 [[noreturn]] void throw_typed(const ServerError& error, const Target& target);

@@ -1,189 +1,50 @@
 #include "store/postgres/session_keeper.hpp"
 
 #include <algorithm>
-#include <cstring>
-#include <fcntl.h>
 #include <new>
-#include <thread>
-#include <unistd.h>
+#include <utility>
 
-#include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <fmt/format.h>
-#include <sys/eventfd.h>
 
 #include <dbcache/errors.hpp>
 
 #include "store/postgres/session_liveness.hpp"
-#include "store/postgres/stream_locks.hpp"
-#include "system/descriptor.hpp"
-#include "system/detached_thread.hpp"
-#include "system/process.hpp"
-
-namespace asio = boost::asio;
+#include "store/postgres/session_parts.hpp"
+#include "text/redacted_url.hpp"
 
 namespace dbcache::store::postgres {
 namespace {
 
 using std::chrono::milliseconds;
+using std::chrono::seconds;
 using std::chrono::steady_clock;
 
-constexpr milliseconds first_reconnect_pause{20};
-constexpr milliseconds most_reconnect_pause{1000};
+/// How long a new session waits for one of its own locks, which the lost one may still have.
+constexpr milliseconds lock_timeout_of_keeper{3000};
 
-/// For a server that hangs although its host answers. Longer than a session waits for one of its
-/// own locks.
+/// For a server that hangs although its host answers, while locks wait to be taken again. Longer
+/// than a session waits for one of its own locks.
 constexpr milliseconds most_for_an_answer{5000};
 
-std::int64_t random_lock() {
-  const auto bits = system::random_128_bits();
-  std::uint64_t number = 0;
-  std::memcpy(&number, bits.data(), sizeof number);
-  return static_cast<std::int64_t>(number >> 2U) + 1;
+/// The server itself ends a wait for a lock after the busy timeout. If no answer has come so much
+/// later, the server is out of reach or hangs.
+constexpr milliseconds slack_of_answers{2000};
+constexpr milliseconds longest_wait = std::chrono::years{1};
+
+/// To connect: at first, and at most. A server whose queue of connections is full answers late, and
+/// each attempt that gives up has waited in vain.
+constexpr seconds first_connect_timeout{5};
+constexpr seconds least_connect_timeout{2};
+constexpr int most_doublings = 5;
+
+milliseconds left_until(SessionKeeper::Moment until) {
+  return std::clamp(std::chrono::ceil<milliseconds>(until - steady_clock::now()), {}, longest_wait);
 }
 
 }  // namespace
 
-/// The thread that watches the session.
-struct SessionKeeper::Loop {
-  asio::io_context io{1};
-  asio::executor_work_guard<asio::io_context::executor_type> work = asio::make_work_guard(io);
-  asio::posix::stream_descriptor socket{io};  ///< Of a copy, because closing it ends the wait.
-  std::optional<system::ForkClosed> copy;
-  asio::steady_timer retry{io};
-  std::thread thread;
-};
-
-/// A lock that this process holds. It outlives the session that it was taken in.
-class SessionKeeper::Lock final : public LifeLock {
- public:
-  Lock(std::shared_ptr<SessionKeeper> keeper, std::shared_ptr<LockState> state, rows::Holder holder)
-      : keeper_(std::move(keeper)), state_(std::move(state)), holder_(std::move(holder)) {}
-
-  ~Lock() override {
-    if (owner_ != ::getpid()) return;
-    try {
-      const system::ForkGate::Pass pass;
-      const std::lock_guard lock(keeper_->mutex_);
-      const bool was_given_up = keeper_->held_.erase(holder_.lock) == 0;
-      if (was_given_up || !keeper_->connection_) return;
-      // A program that inherited the session would keep this lock with it.
-      const bool still_lent = std::any_of(keeper_->held_.begin(), keeper_->held_.end(),
-                                          [](const auto& another) { return another.second->lent; });
-      if (keeper_->is_lent_ && !still_lent) {
-        keeper_->renew();
-        return;
-      }
-      // Not waited for: the log says already that the lock holds nothing.
-      keeper_->use([&](Connection& connection) {
-        connection.queue("SELECT pg_advisory_unlock($1::bigint)", Values().integer(holder_.lock));
-        connection.post();
-      });
-    } catch (const std::exception&) {
-      // The lock ends with the session.
-    }
-  }
-
-  [[nodiscard]] const rows::Holder& holder() const override { return holder_; }
-  void done() override {}  // waiters are woken by the commit that says so
-  [[nodiscard]] bool lost() const override {
-    if (owner_ != ::getpid()) return false;
-    const auto since = keeper_->lost_since_.load();
-    if (since != 0 && steady_clock::now().time_since_epoch().count() - since >
-                          steady_clock::duration(patience_of_holders).count()) {
-      state_->lost = true;
-    }
-    return state_->lost;
-  }
-  [[nodiscard]] bool in_doubt() const override {
-    return owner_ == ::getpid() && keeper_->lost_since_.load() != 0;
-  }
-  [[nodiscard]] int descriptor() const override {
-    if (owner_ != ::getpid()) return -1;
-    const std::lock_guard lock(keeper_->mutex_);
-    if (!keeper_->connection_) return -1;
-    state_->lent = true;
-    keeper_->is_lent_ = true;
-    return keeper_->connection_->descriptor();
-  }
-
- private:
-  const std::shared_ptr<SessionKeeper> keeper_;
-  const std::shared_ptr<LockState> state_;
-  const rows::Holder holder_;
-  const pid_t owner_ = ::getpid();
-};
-
-/// A waiter for commits.
-class SessionKeeper::CommitWakeup final : public Wakeup {
- public:
-  explicit CommitWakeup(std::shared_ptr<SessionKeeper> keeper)
-      : keeper_(std::move(keeper)), event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
-
-  ~CommitWakeup() override {
-    if (event_.get() < 0) return;
-    try {
-      const system::ForkGate::Pass pass;
-      const std::lock_guard lock(keeper_->mutex_);
-      keeper_->wakeups_.erase(this);
-      if (!keeper_->wakeups_.empty() || !keeper_->connection_) return;
-      // Without it notifications would fill the socket of a program that inherited the session and
-      // never reads.
-      keeper_->use([&](Connection& connection) { connection.ask("UNLISTEN *"); });
-    } catch (const std::exception&) {
-      // Needless notifications do no harm.
-    }
-  }
-
-  [[nodiscard]] int descriptor() const override { return event_.get(); }
-  void clear() override {
-    std::uint64_t count = 0;
-    if (event_.get() >= 0) static_cast<void>(!::read(event_.get(), &count, sizeof count));
-  }
-  void raise() const {
-    constexpr std::uint64_t one = 1;
-    if (event_.get() >= 0) static_cast<void>(!::write(event_.get(), &one, sizeof one));
-  }
-
- private:
-  const std::shared_ptr<SessionKeeper> keeper_;
-  system::Descriptor event_;
-};
-
-/// Holds the mutex, and the fork gate's pass to use connections. A wait releases both, so that a
-/// fork does not wait for it.
-class SessionKeeper::Guard {
- public:
-  explicit Guard(std::mutex& mutex) : lock_(mutex, std::defer_lock) { take(); }
-
-  template <class Condition>
-  void wait_for(std::condition_variable& condition, milliseconds most, Condition is_so) {
-    lock_.unlock();  // a pass is always taken before the mutex
-    pass_.reset();
-    lock_.lock();
-    condition.wait_for(lock_, most, is_so);
-    lock_.unlock();
-    take();
-  }
-
- private:
-  void take() {
-    pass_.emplace();
-    lock_.lock();
-  }
-
-  std::optional<system::ForkGate::Pass> pass_;
-  std::unique_lock<std::mutex> lock_;
-};
-
-SessionKeeper::SessionKeeper(Target target)
-    : target_(std::move(target)),
-      channel_(fmt::format("dbcache_{:016x}", static_cast<std::uint64_t>(StreamLocks::number(
-                                                  0, "commits " + target_.schema)))),
-      listen_("LISTEN " + channel_) {
+SessionKeeper::SessionKeeper(Target target) : target_(std::move(target)) {
   system::ForkGate::instance().enroll(*this);
 }
 
@@ -200,199 +61,253 @@ SessionKeeper::~SessionKeeper() {
   system::ForkGate::instance().withdraw(*this);
 }
 
-std::unique_ptr<LifeLock> SessionKeeper::take_lock(const std::string& log, Moment until) {
-  rows::Holder holder;
-  holder.lock_file = log;
-  holder.process = system::identify_process(::getpid());
-  holder.host = system::host_name();
-  auto state = std::make_shared<LockState>();
-  Guard guard(mutex_);
-  for (;;) {
-    open_by(until, guard);
-    holder.lock = random_lock();
-    bool taken = false;
-    const bool asked = use([&](Connection& connection) {
-      taken =
-          connection.ask("SELECT pg_try_advisory_lock($1::bigint)", Values().integer(holder.lock))
-              .is_true(0, 0);
-    });
-    if (asked && taken) break;
-  }
-  held_.emplace(holder.lock, state);
-  return std::make_unique<Lock>(shared_from_this(), std::move(state), std::move(holder));
-}
-
-std::unique_ptr<Wakeup> SessionKeeper::watch_commits(Moment until) {
-  auto wakeup = [&] {
-    const system::ForkGate::Pass pass;
-    return std::make_unique<CommitWakeup>(shared_from_this());
-  }();
-  Guard guard(mutex_);
-  open_by(until, guard);
-  const bool first = wakeups_.empty();
-  wakeups_.insert(wakeup.get());
-  if (first) use([&](Connection&) { listen(); });
-  return wakeup;
-}
-
-// ---- The session, with the mutex held
-
-/// False if the session was lost meanwhile.
-template <class Use>
-bool SessionKeeper::use(Use use) {
-  try {
-    connection_->expect_answers_by(steady_clock::now() + most_for_an_answer);
-    use(*connection_);
-    // This may have read notifications: the thread that watches the socket will not see them.
-    if (connection_->take_notifications() > 0) raise_all();
-    return true;
-  } catch (const ConnectionLost&) {
-    lose();
-    return false;
-  }
-}
-
-void SessionKeeper::open_by(Moment until, Guard& guard) {
-  milliseconds pause = first_reconnect_pause;
-  while (!connection_) {
-    try {
-      restore();
-    } catch (const ConnectionLost&) {
-      if (steady_clock::now() >= until) throw;
-      guard.wait_for(restored_, pause, [&] { return connection_ != nullptr; });
-      pause = std::min(2 * pause, most_reconnect_pause);
-    }
-  }
-}
-
-void SessionKeeper::restore() {
-  give_up_if_late();
-  auto fresh = connect(target_, LossDetection::quick, most_for_an_answer);
-  if (!held_.empty()) {
-    // The locks belong to the lost session, and the server may not know yet that it is lost.
-    fresh->queue(
-        "SELECT pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity "
-        "WHERE pid = $1::integer AND backend_start::text = $2::text",
-        Values().integer(last_backend_.pid).text(last_backend_.start));
-    for (const auto& [lock, state] : held_) {
-      fresh->queue("SELECT pg_advisory_lock($1::bigint)", Values().integer(lock));
-    }
-    fresh->run();
-    // Only now that all locks are held: a process that finds one missing later starts a new
-    // suspicion.
-    fresh->queue(lock_suspects);
-    for (const auto& [lock, state] : held_) {
-      fresh->queue("DELETE FROM suspects WHERE lock = $1::bigint", Values().integer(lock));
-    }
-    fresh->run();
-  }
-  // Connecting took time: locks that were given up meanwhile must not stay held.
-  if (give_up_if_late()) fresh->ask("SELECT pg_advisory_unlock_all()");
-  // While this is not the session yet: if it fails, the caller tries another.
-  if (!wakeups_.empty()) {
-    fresh->queue(listen_);
-    fresh->run();
-  }
-  connection_ = std::move(fresh);
-  is_lent_ = false;
-  last_backend_ = connection_->backend();
-  lost_since_ = 0;
-  raise_all();
-  restored_.notify_all();
-  if (!loop_) {
-    const system::BlockedSignals blocked;
-    loop_ = std::make_unique<Loop>();
-    loop_->thread = std::thread([&io = loop_->io] { io.run(); });
-    ::pthread_setname_np(loop_->thread.native_handle(), "dbcache-session");
-  }
-  asio::post(loop_->io, [this] { watch_socket(); });
-}
-
-void SessionKeeper::lose() {
-  connection_.reset();
-  if (lost_since_ == 0) lost_since_ = steady_clock::now().time_since_epoch().count();
-  asio::post(loop_->io, [this] { reconnect(first_reconnect_pause); });
-}
-
-void SessionKeeper::renew() {
-  lose();
-  restore();
-}
-
-bool SessionKeeper::give_up_if_late() {
-  const auto since = lost_since_.load();
-  if (since == 0 || steady_clock::now().time_since_epoch().count() - since <=
-                        steady_clock::duration(patience_of_holders).count()) {
-    return false;
-  }
-  for (const auto& [lock, state] : held_) state->lost = true;
-  held_.clear();
+bool SessionKeeper::close_idle() {
+  const system::ForkGate::Pass pass;
+  const Loan loan(*this, std::try_to_lock);
+  if (!loan.is_mine() || is_needed_now()) return false;
+  drop();
   return true;
 }
 
-void SessionKeeper::listen() {
-  connection_->queue(listen_);
-  connection_->run();
-}
+// ---- The loan
 
-void SessionKeeper::raise_all() {
-  for (const CommitWakeup* const wakeup : wakeups_) wakeup->raise();
-}
-
-// ---- On the loop's thread
-
-void SessionKeeper::watch_socket() {
-  const system::ForkGate::Pass pass;
-  const std::lock_guard lock(mutex_);
-  if (!connection_ || connection_->descriptor() < 0) return;
-  close_copy();
-  const int copy = ::fcntl(connection_->descriptor(), F_DUPFD_CLOEXEC, 0);
-  if (copy < 0) return;
-  loop_->copy.emplace(copy);
-  boost::system::error_code ignored;
-  loop_->socket.assign(copy, ignored);
-  loop_->socket.async_wait(asio::posix::stream_descriptor::wait_read,
-                           [this](const boost::system::error_code& error) {
-                             if (!error) on_readable();
-                           });
-}
-
-void SessionKeeper::close_copy() {
-  loop_->copy.reset();
-  boost::system::error_code ignored;
-  loop_->socket.close(ignored);
-}
-
-void SessionKeeper::on_readable() {
-  {
-    const system::ForkGate::Pass pass;
-    const std::lock_guard lock(mutex_);
-    if (!connection_) return;
-    if (!use([](Connection&) {})) return;
-  }
-  loop_->socket.async_wait(asio::posix::stream_descriptor::wait_read,
-                           [this](const boost::system::error_code& error) {
-                             if (!error) on_readable();
-                           });
-}
-
-void SessionKeeper::reconnect(milliseconds pause) {
-  try {
-    const system::ForkGate::Pass pass;
-    const std::lock_guard lock(mutex_);
-    if (connection_) return;
-    close_copy();
-    give_up_if_late();
-    if (held_.empty() && wakeups_.empty()) return;  // the next caller opens one
-    restore();
+SessionKeeper::Loan::Loan(SessionKeeper& keeper, Moment until) : keeper_(keeper) {
+  const Moment began = steady_clock::now();
+  std::unique_lock lock(keeper_.mutex_);
+  const std::uint64_t ticket = keeper_.next_ticket_++;
+  keeper_.waiting_.push_back(ticket);
+  is_mine_ =
+      keeper_.freed_.wait_until(lock, until, [&] { return keeper_.waiting_.front() == ticket; });
+  if (is_mine_) {
+    begin();
     return;
-  } catch (const std::exception&) {
-    // The server is not back yet.
   }
-  loop_->retry.expires_after(pause);
-  loop_->retry.async_wait([this, pause](const boost::system::error_code& error) {
-    if (!error) reconnect(std::min(2 * pause, most_reconnect_pause));
-  });
+  std::erase(keeper_.waiting_, ticket);
+  if (keeper_.lost_since_ != 0) {
+    throw_unusable(keeper_.target_, "the session was lost, and no other could be opened yet");
+  }
+  throw Busy(fmt::format(
+      "other threads of this process kept the connection to {} busy for {} s; raise the busy "
+      "timeout, or use fewer threads",
+      text::redacted_url(keeper_.target_.url),
+      std::chrono::duration<double>(std::chrono::round<milliseconds>(until - began)).count()));
+}
+
+SessionKeeper::Loan::Loan(SessionKeeper& keeper, std::try_to_lock_t)
+    : keeper_(keeper), is_watcher_(true) {
+  const std::lock_guard lock(keeper_.mutex_);
+  is_mine_ = keeper_.waiting_.empty();
+  if (!is_mine_) return;
+  keeper_.waiting_.push_back(keeper_.next_ticket_++);
+  begin();
+}
+
+void SessionKeeper::Loan::begin() {
+  if (keeper_.connection_) keeper_.connection_->wake();
+}
+
+SessionKeeper::Loan::~Loan() {
+  if (!is_mine_) return;
+  {
+    const std::lock_guard lock(keeper_.mutex_);
+    // Empty in a forked child.
+    if (!keeper_.waiting_.empty()) keeper_.waiting_.pop_front();
+    if (!is_watcher_) {
+      keeper_.last_used_ = steady_clock::now();
+      Loop* const loop = keeper_.loop_.get();
+      const bool must_look =
+          !keeper_.connection_
+              ? keeper_.is_needed()
+              : keeper_.is_untidy() || (!keeper_.wakeups_.empty() && loop && !loop->is_watching);
+      if (must_look && loop != nullptr && !loop->is_called.exchange(true)) {
+        boost::asio::post(loop->io, [&keeper = keeper_] { keeper.look_after(); });
+      }
+    }
+  }
+  keeper_.freed_.notify_all();
+}
+
+Connection& SessionKeeper::Loan::session(Moment until) {
+  if (keeper_.connection_ && !keeper_.connection_->is_lost()) {
+    keeper_.connection_->expect_answers_by(until + slack_of_answers);
+  } else {
+    keeper_.open(until, attempts_++);
+  }
+  return *keeper_.connection_;
+}
+
+// ---- For one who has the loan
+
+void SessionKeeper::open(Moment until, int attempt) {
+  drop();
+  bool are_locks_held = false;
+  {
+    const std::lock_guard lock(mutex_);
+    give_up_if_late();
+    are_locks_held = !held_.empty();
+  }
+  const auto left = left_until(until);
+  std::unique_ptr<Connection> fresh;
+  if (are_locks_held) {
+    fresh = connect(target_, std::nullopt, most_for_an_answer);
+    lock_again(*fresh);
+  } else {
+    const auto patience = first_connect_timeout * (1 << std::min(attempt, most_doublings));
+    fresh = connect(target_,
+                    std::clamp(std::chrono::ceil<seconds>(left), least_connect_timeout, patience),
+                    left + slack_of_answers);
+  }
+  adopt(std::move(fresh), until);
+}
+
+void SessionKeeper::renew() {
+  constexpr milliseconds pause{1000};
+  if (steady_clock::now() < renew_after_) return;
+  try {
+    auto fresh = connect(target_, std::nullopt, most_for_an_answer);
+    lock_again(*fresh);
+    adopt(std::move(fresh), steady_clock::now());
+  } catch (const ConnectionLost&) {
+    // A crowded server has no room for another session: the old one does for now.
+    renew_after_ = steady_clock::now() + pause;
+  }
+}
+
+void SessionKeeper::adopt(std::unique_ptr<Connection> fresh, Moment until) {
+  listen_again(*fresh);
+  std::unique_lock lock(mutex_);
+  if (give_up_if_late()) {
+    // Connecting took time: locks that were given up meanwhile must not stay held.
+    lock.unlock();
+    fresh->ask("SELECT pg_advisory_unlock_all()");
+    locked_.clear();
+    lock.lock();
+  }
+  // At least as long as it had from when it was connected: that may have taken all the time.
+  fresh->expect_answers_by(std::max(fresh->answers_by(), until + slack_of_answers));
+  fresh.swap(connection_);
+  ++sessions_;
+  last_backend_ = connection_->backend();
+  last_used_ = steady_clock::now();
+  is_lent_ = false;
+  lost_since_ = 0;
+  raise_all();
+  start_loop();
+  lock.unlock();
+  fresh.reset();  // may take a moment
+}
+
+/// The locks belong to the session before, and the server may not know yet that it is lost.
+void SessionKeeper::lock_again(Connection& fresh) {
+  std::vector<std::int64_t> locks;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [number, state] : held_) locks.push_back(number);
+  }
+  constexpr std::string_view wait_at_most =
+      "SELECT pg_catalog.set_config('lock_timeout', $1::bigint::text, false)";
+  locked_.clear();
+  try {
+    fresh.queue(
+        "SELECT pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity "
+        "WHERE pid = $1::integer AND backend_start::text = $2::text",
+        Values().integer(last_backend_.pid).text(last_backend_.start));
+    fresh.queue(wait_at_most, Values().integer(lock_timeout_of_keeper.count()));
+    for (const std::int64_t number : locks) {
+      fresh.queue("SELECT pg_advisory_lock($1::bigint)", Values().integer(number));
+    }
+    fresh.queue(wait_at_most, Values().integer(lock_timeout_of(target_).count()));
+    fresh.run();
+    // Only now that all locks are held: a process that finds one missing later starts a new
+    // suspicion.
+    fresh.queue(lock_suspects);
+    for (const std::int64_t number : locks) {
+      fresh.queue("DELETE FROM suspects WHERE lock = $1::bigint", Values().integer(number));
+    }
+    fresh.run();
+  } catch (const ServerError& error) {
+    throw ConnectionLost(error.what());  // another attempt may succeed
+  }
+  locked_.insert(locks.begin(), locks.end());
+}
+
+void SessionKeeper::listen_again(Connection& fresh) {
+  std::set<std::string> channels;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const CommitWakeup* const wakeup : wakeups_) channels.insert(wakeup->channel());
+  }
+  listens_ = !channels.empty();
+  if (!listens_) return;
+  for (const std::string& channel : channels) {
+    fresh.queue(*listen_statements_.insert("LISTEN " + channel).first);
+  }
+  fresh.run();
+}
+
+void SessionKeeper::drop() {
+  std::unique_ptr<Connection> gone;
+  const std::lock_guard lock(mutex_);
+  gone = std::move(connection_);
+  locked_.clear();
+  let_go_.clear();
+  is_lent_ = false;
+  listens_ = false;
+  if (held_.empty() || lost_since_ != 0) return;
+  // A process that was stopped in a transaction notices late that its session has ended.
+  const Moment since = gone ? gone->last_awake() : steady_clock::now();
+  lost_since_ = since.time_since_epoch().count();
+}
+
+void SessionKeeper::tidy() noexcept {
+  try {
+    std::vector<std::int64_t> let_go;
+    bool is_in_vain = false;
+    bool is_heard_by_none = false;
+    bool is_waited_for = false;
+    {
+      const std::lock_guard lock(mutex_);
+      if (!connection_) return;
+      is_in_vain = is_lent_in_vain();
+      let_go.swap(let_go_);
+      is_waited_for = !wakeups_.empty();
+      is_heard_by_none = listens_ && !is_waited_for;
+      if (is_heard_by_none) listens_ = false;
+    }
+    // A program that inherited the session would keep the other locks with it.
+    if (is_in_vain && !is_needed_now()) return drop();
+    if (is_in_vain) renew();
+    for (const std::int64_t number : let_go) {
+      if (locked_.erase(number) == 0) continue;
+      connection_->queue("SELECT pg_advisory_unlock($1::bigint)", Values().integer(number));
+    }
+    // Without it notifications would fill the socket of a program that inherited the session and
+    // never reads.
+    if (is_heard_by_none) connection_->queue("UNLISTEN *");
+    if (is_heard_by_none || !let_go.empty()) connection_->post();
+    if (is_waited_for) hear();
+  } catch (const std::exception&) {
+    drop();  // the thread opens another, if it is needed
+  }
+}
+
+void SessionKeeper::hear() {
+  const std::vector<std::string> channels = connection_->take_notifications();
+  const std::lock_guard lock(mutex_);
+  for (const CommitWakeup* const wakeup : wakeups_) {
+    if (std::count(channels.begin(), channels.end(), wakeup->channel()) > 0) wakeup->raise();
+  }
+}
+
+// ---- With the mutex held
+
+bool SessionKeeper::is_lent_in_vain() const {
+  return is_lent_ && std::none_of(held_.begin(), held_.end(),
+                                  [](const auto& another) { return another.second->lent; });
+}
+
+bool SessionKeeper::is_untidy() const {
+  return !let_go_.empty() || (listens_ && wakeups_.empty()) || is_lent_in_vain();
 }
 
 // ---- Around a fork
@@ -402,13 +317,19 @@ void SessionKeeper::before_fork(Users) { mutex_.lock(); }
 void SessionKeeper::after_fork_in_parent() { mutex_.unlock(); }
 
 void SessionKeeper::after_fork_in_child() {
-  // The child has neither the thread nor the session, only their objects.
+  // The child has neither the threads nor the session, only their objects.
   static_cast<void>(loop_.release());
   connection_.reset();
+  ++sessions_;
   held_.clear();
+  locked_.clear();
+  let_go_.clear();
   wakeups_.clear();
+  waiting_.clear();
+  is_lent_ = false;
+  listens_ = false;
   lost_since_ = 0;
-  new (&restored_) std::condition_variable;
+  new (&freed_) std::condition_variable;
   mutex_.unlock();
 }
 

@@ -1,5 +1,6 @@
 #include "store/postgres/session_liveness.hpp"
 
+#include "store/postgres/session_keeper.hpp"
 #include "store/process_verdict.hpp"
 
 /// Whether nobody has a life lock. Let go of in the same statement: its holder may have lost its
@@ -31,6 +32,8 @@ rows::Liveness::Verdict SessionLiveness::probe(const rows::Holder& holder) const
 }
 
 bool SessionLiveness::is_held(std::int64_t lock) const {
+  // The server shares a session's own locks with it.
+  if (keeper_.holds(lock)) return true;
   learn_foreseen();
   if (const auto known = held_.find(lock); known != held_.end()) return known->second;
   if (has_all_) return false;

@@ -14,6 +14,8 @@
 
 namespace dbcache::store::postgres {
 
+class SessionKeeper;
+
 /// How long a holder may take to lock again after its lock was found gone.
 inline constexpr std::chrono::seconds grace{15};
 
@@ -31,8 +33,8 @@ inline constexpr const char* lock_suspects =
 /// the server starts the grace anew.
 class SessionLiveness final : public rows::Liveness {
  public:
-  SessionLiveness(Transaction& transaction, const std::string& log)
-      : transaction_(transaction), log_(log) {}
+  SessionLiveness(Transaction& transaction, const std::string& log, const SessionKeeper& keeper)
+      : transaction_(transaction), log_(log), keeper_(keeper) {}
 
   [[nodiscard]] Verdict probe(const rows::Holder& holder) const override;
 
@@ -56,6 +58,7 @@ class SessionLiveness final : public rows::Liveness {
 
   Transaction& transaction_;
   const std::string& log_;
+  const SessionKeeper& keeper_;
   mutable bool many_ = false;
   mutable bool has_all_ = false;  ///< A lock that is not in `held_` is nobody's.
   mutable std::unordered_map<std::int64_t, bool> held_;

@@ -173,6 +173,16 @@ AppendPoint StreamLocks::append_point(const std::vector<std::string>& streams,
   return point;
 }
 
+std::vector<std::string_view> StreamLocks::appended_registries() const {
+  std::vector<std::string_view> registries;
+  for (const auto& [stream, end] : ends_) {
+    if (end.noted && stream.starts_with(events::registry_stream_prefix)) {
+      registries.emplace_back(stream);
+    }
+  }
+  return registries;
+}
+
 void StreamLocks::note_end(std::string_view stream, StreamEnd end) {
   const auto found = ends_.find(stream);
   if (found != ends_.end()) found->second.noted = std::move(end);

@@ -95,6 +95,9 @@ class StreamLocks {
   /// Records the new end of a stream that this transaction appended to.
   void note_end(std::string_view stream, StreamEnd end);
 
+  /// The registry streams that this transaction appended to.
+  [[nodiscard]] std::vector<std::string_view> appended_registries() const;
+
   /// For the next transaction, after this one appended so many events.
   [[nodiscard]] Forecast next_forecast(std::int64_t events) const {
     return {first_stream_, events};

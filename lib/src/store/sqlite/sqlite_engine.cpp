@@ -68,7 +68,7 @@ std::unique_ptr<Wakeup> SqliteEngine::watch_holder(const rows::Holder& holder) {
   return locks_.watch(holder);
 }
 
-std::unique_ptr<Wakeup> SqliteEngine::watch_commits() {
+std::unique_ptr<Wakeup> SqliteEngine::watch_commits(std::optional<std::string_view>) {
   // A caller that only looks makes no file where there is no database.
   return commits_.watch(exists());
 }

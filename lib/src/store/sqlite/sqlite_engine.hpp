@@ -28,7 +28,9 @@ class SqliteEngine final : public Engine, private system::ForkAware {
   Timestamp now() override;
   std::unique_ptr<LifeLock> take_lock() override;
   std::unique_ptr<Wakeup> watch_holder(const rows::Holder& holder) override;
-  std::unique_ptr<Wakeup> watch_commits() override;
+  std::unique_ptr<Wakeup> watch_commits(std::optional<std::string_view> config_hash) override;
+  bool is_crowded() override { return false; }
+  bool close_idle() override { return false; }
   bool claim_sweep() override;
   void swept(std::chrono::nanoseconds pause, std::size_t holders) override;
   void optimize(Vacuum vacuum) override;

@@ -1,0 +1,177 @@
+#include <cstring>
+#include <unistd.h>
+#include <utility>
+
+#include <fmt/format.h>
+#include <sys/eventfd.h>
+
+#include "store/postgres/session_parts.hpp"
+#include "store/postgres/stream_locks.hpp"
+#include "system/process.hpp"
+
+// What the session is kept for: the locks that this process holds, and those who wait for commits.
+namespace dbcache::store::postgres {
+namespace {
+
+using std::chrono::steady_clock;
+
+std::int64_t random_lock() {
+  const auto bits = system::random_128_bits();
+  std::uint64_t number = 0;
+  std::memcpy(&number, bits.data(), sizeof number);
+  return static_cast<std::int64_t>(number >> 2U) + 1;
+}
+
+}  // namespace
+
+/// A lock that this process holds. It outlives the session that it was taken in.
+class SessionKeeper::Lock final : public LifeLock {
+ public:
+  Lock(std::shared_ptr<SessionKeeper> keeper, std::shared_ptr<LockState> state, rows::Holder holder)
+      : keeper_(std::move(keeper)), state_(std::move(state)), holder_(std::move(holder)) {}
+
+  ~Lock() override {
+    if (owner_ != ::getpid()) return;
+    try {
+      const system::ForkGate::Pass pass;
+      {
+        const std::lock_guard lock(keeper_->mutex_);
+        const bool was_given_up = keeper_->held_.erase(holder_.lock) == 0;
+        if (was_given_up) return;
+        keeper_->let_go_.push_back(holder_.lock);
+      }
+      // Not waited for: the log says already that the lock holds nothing.
+      Loan loan(*keeper_, std::try_to_lock);
+      if (loan.is_mine()) loan.tidy();
+    } catch (const std::exception&) {
+      // The lock ends with the session.
+    }
+  }
+
+  [[nodiscard]] const rows::Holder& holder() const override { return holder_; }
+  void done() override {}  // waiters are woken by the commit that says so
+  [[nodiscard]] bool lost() const override {
+    if (owner_ != ::getpid()) return false;
+    const auto since = keeper_->lost_since_.load();
+    if (since != 0 && steady_clock::now().time_since_epoch().count() - since >
+                          steady_clock::duration(patience_of_holders).count()) {
+      state_->lost = true;
+    }
+    return state_->lost;
+  }
+  [[nodiscard]] bool in_doubt() const override {
+    return owner_ == ::getpid() && keeper_->lost_since_.load() != 0;
+  }
+  [[nodiscard]] int descriptor() const override {
+    if (owner_ != ::getpid()) return -1;
+    const std::lock_guard lock(keeper_->mutex_);
+    if (!keeper_->connection_) return -1;
+    state_->lent = true;
+    keeper_->is_lent_ = true;
+    return keeper_->connection_->descriptor();
+  }
+
+ private:
+  const std::shared_ptr<SessionKeeper> keeper_;
+  const std::shared_ptr<LockState> state_;
+  const rows::Holder holder_;
+  const pid_t owner_ = ::getpid();
+};
+
+SessionKeeper::CommitWakeup::CommitWakeup(std::shared_ptr<SessionKeeper> keeper,
+                                          std::string channel)
+    : keeper_(std::move(keeper)),
+      channel_(std::move(channel)),
+      event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+
+SessionKeeper::CommitWakeup::~CommitWakeup() {
+  if (event_.get() < 0) return;
+  try {
+    const system::ForkGate::Pass pass;
+    {
+      const std::lock_guard lock(keeper_->mutex_);
+      keeper_->wakeups_.erase(this);
+    }
+    Loan loan(*keeper_, std::try_to_lock);
+    if (loan.is_mine()) loan.tidy();
+  } catch (const std::exception&) {
+    // Needless notifications do no harm.
+  }
+}
+
+void SessionKeeper::CommitWakeup::clear() {
+  std::uint64_t count = 0;
+  if (event_.get() >= 0) static_cast<void>(!::read(event_.get(), &count, sizeof count));
+}
+
+void SessionKeeper::CommitWakeup::raise() const {
+  constexpr std::uint64_t one = 1;
+  if (event_.get() >= 0) static_cast<void>(!::write(event_.get(), &one, sizeof one));
+}
+
+std::string SessionKeeper::channel_of(std::optional<std::string_view> stream) const {
+  const auto number = [](const std::string& of) {
+    return static_cast<std::uint64_t>(StreamLocks::number(0, of));
+  };
+  std::string channel = fmt::format("dbcache_{:016x}", number("commits " + target_.schema));
+  if (stream) channel += fmt::format("_{:016x}", number(std::string(*stream)));
+  return channel;
+}
+
+std::string SessionKeeper::channels_of(const std::vector<std::string_view>& streams) const {
+  std::string channels = channel_of({});
+  for (const std::string_view stream : streams) channels += "," + channel_of(stream);
+  return channels;
+}
+
+bool SessionKeeper::holds(std::int64_t lock) const {
+  const std::lock_guard guard(mutex_);
+  return held_.contains(lock);
+}
+
+std::unique_ptr<LifeLock> SessionKeeper::take_lock(Connection& session, const std::string& log) {
+  rows::Holder holder;
+  holder.lock_file = log;
+  holder.process = system::identify_process(::getpid());
+  holder.host = system::host_name();
+  bool taken = false;
+  while (!taken) {
+    holder.lock = random_lock();
+    taken = session.ask("SELECT pg_try_advisory_lock($1::bigint)", Values().integer(holder.lock))
+                .is_true(0, 0);
+  }
+  auto state = std::make_shared<LockState>();
+  locked_.insert(holder.lock);
+  const std::lock_guard guard(mutex_);
+  held_.emplace(holder.lock, state);
+  return std::make_unique<Lock>(shared_from_this(), std::move(state), std::move(holder));
+}
+
+std::unique_ptr<Wakeup> SessionKeeper::watch_commits(Connection& session,
+                                                     std::optional<std::string_view> stream) {
+  auto wakeup = std::make_unique<CommitWakeup>(shared_from_this(), channel_of(stream));
+  const auto statement = listen_statements_.insert("LISTEN " + wakeup->channel()).first;
+  session.queue(*statement);
+  session.run();
+  const std::lock_guard guard(mutex_);
+  listens_ = true;
+  wakeups_.insert(wakeup.get());
+  return wakeup;
+}
+
+bool SessionKeeper::give_up_if_late() {
+  const auto since = lost_since_.load();
+  if (since == 0 || steady_clock::now().time_since_epoch().count() - since <=
+                        steady_clock::duration(patience_of_holders).count()) {
+    return false;
+  }
+  for (const auto& [lock, state] : held_) state->lost = true;
+  held_.clear();
+  return true;
+}
+
+void SessionKeeper::raise_all() const {
+  for (const CommitWakeup* const wakeup : wakeups_) wakeup->raise();
+}
+
+}  // namespace dbcache::store::postgres

@@ -88,7 +88,7 @@ ClusterLease acquire_lease(Context& context, SharedClusters& clusters,
   const auto lifecycle_context = std::make_shared<LifecycleContext>(
       LifecycleContext{.terminal = context.terminal(),
                        .signals = signals,
-                       .database = context.manager().get_database_info(),
+                       .database = context.manager().database_location(),
                        .before_command = [&line] { line.erase(); },
                        .deadline = std::chrono::steady_clock::now() + options.timeout,
                        .stop = options.stop});

@@ -15,7 +15,7 @@ void report_adoption(Context& context) {
       fmt::format("adopted {} and {} from {} (times without an offset read as {})",
                   count_of(report->clusters, "cluster", "clusters"),
                   count_of(report->registry_entries, "registry entry", "registry entries"),
-                  context.manager().get_database_info().path, report->timezone));
+                  context.manager().database_location().path, report->timezone));
   for (const std::string& note : report->notes) print_diagnostic(context.terminal(), "  " + note);
 }
 

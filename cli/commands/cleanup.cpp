@@ -64,7 +64,7 @@ class Cleanup final : public Command {
         make_terminate(*terminate_, std::make_shared<LifecycleContext>(LifecycleContext{
                                         .terminal = context.terminal(),
                                         .signals = signals,
-                                        .database = context.manager().get_database_info(),
+                                        .database = context.manager().database_location(),
                                         .stop = signals.stop()}));
     const auto print_result = [&context](std::string_view key, const std::string& text) {
       if (!context.json()) print_field(context.out(), key, text);

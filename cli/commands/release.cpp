@@ -42,7 +42,7 @@ class Release final : public Command {
         make_terminate(*terminate_, std::make_shared<LifecycleContext>(LifecycleContext{
                                         .terminal = context.terminal(),
                                         .signals = signals,
-                                        .database = context.manager().get_database_info()}));
+                                        .database = context.manager().database_location()}));
     const ReleaseReport report = end(context, lifecycle, signals.stop());
     print_report(context, report);
     if (signals.first() != 0) return exit_code_of_signal(signals.first());

@@ -89,7 +89,7 @@ class Run final : public Command {
     launch.environment.set("DATABRICKS_CLUSTER_ID", lease.cluster_id());
     launch.environment.set("DBCACHE_LEASE", std::to_string(lease.fencing_token()));
     launch.environment.set("DBCACHE_RUN_LEASE", std::to_string(lease.fencing_token()));
-    set_database_variables(context.manager().get_database_info(), launch.environment);
+    set_database_variables(context.manager().database_location(), launch.environment);
     // COMMAND and its descendants hold the lease too. If this process is killed, they keep their
     // cluster, and the lease ends with the last of them. PR_SET_PDEATHSIG would kill COMMAND, but
     // not its descendants (the workers of a test runner): they would use a cluster that no process

@@ -24,7 +24,7 @@ Environment bare_environment(const LifecycleContext& context) {
 
 }  // namespace
 
-void set_database_variables(const DatabaseInfo& database, Environment& environment) {
+void set_database_variables(const DatabaseLocation& database, Environment& environment) {
   environment.set("DBCACHE_DATABASE", database.name);
   if (!database.schema.empty()) environment.set("DBCACHE_SCHEMA", database.schema);
 }

@@ -24,7 +24,7 @@ struct LifecycleCommands {
 struct LifecycleContext {
   Terminal& terminal;
   SignalThread& signals;
-  DatabaseInfo database;
+  DatabaseLocation database;
   /// Called before a CMD runs, to clear the terminal for its output.
   std::function<void()> before_command{};
   /// Bounds a check or a termination during acquire() by its timeout. Unset when a lease is
@@ -34,7 +34,7 @@ struct LifecycleContext {
 };
 
 /// Makes a child process use the same database, from any directory.
-void set_database_variables(const DatabaseInfo& database, Environment& environment);
+void set_database_variables(const DatabaseLocation& database, Environment& environment);
 
 /// A lifecycle whose functions run the CMDs. Create gets the configuration on standard input;
 /// docs/leases.md lists the environment variables of each CMD.

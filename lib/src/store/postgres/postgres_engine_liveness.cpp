@@ -32,9 +32,8 @@ class ProcessWakeup final : public Wakeup {
 
 std::unique_ptr<LifeLock> PostgresEngine::take_lock() {
   std::unique_ptr<LifeLock> lock;
-  with_session(deadline(), Missing::create, [&](Session& session) {
-    lock = keeper_->take_lock(*session.connection, session.version.log);
-  });
+  with_session(deadline(), Missing::create,
+               [&](Session& session) { lock = keeper_->take_lock(session.version.log); });
   return lock;
 }
 

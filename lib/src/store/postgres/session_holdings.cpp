@@ -129,7 +129,13 @@ bool SessionKeeper::holds(std::int64_t lock) const {
   return held_.contains(lock);
 }
 
-std::unique_ptr<LifeLock> SessionKeeper::take_lock(Connection& session, const std::string& log) {
+std::unique_ptr<LifeLock> SessionKeeper::take_lock(const std::string& log) {
+  const bool is_in_vain = [&] {
+    const std::lock_guard guard(mutex_);
+    return is_lent_in_vain();
+  }();
+  // A program that inherited the session would keep the lock with it.
+  if (is_in_vain) renew();
   rows::Holder holder;
   holder.lock_file = log;
   holder.process = system::identify_process(::getpid());
@@ -137,8 +143,9 @@ std::unique_ptr<LifeLock> SessionKeeper::take_lock(Connection& session, const st
   bool taken = false;
   while (!taken) {
     holder.lock = random_lock();
-    taken = session.ask("SELECT pg_try_advisory_lock($1::bigint)", Values().integer(holder.lock))
-                .is_true(0, 0);
+    taken =
+        connection_->ask("SELECT pg_try_advisory_lock($1::bigint)", Values().integer(holder.lock))
+            .is_true(0, 0);
   }
   auto state = std::make_shared<LockState>();
   locked_.insert(holder.lock);

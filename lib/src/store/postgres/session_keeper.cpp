@@ -275,8 +275,7 @@ void SessionKeeper::tidy() noexcept {
       if (is_heard_by_none) listens_ = false;
     }
     // A program that inherited the session would keep the other locks with it.
-    if (is_in_vain && !is_needed_now()) return drop();
-    if (is_in_vain) renew();
+    if (is_in_vain && is_held_now()) renew();
     for (const std::int64_t number : let_go) {
       if (locked_.erase(number) == 0) continue;
       connection_->queue("SELECT pg_advisory_unlock($1::bigint)", Values().integer(number));
@@ -307,7 +306,8 @@ bool SessionKeeper::is_lent_in_vain() const {
 }
 
 bool SessionKeeper::is_untidy() const {
-  return !let_go_.empty() || (listens_ && wakeups_.empty()) || is_lent_in_vain();
+  return !let_go_.empty() || (listens_ && wakeups_.empty()) ||
+         (is_lent_in_vain() && !held_.empty());
 }
 
 // ---- Around a fork

@@ -74,8 +74,9 @@ class SessionKeeper final : public std::enable_shared_from_this<SessionKeeper>,
     int attempts_ = 0;  ///< To open a session.
   };
 
-  /// Takes a new lock in the session on loan, in the log of that name.
-  [[nodiscard]] std::unique_ptr<LifeLock> take_lock(Connection& session, const std::string& log);
+  /// Takes a new lock, in the log of that name. For one who has the loan; it may replace the
+  /// session.
+  [[nodiscard]] std::unique_ptr<LifeLock> take_lock(const std::string& log);
   /// Listens, in the session on loan, for commits to a stream, or for all.
   [[nodiscard]] std::unique_ptr<Wakeup> watch_commits(Connection& session,
                                                       std::optional<std::string_view> stream);
@@ -128,6 +129,10 @@ class SessionKeeper final : public std::enable_shared_from_this<SessionKeeper>,
   void close_copy();
   void on_readable();
 
+  [[nodiscard]] bool is_held_now() const {
+    const std::lock_guard lock(mutex_);
+    return !held_.empty();
+  }
   [[nodiscard]] bool is_needed_now() const {
     const std::lock_guard lock(mutex_);
     return is_needed();

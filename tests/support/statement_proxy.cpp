@@ -224,6 +224,11 @@ int StatementProxy::passed() const {
   return passed_;
 }
 
+int StatementProxy::messages() const {
+  const std::lock_guard lock(mutex_);
+  return messages_;
+}
+
 StatementProxy::Place StatementProxy::await_halt(std::chrono::milliseconds most) {
   std::unique_lock lock(mutex_);
   changed_.wait_for(lock, most, [&] { return place() != Place::on_its_way; });
@@ -352,6 +357,7 @@ void StatementProxy::dispatch() {
 
 void StatementProxy::forward(Queued queued) {
   Link& link = *queued.link;
+  if (queued.unit.kind == Kind::sync || queued.unit.kind == Kind::query) ++messages_;
   if (queued.unit.kind == Kind::statement) queued.unit.bytes += flush;
   send_all(link.server, queued.unit.bytes);
   if (link.answers(queued.unit.kind)) in_flight_ = std::move(queued);

@@ -57,6 +57,9 @@ class StatementProxy {
   /// How many statements were let through since hold().
   [[nodiscard]] int passed() const;
 
+  /// How many messages the client has sent that the server answers as a whole, from the first on.
+  [[nodiscard]] int messages() const;
+
   enum class Place {
     on_its_way,        ///< in code of its own, or in a statement that was let through
     before_statement,  ///< that is held
@@ -108,6 +111,7 @@ class StatementProxy {
   bool is_committed_ = false;
   int granted_ = 0;
   int passed_ = 0;
+  int messages_ = 0;
   bool end_is_told_ = false;
   bool is_ended_ = false;
   bool stopping_ = false;

@@ -1,0 +1,66 @@
+#include <algorithm>
+#include <limits>
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <dbcache/shared_clusters.hpp>
+
+#include "support/postgres_fixture.hpp"
+#include "support/scoped_variable.hpp"
+#include "support/statement_proxy.hpp"
+
+// How often a worker and its server speak, which is what counts where they are far apart.
+namespace dbcache::test {
+namespace {
+
+class PostgresRoundTrips : public ::testing::Test {
+ protected:
+  [[nodiscard]] Options options(const std::string& url) const {
+    Options options{.database = url};
+    options.schema = schema_.name();
+    return options;
+  }
+  static ClusterLease acquire(SharedClusters& clusters, const std::string& name) {
+    return clusters.acquire({{"cluster_name", name}},
+                            {.create = [&](const ClusterConfig&, Creation&) { return "c-" + name; },
+                             .terminate = [](const Termination&) {}});
+  }
+
+  BareEnvironment environment_;
+  ScopedVariable lease_{"DBCACHE_LEASE", std::nullopt};
+  PostgresSchema schema_;
+  StatementProxy proxy_{schema_.url(), [](const std::string&) {}};
+};
+
+TEST_F(PostgresRoundTrips, AnAcquireAndAReleaseTakeFew) {
+  SharedClusters others(options(schema_.url()));
+  const ClusterLease held = acquire(others, "one");
+  const ClusterLease held_elsewhere = acquire(others, "two");
+  SharedClusters clusters(options(proxy_.url()));
+  acquire(clusters, "one").release();
+  int acquires = std::numeric_limits<int>::max();
+  int releases = acquires;
+
+  // Once a second there is a sweep between.
+  for (int round = 0; round < 20; ++round) {
+    const int before = proxy_.messages();
+    ClusterLease lease = acquire(clusters, "one");
+    const int between = proxy_.messages();
+    lease.release();
+    const int after = proxy_.messages();
+    acquires = std::min(acquires, between - before);
+    releases = std::min(releases, after - between);
+  }
+
+  // The lock that shows that the worker lives, the locks and rows, the events and rows; and the
+  // notification, which nobody waits for.
+  EXPECT_LE(acquires, 4);
+  // Locks and rows, events and rows; and without a wait, the notification and the lock let go.
+  EXPECT_LE(releases, 4);
+  EXPECT_GE(releases, 2) << "the messages are not counted";
+}
+
+}  // namespace
+}  // namespace dbcache::test

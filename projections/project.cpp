@@ -231,6 +231,7 @@ void apply(const TerminationStarted& event, std::int64_t position, Tables& table
     row.termination = position;
     row.terminator = event.holder;
     row.error.reset();
+    row.retry_at.reset();
   });
   // A creation from now on must ask for another cluster, so it needs a new token.
   tables.change_share(event.config_hash, [&](Share& share) {
@@ -249,6 +250,7 @@ void apply(const TerminationFailed& event, std::int64_t, Tables& tables) {
     row.termination.reset();
     row.terminator.reset();
     row.error = event.error;
+    row.retry_at = event.retry_at;
   });
 }
 

@@ -117,7 +117,7 @@ std::vector<Event> samples() {
                       at("10:40")},
       TerminationStarted{"cluster-123", "config_hash_123", process_holder()},
       TerminationDone{"cluster-123", 44},
-      TerminationFailed{"cluster-123", 44, "403 \u2013 not allowed"},
+      TerminationFailed{"cluster-123", 44, "403 \u2013 not allowed", at("10:41:00.000001")},
       TerminationCancelled{"cluster-123", CancelReason::taken_over},
       RunJoined{"nightly gr\u00f6\u00dfe", "worker", "gw0", process_holder(), at("10:20")},
       RunLeft{"nightly gr\u00f6\u00dfe", 40, RunLeftReason::died},

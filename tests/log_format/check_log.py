@@ -57,11 +57,12 @@ EVENTS = {kind: keys.split() for kind, keys in {
     "TerminationOwed": "subject cluster_id idempotency_token config_hash host reason owed_at",
     "TerminationStarted": "subject config_hash holder",
     "TerminationDone": "subject termination",
-    "TerminationFailed": "subject termination error",
+    "TerminationFailed": "subject termination error retry_at",
     "TerminationCancelled": "subject reason",
     "RunJoined": "run kind name holder joined_at",
     "RunLeft": "run participant reason",
 }.items()}
+ADDED_IN_SCHEMA_2 = {"TerminationFailed": "retry_at"}
 
 
 def event_hash(event, hash_before):
@@ -92,9 +93,12 @@ def fault(event, version_before, hash_before):
         return f"not UTF-8, or not JSON: {error}"
     if not isinstance(payload, dict) or not isinstance(metadata, dict):
         return "payload or metadata is not an object"
-    if kind not in EVENTS or repr(payload.get("schema")) != "1":
+    schema, newest = repr(payload.get("schema")), 2 if kind in ADDED_IN_SCHEMA_2 else 1
+    if kind not in EVENTS or schema not in ("1", "2") or int(schema) > newest:
         return f"the event {kind!a} of schema {payload.get('schema')!a} is unknown"
     subject, keys = EVENTS[kind][0], {"schema", *EVENTS[kind]}
+    if int(schema) < newest:
+        keys.remove(ADDED_IN_SCHEMA_2[kind])
     if keys != set(payload):
         return f"the keys {sorted(payload)} are not those of {kind}"
     holder = payload.get("holder", {"process": payload.get("worker", dict.fromkeys(WORKER))})
@@ -225,7 +229,8 @@ class Log:
     def project_termination(self, position, kind, payload):
         key, debts = payload["subject"], self.tables["terminations"]
         if kind == "TerminationOwed":
-            debts[key] = {"attempts": 0, "termination": None, "terminator": None, "error": None} | {
+            debts[key] = {"attempts": 0, "termination": None, "terminator": None, "error": None,
+                          "retry_at": None} | {
                 name: payload[name] for name in EVENTS[kind]}
         elif key not in debts:
             return
@@ -234,9 +239,10 @@ class Log:
             if of and of["idempotency_token"] == debts[key]["idempotency_token"]:
                 of["idempotency_token"] = None
             debts[key] |= {"attempts": debts[key]["attempts"] + 1, "termination": position,
-                           "terminator": payload["holder"], "error": None}
+                           "terminator": payload["holder"], "error": None, "retry_at": None}
         elif debts[key]["termination"] == payload["termination"]:  # TerminationFailed
-            debts[key] |= {"termination": None, "terminator": None, "error": payload["error"]}
+            debts[key] |= {"termination": None, "terminator": None, "error": payload["error"],
+                           "retry_at": payload.get("retry_at")}
 
     def project_run(self, position, kind, payload):
         participants = self.tables["participants"]

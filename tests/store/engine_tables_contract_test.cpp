@@ -56,8 +56,8 @@ rows::Lease whole_lease(std::int64_t id) {
   return {id, "h", "c", holder(), HandBackPolicy::hand_back, "nightly", now, true};
 }
 rows::PendingTermination whole_pending_termination(std::string subject) {
-  return {std::move(subject), "c",    "token", "h", "https://a.example", "expired", now, 3, 43,
-          holder(),           "403\n"};
+  return {std::move(subject), "c",     "token", "h", "https://a.example", "expired", now, 3, 43,
+          holder(),           "403\n", now};
 }
 rows::Participant whole_participant(std::int64_t id) {
   return {id, "nightly", "worker", "gw0", holder(), now};

@@ -87,7 +87,8 @@ void reap_termination(const PendingTermination& pending, const Present& present,
   events.emplace_back(events::TerminationFailed{
       pending.subject, *pending.termination,
       fmt::format("the process that terminated it died (pid {} on {})",
-                  pending.terminator->process.pid, pending.terminator->host)});
+                  pending.terminator->process.pid, pending.terminator->host),
+      std::nullopt});  // the process failed, not its terminate: others try at once
 }
 
 void reap_participant(const Participant& participant, const Present& present, Events& events) {

@@ -129,11 +129,19 @@ Decision<std::optional<PendingTermination>> decide(const ClaimTermination& comma
   }
 }
 
+std::chrono::minutes pause_after(std::int64_t attempts) {
+  constexpr std::chrono::minutes longest = std::chrono::hours{1};
+  constexpr std::int64_t enough = 7;  // by then it exceeds the longest
+  const auto doublings = std::clamp<std::int64_t>(attempts, 1, enough) - 1;
+  return std::min(std::chrono::minutes{1} * (1 << doublings), longest);
+}
+
 Decision<> decide(const FinishTermination& command, const Present& present) {
   const auto pending = present.rows.pending_termination(command.subject);
   if (!pending || pending->termination != command.termination) return {};
   if (command.error) {
-    return {{events::TerminationFailed{command.subject, command.termination, *command.error}}};
+    return {{events::TerminationFailed{command.subject, command.termination, *command.error,
+                                       present.now + pause_after(pending->attempts)}}};
   }
   return {{events::TerminationDone{command.subject, command.termination}}};
 }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <chrono>
+#include <cstdint>
 #include <optional>
 #include <set>
 #include <string>
@@ -50,6 +52,11 @@ struct ClaimTermination {
 };
 Decision<std::optional<rows::PendingTermination>> decide(const ClaimTermination& command,
                                                          const Present& present);
+
+/// How long steps on leases leave a pending termination alone after the last of so many attempts
+/// has failed: 1, 2, 4 ... minutes, at most 1 hour. A cluster that cannot be terminated must not
+/// make each of them wait; after an outage, however long, an attempt is at most 1 hour away.
+[[nodiscard]] std::chrono::minutes pause_after(std::int64_t attempts);
 
 /// The outcome of an attempt. Changes nothing if the attempt was reaped meanwhile.
 struct FinishTermination {

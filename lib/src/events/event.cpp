@@ -54,7 +54,7 @@ BOOST_DESCRIBE_STRUCT(TerminationOwed, (),
                       (subject, cluster_id, idempotency_token, config_hash, host, reason, owed_at))
 BOOST_DESCRIBE_STRUCT(TerminationStarted, (), (subject, config_hash, holder))
 BOOST_DESCRIBE_STRUCT(TerminationDone, (), (subject, termination))
-BOOST_DESCRIBE_STRUCT(TerminationFailed, (), (subject, termination, error))
+BOOST_DESCRIBE_STRUCT(TerminationFailed, (), (subject, termination, error, retry_at))
 BOOST_DESCRIBE_STRUCT(TerminationCancelled, (), (subject, reason))
 BOOST_DESCRIBE_STRUCT(RunJoined, (), (run, kind, name, holder, joined_at))
 BOOST_DESCRIBE_STRUCT(RunLeft, (), (run, participant, reason))
@@ -64,8 +64,7 @@ namespace {
 /// Holds most payloads in the form of Boost.JSON; larger ones go to the heap.
 constexpr std::size_t document_bytes = 4096;
 
-/// Converts a payload of an older schema to the present one. So far each type has one schema; the
-/// first change adds its case here.
+/// Converts a payload of an older schema to the present one.
 json::object upcast(std::string_view type, int from, int to, json::object payload) {
   if (from < 1) throw CorruptDatabase("its schema is below 1");
   if (from > to) {
@@ -74,6 +73,8 @@ json::object upcast(std::string_view type, int from, int to, json::object payloa
         "that wrote it",
         type, from, to));
   }
+  // Before schema 2 a failed termination was tried again at once.
+  if (type == TerminationFailed::type && from == 1) payload["retry_at"] = nullptr;
   return payload;
 }
 

@@ -288,10 +288,11 @@ struct TerminationDone {
 
 struct TerminationFailed {
   static constexpr std::string_view type = "TerminationFailed";
-  static constexpr int schema = 1;
+  static constexpr int schema = 2;
   std::string subject;
   std::int64_t termination = 0;
   std::string error;
+  std::optional<Timestamp> retry_at{};  ///< Until then steps on leases leave it alone; since 2.
 };
 
 enum class CancelReason {

@@ -96,7 +96,8 @@ struct PendingTermination {
   std::int64_t attempts = 0;
   std::optional<std::int64_t> termination;  ///< Position of the attempt under way.
   std::optional<Holder> terminator;
-  std::optional<std::string> error;  ///< The error of the last attempt.
+  std::optional<std::string> error;   ///< The error of the last attempt.
+  std::optional<Timestamp> retry_at;  ///< After a failure: until then steps on leases leave it.
 
   [[nodiscard]] const std::string& key() const { return subject; }
   bool operator==(const PendingTermination&) const = default;
@@ -123,7 +124,7 @@ BOOST_DESCRIBE_STRUCT(Lease, (),
                       (id, config_hash, cluster_id, holder, policy, run, granted_at, created_here))
 BOOST_DESCRIBE_STRUCT(PendingTermination, (),
                       (subject, cluster_id, idempotency_token, config_hash, host, reason, owed_at,
-                       attempts, termination, terminator, error))
+                       attempts, termination, terminator, error, retry_at))
 BOOST_DESCRIBE_STRUCT(Participant, (), (id, run, kind, name, holder, joined_at))
 
 }  // namespace dbcache::rows

@@ -80,9 +80,10 @@ AcquireOptions AcquireArguments::options() const {
 
 ClusterLease acquire_lease(Context& context, SharedClusters& clusters,
                            const AcquireArguments& arguments, const ClusterConfig& config,
-                           SignalThread& signals) {
+                           SignalThread& signals, Afterwards afterwards) {
   WaitLine line(context.terminal());
   AcquireOptions options = arguments.options();
+  options.afterwards = afterwards;
   options.stop = signals.stop();
   options.on_wait = [&line](const WaitProgress& progress) { line.show(progress); };
   const auto lifecycle_context = std::make_shared<LifecycleContext>(

@@ -49,10 +49,10 @@ inline constexpr std::string_view lifecycle_notes =
     "is the cluster that it had started. Record the id of a starting cluster with dbcache started.";
 
 /// Acquires a lease with the CMDs of the command line, and shows for which process it waits. A
-/// signal cancels it.
+/// signal cancels it. `afterwards`: whether the command holds the lease, or exits.
 ClusterLease acquire_lease(Context& context, SharedClusters& clusters,
                            const AcquireArguments& arguments, const ClusterConfig& config,
-                           SignalThread& signals);
+                           SignalThread& signals, Afterwards afterwards = Afterwards::go_on);
 
 /// The value of an option in seconds. Throws InvalidArgument below `least` or above 1e9.
 std::chrono::milliseconds seconds_of(const char* option, double seconds, double least);

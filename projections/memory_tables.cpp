@@ -179,20 +179,17 @@ std::vector<PendingTermination> MemoryTables::pending_terminations_of(
 }
 
 std::vector<PendingTermination> MemoryTables::waiting_terminations(
-    bool every_host, const std::optional<std::string>& host, std::size_t behind,
-    std::size_t limit) const {
+    bool every_host, const std::optional<std::string>& host, std::optional<Timestamp> due_by,
+    std::size_t behind, std::size_t limit) const {
   auto found = only(pending_terminations(), [&](const PendingTermination& row) {
-    return !row.termination && (every_host || row.host == host);
+    return !row.termination && (every_host || row.host == host) &&
+           (!due_by || !row.retry_at || *row.retry_at <= *due_by);
   });
   std::stable_sort(found.begin(), found.end(),
                    [](const auto& a, const auto& b) { return a.owed_at < b.owed_at; });
   found.erase(found.begin(),
               found.begin() + static_cast<std::ptrdiff_t>(std::min(behind, found.size())));
   return first(std::move(found), limit);
-}
-
-bool MemoryTables::any_waiting_termination() const {
-  return !waiting_terminations(true, std::nullopt, 0, 1).empty();
 }
 
 std::optional<Participant> MemoryTables::participant(std::int64_t id) const {

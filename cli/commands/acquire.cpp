@@ -29,7 +29,7 @@ class GuardedLease final : public GuardedResource {
 
   [[nodiscard]] boost::json::object report() override { return describe_lease(lease_); }
   [[nodiscard]] bool was_ended_elsewhere() override { return lease_.lost(); }
-  void release(const std::stop_token& stop) override { lease_.release(stop); }
+  void release(const std::stop_token& stop) override { lease_.release(stop, Afterwards::exit); }
 
  private:
   SharedClusters clusters_;
@@ -75,7 +75,8 @@ class Acquire final : public Command {
     SignalThread signals(blocked);
     SharedClusters clusters(context.manager());
     try {
-      ClusterLease lease = acquire_lease(context, clusters, acquiring_, config, signals);
+      ClusterLease lease =
+          acquire_lease(context, clusters, acquiring_, config, signals, Afterwards::exit);
       boost::json::object report = describe_lease(lease);
       lease.hold_for(ttl);
       const std::int64_t number = lease_number(report);

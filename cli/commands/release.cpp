@@ -62,7 +62,8 @@ class Release final : public Command {
   [[nodiscard]] ReleaseReport end(Context& context, const ClusterLifecycle& lifecycle,
                                   const std::stop_token& stop = {}) const {
     try {
-      return SharedClusters(context.manager()).release_lease(lease_, lifecycle, stop);
+      return SharedClusters(context.manager())
+          .release_lease(lease_, lifecycle, stop, Afterwards::exit);
     } catch (const NotFound&) {
       return {};
     }

@@ -114,7 +114,7 @@ class Run final : public Command {
                         "long; see dbcache history {}",
                         lease.fencing_token(), lease.cluster_id(), lease.config_hash()));
       }
-      report_pending_termination(context, lease.release(signals.stop()));
+      report_pending_termination(context, lease.release(signals.stop(), Afterwards::exit));
     } catch (const std::exception& error) {
       print_diagnostic(context.terminal(), error.what());
     }

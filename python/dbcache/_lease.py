@@ -81,9 +81,10 @@ class Lease:
 
     def release(self) -> ReleaseReport:
         """Ends the lease. Safe to call twice. If it was the last lease and its policy is
-        ``"hand_back"``, calls ``terminate`` before it returns, and then terminates what else is due
-        on the same host. A ``terminate`` that raises leaves its termination pending; the report's
-        ``error`` says why."""
+        ``"hand_back"``, calls ``terminate`` before it returns. Then it may settle other pending
+        terminations on the same host: about once a second one of all processes does so, and leaves
+        out those that failed a short time ago. A ``terminate`` that raises leaves its termination
+        pending; the report's ``error`` says why."""
         with self._lock:
             self._ended = True
             report = self._call.run(self._native.release)

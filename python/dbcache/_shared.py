@@ -164,9 +164,10 @@ class SharedClusters:
 
     def settle(self, terminate: Terminate, host: Optional[str] = None) -> SettleReport:
         """Carries out the pending terminations of every host, or of one ``host``; ``""`` means
-        those that name no host. Calls ``terminate`` once for each. The report names those that
-        succeeded, those that failed, and those that were left because others hold or settle
-        them."""
+        those that name no host. Calls ``terminate`` once for each, also for those that have just
+        failed. A program that must leave nothing behind calls it before it exits. The report names
+        those that succeeded, those that failed, and those that were left because others hold or
+        settle them."""
         call = Call()
         carry_out: Any = call.wrap(_terminator(terminate))
         return call.run(lambda stop: self._native.settle(carry_out, host, stop))

@@ -335,6 +335,18 @@ TEST_F(LeaseCommandsTest, CleanupRunsPendingTerminations) {
   EXPECT_THAT(dbcache("cleanup --terminate false").out, EndsWith("===\n  None\n"));
 }
 
+TEST_F(LeaseCommandsTest, ATerminationThatHasJustFailedIsLeftToCleanup) {
+  write_file("other.json", R"({"cluster_name": "other"})");
+  const std::string terminating = " --terminate 'echo $DBCACHE_CLUSTER_ID >>terminated.txt'";
+  dbcache(
+      "run --config cluster.json --create 'echo cluster-1' --hand-back --terminate false -- true");
+  dbcache("run --config other.json --create 'echo cluster-2' --hand-back" + terminating +
+          " -- true");
+  EXPECT_EQ(test::read_bytes("terminated.txt"), "cluster-2\n");
+  dbcache("cleanup" + terminating);
+  EXPECT_EQ(test::read_bytes("terminated.txt"), "cluster-2\ncluster-1\n");
+}
+
 TEST_F(LeaseCommandsTest, CleanupRunsPendingTerminationsWithJson) {
   dbcache("run --config cluster.json --create 'echo cluster-1' --hand-back -- true");
   const auto document = boost::json::parse(dbcache("cleanup --json --terminate true").out);

@@ -240,6 +240,7 @@ TEST_F(LeaseEdge, AnAcquireThatIsStoppedSettlesNoMore) {
   };
   AcquireOptions stopped;
   stopped.stop = stop.get_token();
+  stopped.afterwards = Afterwards::exit;
   const ClusterLease lease = clusters_.acquire(config("a"), lifecycle, stopped);
   EXPECT_THAT(terminated, ElementsAre("x"));
   const auto owed = clusters_.owed();

@@ -116,6 +116,7 @@ class EngineReach : public EngineContract {
     if (!one_in(3)) pending.host = any("https://w", 2);
     pending.reason = "expired";
     pending.owed_at = any_time();
+    if (one_in(2)) pending.retry_at = any_time();
     if (one_in(3)) {
       pending.termination = 9;
       pending.terminator = any_holder();
@@ -151,11 +152,12 @@ class EngineReach : public EngineContract {
     for (const auto& host :
          {std::optional<std::string>(), std::optional<std::string>("https://w1")}) {
       for (const bool every : {true, false}) {
-        EXPECT_EQ(engine.waiting_terminations(every, host, 1, 2),
-                  memory.waiting_terminations(every, host, 1, 2));
+        for (const auto due_by : {std::optional<Timestamp>(), std::optional(noon)}) {
+          EXPECT_EQ(engine.waiting_terminations(every, host, due_by, 1, 2),
+                    memory.waiting_terminations(every, host, due_by, 1, 2));
+        }
       }
     }
-    EXPECT_EQ(engine.any_waiting_termination(), memory.any_waiting_termination());
   }
 
   static void expect_same_naming(const std::vector<TableReader::Naming>& found,

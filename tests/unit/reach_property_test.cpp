@@ -93,8 +93,9 @@ std::vector<std::string> contents(const LeaseWorld& world) {
         fmt::format("lease {} {} {}", lease.config_hash, lease.cluster_id, lease.holder.lock));
   }
   for (const rows::PendingTermination& pending : world.tables.pending_terminations()) {
-    rows.push_back(fmt::format("owed {} {} {} {} {}", pending.subject, pending.config_hash,
-                               pending.reason, pending.attempts, pending.termination.has_value()));
+    rows.push_back(fmt::format("owed {} {} {} {} {} {}", pending.subject, pending.config_hash,
+                               pending.reason, pending.attempts, pending.termination.has_value(),
+                               pending.retry_at ? format_timestamp(*pending.retry_at) : "-"));
   }
   for (const CachedCluster& cluster : world.tables.clusters({}, world.now, {})) {
     rows.push_back(fmt::format("cluster {} {} {}", cluster.cluster_id, cluster.is_active,
@@ -301,6 +302,7 @@ class TwoWorlds {
   std::string settle() {
     ClaimTermination command;
     command.every_host = true;
+    command.in_passing = one_in(2);
     command.holder = narrow_.someone();
     both(command);
     const auto running = narrow_.tables.running_terminations();

@@ -1,5 +1,9 @@
 // What is owed: who may settle it, and what cancels it.
 
+#include <chrono>
+#include <cstdint>
+#include <limits>
+
 #include <gmock/gmock.h>
 
 #include <dbcache/errors.hpp>
@@ -10,6 +14,7 @@ namespace dbcache::commands {
 namespace {
 
 using namespace events;
+using namespace std::chrono_literals;
 using rows::PendingTermination;
 using test::at;
 using test::Leases;
@@ -164,6 +169,86 @@ TEST_F(OwedClusters, OfNeitherIdNorTokenAreNone) {
   Events events;
   owe({std::nullopt, std::nullopt, "hash", workspace, OwedReason::expired}, tables, now, events);
   EXPECT_THAT(events, IsEmpty());
+}
+
+// ---- After a failure
+
+class FailedTerminations : public OwedClusters {
+ protected:
+  FailedTerminations() { owe_cluster("a"); }
+
+  void fail() {
+    const auto termination = claim().second;
+    commit(FinishTermination{"a", termination, "403"});
+  }
+  [[nodiscard]] ClaimTermination in_passing() {
+    ClaimTermination command;
+    command.holder = someone();
+    command.host = workspace;
+    command.in_passing = true;
+    return command;
+  }
+  /// Whether a step on a lease would try it after so long.
+  bool is_offered_after(std::chrono::seconds passed) {
+    return decide(in_passing(), {tables, liveness, now + passed}).result.has_value();
+  }
+};
+
+TEST_F(FailedTerminations, AreOfferedToStepsAgainAfter1And2And4MinutesAndSoOnUpToAnHour) {
+  EXPECT_TRUE(is_offered_after(0s));
+  for (const auto pause : {1min, 2min, 4min, 8min, 16min, 32min, 60min, 60min, 60min}) {
+    fail();
+    EXPECT_FALSE(is_offered_after(0s)) << pause.count();
+    EXPECT_FALSE(is_offered_after(pause - 1s)) << pause.count();
+    EXPECT_TRUE(is_offered_after(pause)) << pause.count();
+  }
+}
+
+TEST_F(FailedTerminations, WaitAnHourAtMostAfterAnyNumberOfAttempts) {
+  EXPECT_EQ(pause_after(std::numeric_limits<std::int64_t>::max()), 60min);
+  EXPECT_EQ(pause_after(std::numeric_limits<std::int64_t>::min()), 1min);
+}
+
+TEST_F(FailedTerminations, AreTriedAtOnceByACallThatAsksForIt) {
+  fail();
+  EXPECT_EQ(claimed(), "a");
+}
+
+TEST_F(FailedTerminations, LeaveTheOthersToSteps) {
+  fail();
+  now += 1s;
+  owe_cluster("b");
+  EXPECT_EQ(commit(in_passing()).first.result->subject, "b");
+  EXPECT_EQ(commit(in_passing()).first.result, std::nullopt);
+}
+
+TEST_F(FailedTerminations, AreForgottenOnceOneSucceeds) {
+  fail();
+  commit(FinishTermination{"a", claim().second, std::nullopt});
+  owe_cluster("a");
+  EXPECT_TRUE(is_offered_after(0s));
+}
+
+TEST_F(FailedTerminations, AreOfferedAtOnceIfTheirProcessDied) {
+  claim();
+  kill(last_terminator);
+  tidy();
+  EXPECT_TRUE(is_offered_after(0s));
+}
+
+TEST_F(FailedTerminations, SayInTheLogWhenTheyAreOfferedAgain) {
+  const std::int64_t termination = claim().second;
+  EXPECT_EQ(told(commit(FinishTermination{"a", termination, "403"}).first.events),
+            told({TerminationFailed{"a", termination, "403", now + 1min}}));
+  EXPECT_EQ(tables.pending_termination("a")->retry_at, now + 1min);
+  claim();
+  EXPECT_EQ(tables.pending_termination("a")->retry_at, std::nullopt);
+}
+
+TEST_F(FailedTerminations, OfAnOlderDbcacheAreOfferedAtOnce) {
+  const auto older = parse_event("TerminationFailed",
+                                 R"({"schema":1,"subject":"a","termination":7,"error":"403"})");
+  EXPECT_EQ(std::get<TerminationFailed>(older).retry_at, std::nullopt);
 }
 
 // ---- Using again what is owed

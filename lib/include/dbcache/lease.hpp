@@ -24,6 +24,14 @@ enum class HandBackPolicy {
 /// The stored word: "keep" or "hand_back". Never throws. Thread-safe.
 [[nodiscard]] DBCACHE_EXPORT std::string_view to_string(HandBackPolicy policy) noexcept;
 
+/// What the process does after a call.
+enum class Afterwards {
+  go_on,  ///< It calls the library again, or another process of its job does.
+  /// It exits. The call looks for the dead of all configurations even if another process has just
+  /// done so, and settles what they left: nobody else may come.
+  exit,
+};
+
 /// The result of ending a lease.
 struct ReleaseReport {
   /// The lease is that of the `dbcache run` around this process (DBCACHE_RUN_LEASE). It ends with
@@ -103,13 +111,19 @@ class DBCACHE_EXPORT ClusterLease {
   /// Ends the lease. Safe to call twice.
   ///
   /// If this was the last lease, its policy is to hand back and the lifecycle has a `terminate`,
-  /// the call terminates the cluster before it returns. Then it settles the other pending
-  /// terminations on the same host. Once `stop` is requested it begins no more of them, except for
-  /// the cluster of this lease. A failure to terminate is in the report, not thrown.
+  /// the call terminates the cluster before it returns. A failure to terminate is in the report,
+  /// not thrown.
+  ///
+  /// Then it may settle the other pending terminations on the same host: if it is the call that
+  /// looks for the dead of all configurations in this second, if it terminated the cluster and the
+  /// process has no other lease, or if the process exits `afterwards`. It leaves out those that
+  /// failed a short time ago: after 1 failed attempt for 1 minute, then for 2, 4 and so on, up to 1
+  /// hour. Once `stop` is requested it begins none of them.
   ///
   /// Throws what any call of CacheManager may throw. The lease then ends like that of a dead
   /// process.
-  ReleaseReport release(const std::stop_token& stop = {});
+  ReleaseReport release(const std::stop_token& stop = {},
+                        Afterwards afterwards = Afterwards::go_on);
 
   /// Makes the lease outlive this object and this process. It ends by
   /// SharedClusters::release_lease, or `ttl` from now. The object holds nothing afterwards.

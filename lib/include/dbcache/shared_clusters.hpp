@@ -124,6 +124,7 @@ struct AcquireOptions {
   /// The run that uses the cluster. The cluster is not handed back while a participant of it lives.
   std::optional<std::string> run{};
   HashOptions hash{};  ///< The keys that the configuration's hash leaves out.
+  Afterwards afterwards = Afterwards::go_on;
   /// Cancels the call. It then throws Cancelled and leaves nothing behind.
   std::stop_token stop{};
   /// Called while waiting, on the caller's thread: about once a second, and when the process that
@@ -149,8 +150,10 @@ class DBCACHE_EXPORT SharedClusters {
   SharedClusters& operator=(SharedClusters&&) noexcept;
 
   /// Leases the cluster of a configuration. It joins a cluster that is ready, waits for one that is
-  /// being created, or creates one. If the lifecycle has a `terminate`, it then settles the pending
-  /// terminations on the same host. A failure of these does not fail the call.
+  /// being created, or creates one. If the lifecycle has a `terminate`, it then settles the
+  /// terminations that became pending with it. It settles the others on the same host, as
+  /// ClusterLease::release does, if it is the call that looks for the dead of all configurations in
+  /// this second, or if the process exits afterwards. A failure of these does not fail the call.
   ///
   /// If DATABRICKS_CLUSTER_ID is set, it leases that cluster, and never creates, checks or hands it
   /// back. Inside `dbcache run` (DBCACHE_LEASE is set), an acquire of the same configuration joins
@@ -177,9 +180,10 @@ class DBCACHE_EXPORT SharedClusters {
   std::vector<OwedTermination> owed();
 
   /// Settles the pending terminations of every host, or of one. An empty `host` means those that
-  /// name no host. It tries each once, and begins none once `stop` is requested. `terminate` is
-  /// called as that of a lifecycle; what it throws is in the report. Throws InvalidArgument if it
-  /// is empty.
+  /// name no host. It tries each once, also those that have just failed, and begins none once
+  /// `stop` is requested. A program calls it before it exits, to leave nothing behind. `terminate`
+  /// is called as that of a lifecycle; what it throws is in the report. Throws InvalidArgument if
+  /// it is empty.
   SettleReport settle(const std::function<void(const Termination&)>& terminate,
                       const std::optional<std::string>& host = std::nullopt,
                       const std::stop_token& stop = {});
@@ -193,7 +197,8 @@ class DBCACHE_EXPORT SharedClusters {
   /// uses only `terminate`. It does not end the lease of the `dbcache run` around this process
   /// (ReleaseReport::of_surrounding_run).
   ReleaseReport release_lease(std::int64_t lease, const ClusterLifecycle& lifecycle = {},
-                              const std::stop_token& stop = {});
+                              const std::stop_token& stop = {},
+                              Afterwards afterwards = Afterwards::go_on);
 
   /// Creation::started for a creation that its configuration and fencing token name. Throws
   /// NotFound for a creation that is not in this database, and as that call does.

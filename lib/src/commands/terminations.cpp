@@ -96,6 +96,7 @@ std::optional<PendingTermination> claimable(const PendingTermination& picked,
   if (under_way) return std::nullopt;
   auto pending = present.rows.pending_termination(picked.subject);
   if (!pending || pending->termination || (!command.every_host && pending->host != command.host) ||
+      (command.in_passing && pending->retry_at && present.now < *pending->retry_at) ||
       (pending->cluster_id && is_cluster_held(*pending->cluster_id, present))) {
     return std::nullopt;
   }
@@ -119,9 +120,10 @@ Decision<std::optional<PendingTermination>> decide(const ClaimTermination& comma
     return pending ? claim(std::move(*pending)) : Decision<std::optional<PendingTermination>>{};
   }
   constexpr std::size_t page = 16;
+  const auto due_by = command.in_passing ? std::optional(present.now) : std::nullopt;
   for (std::size_t behind = 0;; behind += page) {
     const auto waiting =
-        present.rows.waiting_terminations(command.every_host, command.host, behind, page);
+        present.rows.waiting_terminations(command.every_host, command.host, due_by, behind, page);
     for (const PendingTermination& picked : waiting) {
       if (auto pending = claimable(picked, command, present)) return claim(std::move(*pending));
     }

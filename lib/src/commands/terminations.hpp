@@ -46,6 +46,9 @@ void reclaim(const std::string& cluster_id, const rows::TableReader& rows, Event
 struct ClaimTermination {
   rows::Holder holder;
   std::optional<std::string> subject{};  ///< Takes only this one.
+  /// By a step on a lease, which leaves out what failed a short time ago. A call that asks to
+  /// settle tries all at once.
+  bool in_passing = false;
   bool every_host = false;
   std::optional<std::string> host;  ///< Whose pending terminations, unless `every_host`.
   std::set<std::string> skip;       ///< Subjects that were tried already.

@@ -27,6 +27,9 @@ constexpr std::string_view fixed_prefix = "cluster-id-";
 
 constexpr std::chrono::seconds tell_every{1};
 
+/// A caller that waits sweeps only if nobody else has come by for so long.
+constexpr std::chrono::seconds leave_to_others{1};
+
 /// "dbcache-" and 32 hex digits: Databricks allows at most 64 characters.
 std::string new_idempotency_token() {
   const auto bits = system::random_128_bits();
@@ -46,6 +49,16 @@ std::optional<std::int64_t> surrounding_lease() {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), lease);
   if (text.empty() || error != std::errc() || end != text.data() + text.size()) return std::nullopt;
   return lease;
+}
+
+std::vector<std::string> owed_by(const events::Events& events) {
+  std::vector<std::string> subjects;
+  for (const events::Event& event : events) {
+    if (const auto* owed = std::get_if<events::TerminationOwed>(&event)) {
+      subjects.push_back(owed->subject);
+    }
+  }
+  return subjects;
 }
 
 bool is_waiting(Next next) {
@@ -91,7 +104,7 @@ Granted Acquisition::run() {
   command_.new_token = new_idempotency_token();
   reach_.config_hash = command_.config_hash;
   reach_.goes_on = true;
-  coordinator_.sweep_if_due();
+  swept_ = coordinator_.sweep_if_due();
   for (Answer answer;;) {
     if (options_.stop.stop_requested()) {
       if (answer) coordinator_.commit(*answer);
@@ -105,10 +118,11 @@ Granted Acquisition::run() {
       continue;
     }
     answer.reset();
+    owed_.insert(owed_.end(), taken.owed.begin(), taken.owed.end());
     const AcquireStep& come_to = taken.come_to;
     switch (come_to.next) {
       case Next::granted:
-        return granted(taken.number, come_to.cluster_id.value(), false, taken.anything_owed);
+        return granted(taken.number, come_to.cluster_id.value(), false);
       case Next::create:
         return create(taken);
       case Next::check:
@@ -152,8 +166,7 @@ std::optional<Granted> Acquisition::join_surrounding_run() {
   const bool fixed = lease && lease->config_hash.starts_with(fixed_prefix) &&
                      command_.fixed_cluster == lease->cluster_id;
   if (joinable && (lease->config_hash == command_.config_hash || fixed)) {
-    return Granted{lease->id, lease->cluster_id, lease->config_hash, command_.host, false, false,
-                   nullptr};
+    return Granted{lease->id, lease->cluster_id, lease->config_hash, command_.host};
   }
   // The cluster id that `run` exported belongs to the configuration of `run`, not to this one.
   if (!lease || command_.fixed_cluster == lease->cluster_id) command_.fixed_cluster.reset();
@@ -199,17 +212,16 @@ Acquisition::Step Acquisition::step(const Answer& answer) {
                       : step.come_to.next == Next::create
                           ? position_of<events::CreationStarted>(decision.events, first)
                           : position_of<events::CheckStarted>(decision.events, first);
-        step.anything_owed = is_anything_owed(transaction);
+        step.owed = owed_by(transaction.appended());
       });
   command_.checked.reset();
   return step;
 }
 
-Granted Acquisition::granted(std::int64_t lease, std::string cluster_id, bool created_here,
-                             bool anything_owed) {
+Granted Acquisition::granted(std::int64_t lease, std::string cluster_id, bool created_here) {
   lock_->done();
-  return {lease,        std::move(cluster_id), command_.config_hash, command_.host,
-          created_here, anything_owed,         std::move(lock_)};
+  return {lease,  std::move(cluster_id), command_.config_hash, command_.host, created_here,
+          swept_, std::move(owed_),      std::move(lock_)};
 }
 
 Granted Acquisition::create(const Step& step) {
@@ -258,6 +270,8 @@ Granted Acquisition::create(const Step& step) {
         "back: acquire again",
         number, command_.config_hash, input_.cluster_id));
   }
+  const auto superseded = owed_by(finished.first.events);
+  owed_.insert(owed_.end(), superseded.begin(), superseded.end());
   lock_->done();
   lock_ = std::move(lease.lock);
   return granted(position_of<events::LeaseGranted>(finished.first.events, finished.second),
@@ -311,7 +325,8 @@ void Acquisition::wait(const AcquireStep& awaited) {
   }
   waiter_->await(*awaited.awaited);
   waiter_->sleep(until);
-  coordinator_.sweep_if_due();
+  // It cannot settle what a sweep finds before it is granted: one that is done first can.
+  swept_ = coordinator_.sweep_if_due(leave_to_others) || swept_;
 }
 
 void Acquisition::tell(const AcquireStep& awaited) {

@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <dbcache/shared_clusters.hpp>
 
@@ -18,8 +19,9 @@ struct Granted {
   std::string config_hash;
   std::optional<std::string> host;
   bool created_here = false;
-  bool anything_owed = true;              ///< False: no pending termination waits.
-  std::unique_ptr<store::LifeLock> lock;  ///< Null for a joined lease of another process.
+  bool swept = false;                       ///< The acquire did the sweep of this second.
+  std::vector<std::string> owed{};          ///< The terminations that became pending with it.
+  std::unique_ptr<store::LifeLock> lock{};  ///< Null for a joined lease of another process.
 };
 
 /// One acquire. Its steps are decided in transactions. Waiting, creating and checking take long, so
@@ -37,16 +39,15 @@ class Acquisition {
 
   struct Step {
     commands::AcquireStep come_to;
-    std::int64_t number = 0;  ///< Of the lease, the creation or the check.
-    bool anything_owed = true;
+    std::int64_t number = 0;          ///< Of the lease, the creation or the check.
+    std::vector<std::string> owed{};  ///< The terminations that became pending with it.
   };
 
   [[nodiscard]] std::optional<Granted> join_surrounding_run();
   void take_lock();
   [[nodiscard]] Step step(const Answer& answer);
   [[nodiscard]] std::optional<Step> look() const;
-  [[nodiscard]] Granted granted(std::int64_t lease, std::string cluster_id, bool created_here,
-                                bool anything_owed = true);
+  [[nodiscard]] Granted granted(std::int64_t lease, std::string cluster_id, bool created_here);
   [[nodiscard]] Granted create(const Step& step);
   void fail_creation(const commands::FailCreation& failed);
   [[nodiscard]] Answer check(const Step& step);
@@ -63,6 +64,8 @@ class Acquisition {
   commands::Acquire command_;
   commands::Reach reach_;
   std::unique_ptr<store::LifeLock> lock_;
+  bool swept_ = false;
+  std::vector<std::string> owed_;
   std::optional<Waiter> waiter_;
   std::optional<commands::AcquireStep> told_;
   std::chrono::steady_clock::time_point tell_again_;

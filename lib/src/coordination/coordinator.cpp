@@ -25,6 +25,10 @@ constexpr int pauses_for_a_sweep = 30;
 /// A process that is about to exit does not wait for a database that is out of reach.
 constexpr std::chrono::seconds patience_at_the_end{1};
 
+void warn_of_no_sweep(const Error& error) {
+  system::logger()->warn("the dead were not looked for: {}; a later call does so", error.what());
+}
+
 }  // namespace
 
 TakenLock Coordinator::take_lock() const {
@@ -36,15 +40,21 @@ TakenLock Coordinator::take_lock() const {
 
 void Coordinator::sweep() const { duty_->sweep(); }
 
-bool Coordinator::sweep_if_due() const {
+bool Coordinator::sweep_for_others() const {
   try {
-    if (store().engine().claim_sweep()) {
-      duty_->sweep();
-      return true;
-    }
+    duty_->sweep();
+    return true;
   } catch (const Error& error) {
-    // What is wrong with another configuration must not hinder the caller.
-    system::logger()->warn("the dead were not looked for: {}; a later call does so", error.what());
+    warn_of_no_sweep(error);
+    return false;
+  }
+}
+
+bool Coordinator::sweep_if_due(std::chrono::nanoseconds overdue) const {
+  try {
+    if (store().engine().claim_sweep(overdue) && sweep_for_others()) return true;
+  } catch (const Error& error) {
+    warn_of_no_sweep(error);
   }
   duty_->skipped_by = ::getpid();
   return false;
@@ -71,17 +81,18 @@ Coordinator::Duty::~Duty() {
 }
 
 SettleReport Coordinator::settle(const std::function<void(const Termination&)>& terminate,
-                                 const Workspaces& workspaces, const std::stop_token& stop,
-                                 const std::optional<std::string>& own) const {
+                                 const Debts& debts, const std::stop_token& stop) const {
   SettleReport report;
   commands::ClaimTermination claim;
-  claim.every_host = workspaces.every;
-  claim.host = workspaces.host;
-  if (own) {
+  claim.every_host = debts.of.every;
+  claim.host = debts.of.host;
+  for (const std::string& own : debts.own) {
     claim.subject = own;
     settle_one(claim, terminate, report);
-    claim.subject.reset();
   }
+  if (debts.others == Debts::Others::none) return report;
+  claim.subject.reset();
+  claim.in_passing = debts.others == Debts::Others::due;
   while (!stop.stop_requested() && settle_one(claim, terminate, report)) {
   }
   return report;
@@ -91,7 +102,7 @@ SettleReport Coordinator::settle_all(const std::function<void(const Termination&
                                      const Workspaces& workspaces,
                                      const std::stop_token& stop) const {
   sweep();
-  SettleReport report = settle(terminate, workspaces, stop);
+  SettleReport report = settle(terminate, {workspaces, {}, Debts::Others::all}, stop);
   std::set<std::string> tried(report.settled.begin(), report.settled.end());
   for (const auto& failure : report.failed) tried.insert(failure.subject);
   store().read([&](const store::ReadSession& session) {
@@ -149,15 +160,12 @@ bool Coordinator::settle_one(commands::ClaimTermination& claim,
   return true;
 }
 
-ReleaseReport Coordinator::release(const commands::EndLease& lease,
-                                   const std::function<void(const Termination&)>& terminate,
-                                   const std::stop_token& stop,
+ReleaseReport Coordinator::release(const commands::EndLease& lease, const Ending& ending,
                                    const std::function<void()>& let_go) const {
   ReleaseReport report;
   std::optional<PendingTermination> pending;
   std::optional<std::string> host;
   bool known = false;
-  bool anything_owed = false;
   commands::LeaseEnded ended;
   const auto reach = [&](const rows::TableReader& rows) {
     known = lease.config_hash || rows.lease(lease.lease);
@@ -173,7 +181,6 @@ ReleaseReport Coordinator::release(const commands::EndLease& lease,
   const auto look_for_debt = [&](store::Store::Transaction& transaction) {
     pending =
         ended.was_last ? transaction.rows().pending_termination(ended.cluster_id) : std::nullopt;
-    anything_owed = is_anything_owed(transaction);
   };
   try {
     // Where there is no database there is no lease, and none is made.
@@ -186,22 +193,36 @@ ReleaseReport Coordinator::release(const commands::EndLease& lease,
   report.usage_count = ended.usage_count;
   if (let_go) let_go();
   if (pending) report.owed = pending->subject;
+  if (!known) return report;
+  const bool swept = sweep_if_due();
+  if (!ending.terminate) return report;
   try {
-    if (known && sweep_if_due()) anything_owed = true;
-    if (!terminate || !known || !anything_owed) return report;
-    const SettleReport settled = settle(terminate, {false, host}, stop, report.owed);
-    report.settled =
-        report.owed && std::count(settled.settled.begin(), settled.settled.end(), *report.owed) > 0;
-    for (const auto& failure : settled.failed) {
-      if (failure.subject == report.owed) report.error = failure.error;
-    }
+    settle_after(report, ending, {false, host}, swept);
   } catch (const Error& error) {
     // The release is committed. The pending termination remains, and a later call settles it.
     system::logger()->warn(
         "pending terminations could not be settled: {}; a later call tries again", error.what());
-    report.error = error.what();
+    if (!report.settled && !report.error) report.error = error.what();
   }
   return report;
+}
+
+void Coordinator::settle_after(ReleaseReport& report, const Ending& ending,
+                               const Workspaces& workspaces, bool swept) const {
+  if (report.owed) {
+    const SettleReport own = settle(ending.terminate, {workspaces, {*report.owed}}, ending.stop);
+    report.settled = !own.settled.empty();
+    if (!own.failed.empty()) report.error = own.failed.front().error;
+  }
+  if (ending.stop.stop_requested()) return;
+  // A process that has handed its last cluster back may be the last of its job, and has just waited
+  // for its `terminate`: beside that a sweep costs nothing. Elsewhere it would cost each release of
+  // a process that holds one lease at a time.
+  const bool may_be_last =
+      ending.afterwards == Afterwards::exit || (report.owed && duty_->leases.use_count() == 1);
+  if (swept || (may_be_last && sweep_for_others())) {
+    settle(ending.terminate, {workspaces, {}, Debts::Others::due}, ending.stop);
+  }
 }
 
 void Coordinator::record_started(const std::string& config_hash, std::int64_t creation,

@@ -10,6 +10,7 @@
 #include <string>
 #include <unistd.h>
 #include <utility>
+#include <vector>
 
 #include <sys/types.h>
 
@@ -39,6 +40,25 @@ struct LockGivenUp {};
 struct Workspaces {
   bool every = false;
   std::optional<std::string> host;
+};
+
+/// Which pending terminations a call carries out.
+struct Debts {
+  enum class Others {
+    none,
+    due,  ///< What a step on a lease may try now: not what failed a short time ago.
+    all,
+  };
+  Workspaces of;
+  std::vector<std::string> own{};  ///< Subjects: first, even if the call is stopped.
+  Others others = Others::none;
+};
+
+/// How a lease is ended, in addition to what the log records.
+struct Ending {
+  const std::function<void(const Termination&)>& terminate;
+  const std::stop_token& stop;
+  Afterwards afterwards;
 };
 
 /// What the parts of coordination share: the store, and transactions that reap, decide and hand
@@ -76,25 +96,29 @@ class Coordinator {
 
   /// Ends what the dead held and hands back what has expired, in all configurations.
   void sweep() const;
-  /// The same, and throws nothing, unless somebody swept less than a second ago. Then this process
-  /// does it when the last copy of this coordinator goes: a death just before must not stay
-  /// unnoticed because this was the last process of a job. Returns whether it swept.
-  bool sweep_if_due() const;
+  /// The same unless it throws: what is wrong with another configuration must not hinder the
+  /// caller. Returns whether it swept.
+  bool sweep_for_others() const;
+  /// The same, unless somebody swept less than a second ago. Then this process does it when the
+  /// last copy of this coordinator goes: a death just before must not stay unnoticed because this
+  /// was the last process of a job.
+  bool sweep_if_due(std::chrono::nanoseconds overdue = {}) const;
 
-  /// Carries out pending terminations one after the other until stopped. `own` comes first, even if
-  /// stopped. The report does not say what is left.
-  SettleReport settle(const std::function<void(const Termination&)>& terminate,
-                      const Workspaces& workspaces, const std::stop_token& stop,
-                      const std::optional<std::string>& own = std::nullopt) const;
+  /// Counts a lease of this process for as long as the result lives. A forked child counts those of
+  /// its parent, too.
+  [[nodiscard]] std::shared_ptr<const void> count_a_lease() const { return duty_->leases; }
+
+  /// Carries out pending terminations one after the other until stopped. The report does not say
+  /// what is left.
+  SettleReport settle(const std::function<void(const Termination&)>& terminate, const Debts& debts,
+                      const std::stop_token& stop) const;
 
   /// Sweeps first, and says what is left.
   SettleReport settle_all(const std::function<void(const Termination&)>& terminate,
                           const Workspaces& workspaces, const std::stop_token& stop) const;
 
   /// `lease`: with its configuration where the caller knows it, which saves a question.
-  ReleaseReport release(const commands::EndLease& lease,
-                        const std::function<void(const Termination&)>& terminate,
-                        const std::stop_token& stop,
+  ReleaseReport release(const commands::EndLease& lease, const Ending& ending,
                         const std::function<void()>& let_go = {}) const;
 
   /// Throws LeaseLost if another worker took over; the cluster is owed then.
@@ -102,6 +126,11 @@ class Coordinator {
                       std::string_view cluster_id) const;
 
  private:
+  /// At the end of a release: settles its own debt, and those of others if this process has the
+  /// duty to look for them, or may be the last to do so.
+  void settle_after(ReleaseReport& report, const Ending& ending, const Workspaces& workspaces,
+                    bool swept) const;
+
   /// Returns whether there was one to settle.
   bool settle_one(commands::ClaimTermination& claim,
                   const std::function<void(const Termination&)>& terminate,
@@ -117,6 +146,7 @@ class Coordinator {
     void sweep(store::Engine::Patience patience = std::nullopt);
 
     const std::shared_ptr<store::Store> store;
+    const std::shared_ptr<const void> leases = std::make_shared<char>();
     std::atomic<pid_t> skipped_by = 0;  ///< A forked child answers for what it left itself.
   };
 

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -60,16 +59,6 @@ events::Events run_over_everything(Transaction& transaction,
   if (!closed) transaction.append(handed_back);
   if (then) then(transaction);
   return handed_back;
-}
-
-/// Whether pending terminations wait for somebody to carry them out, after this transaction.
-template <class Transaction>
-bool is_anything_owed(const Transaction& transaction) {
-  const events::Events& appended = transaction.appended();
-  return transaction.present().rows.any_waiting_termination() ||
-         std::any_of(appended.begin(), appended.end(), [](const events::Event& event) {
-           return std::holds_alternative<events::TerminationOwed>(event);
-         });
 }
 
 using Steps = std::function<void(store::Store::Transaction&)>;

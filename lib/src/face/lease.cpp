@@ -156,7 +156,7 @@ bool ClusterLease::report_dead() {
   return answer.answer == events::CheckAnswer::dead;
 }
 
-ReleaseReport ClusterLease::release(const std::stop_token& stop) {
+ReleaseReport ClusterLease::release(const std::stop_token& stop, Afterwards afterwards) {
   if (!impl_ || !impl_->is_ours()) return {};
   impl_->ended = true;
   if (impl_->is_borrowed) {
@@ -169,7 +169,7 @@ ReleaseReport ClusterLease::release(const std::stop_token& stop) {
     ~LetGo() { impl.give_lock_up(); }
   } const let_go{*impl_};
   return impl_->coordinator.release({impl_->granted.lease, impl_->granted.config_hash},
-                                    impl_->lifecycle.terminate, stop,
+                                    {impl_->lifecycle.terminate, stop, afterwards},
                                     [&] { impl_->give_lock_up(); });
 }
 

@@ -35,6 +35,7 @@ class ClusterLease::Impl {
   void give_lock_up() {
     const std::scoped_lock guard(mutex_);
     granted.lock.reset();
+    counted_.reset();
   }
 
   coordination::Coordinator coordinator;
@@ -48,6 +49,7 @@ class ClusterLease::Impl {
  private:
   mutable std::mutex
       mutex_;  ///< Guards the lock: threads may look at a lease while another releases it.
+  std::shared_ptr<const void> counted_ = is_borrowed ? nullptr : coordinator.count_a_lease();
 };
 
 class RunMembership::Impl {

@@ -100,14 +100,19 @@ ClusterLease SharedClusters::acquire(const ClusterConfig& config, const ClusterL
   const Coordinator& coordinator = impl_->coordinator;
   coordination::Granted granted =
       coordination::Acquisition(coordinator, config, lifecycle, options).run();
-  const bool may_settle = granted.lock != nullptr && granted.anything_owed;
-  const auto host = granted.host;
+  const bool may_settle = granted.lock != nullptr && lifecycle.terminate;
+  const bool swept = granted.swept;
+  coordination::Debts debts{{false, granted.host}, std::move(granted.owed)};
   ClusterLifecycle kept = lifecycle;
   kept.create = nullptr;  // and everything it has captured
   ClusterLease lease = LeaseMaker::lease(coordinator, std::move(granted), std::move(kept));
-  if (lifecycle.terminate && may_settle) {
+  if (may_settle && !options.stop.stop_requested()) {
     try {
-      coordinator.settle(lifecycle.terminate, {false, host}, options.stop);
+      const bool sweeps_last = !swept && options.afterwards == Afterwards::exit;
+      if (swept || (sweeps_last && coordinator.sweep_for_others())) {
+        debts.others = coordination::Debts::Others::due;
+      }
+      coordinator.settle(lifecycle.terminate, debts, options.stop);
     } catch (const Error& error) {
       system::logger()->warn(
           "pending terminations could not be settled: {}; a later call tries again", error.what());
@@ -208,13 +213,13 @@ void SharedClusters::renew_lease(std::int64_t lease, std::chrono::microseconds t
 }
 
 ReleaseReport SharedClusters::release_lease(std::int64_t lease, const ClusterLifecycle& lifecycle,
-                                            const std::stop_token& stop) {
+                                            const std::stop_token& stop, Afterwards afterwards) {
   if (coordination::is_of_surrounding_run(lease)) {
     ReleaseReport report;
     report.of_surrounding_run = true;
     return report;
   }
-  return impl_->coordinator.release({lease, std::nullopt}, lifecycle.terminate, stop);
+  return impl_->coordinator.release({lease, std::nullopt}, {lifecycle.terminate, stop, afterwards});
 }
 
 void SharedClusters::creation_started(std::string_view config_hash, std::int64_t fencing_token,

@@ -89,12 +89,10 @@ class TableReader {
   [[nodiscard]] virtual std::vector<PendingTermination> pending_terminations_of(
       std::string_view config_hash) const = 0;
   /// Those of one host, or of every host, that nobody carries out: oldest first, behind so many.
+  /// With a time `due_by`, only those that steps on leases may try then.
   [[nodiscard]] virtual std::vector<PendingTermination> waiting_terminations(
-      bool every_host, const std::optional<std::string>& host, std::size_t behind,
-      std::size_t limit) const = 0;
-
-  /// Whether there are any, of whichever host. An engine may answer from what it foresaw.
-  [[nodiscard]] virtual bool any_waiting_termination() const = 0;
+      bool every_host, const std::optional<std::string>& host, std::optional<Timestamp> due_by,
+      std::size_t behind, std::size_t limit) const = 0;
 
   [[nodiscard]] virtual std::optional<Participant> participant(std::int64_t id) const = 0;
   [[nodiscard]] virtual std::vector<Participant> participants_of(std::string_view run,

@@ -252,8 +252,9 @@ class Engine {
   virtual bool close_idle() = 0;
 
   /// Whether this process should sweep now: true for one caller a second among all processes of
-  /// this database, later if a sweep was postponed. False if there is no database.
-  [[nodiscard]] virtual bool claim_sweep() = 0;
+  /// this database, later if a sweep was postponed. False if there is no database, and for so long
+  /// as the sweep is not `overdue` by that time.
+  [[nodiscard]] virtual bool claim_sweep(std::chrono::nanoseconds overdue = {}) = 0;
   /// After a sweep that saw so many holders: the next one is not due before that time has passed, a
   /// minute at most.
   virtual void swept(std::chrono::nanoseconds pause, std::size_t holders) = 0;

@@ -37,7 +37,7 @@ class PostgresEngine final : public Engine {
   std::unique_ptr<Wakeup> watch_commits(std::optional<std::string_view> config_hash) override;
   bool is_crowded() override;
   bool close_idle() override { return keeper_->close_idle(); }
-  bool claim_sweep() override;
+  bool claim_sweep(std::chrono::nanoseconds overdue) override;
   void swept(std::chrono::nanoseconds pause, std::size_t holders) override;
   void optimize(Vacuum vacuum) override;
   DatabaseInfo info() override;

@@ -78,9 +78,9 @@ bool PostgresEngine::is_crowded() {
   return crowded;
 }
 
-bool PostgresEngine::claim_sweep() {
+bool PostgresEngine::claim_sweep(std::chrono::nanoseconds overdue) {
   const Moment now = steady_clock::now();
-  if (now.time_since_epoch().count() < sweep_due_) return false;
+  if ((now - overdue).time_since_epoch().count() < sweep_due_) return false;
   sweep_due_ = (now + std::chrono::seconds{1}).time_since_epoch().count();
   bool claimed = false;
   with_session(deadline(), Missing::leave, [&](Session& session) {
@@ -90,9 +90,12 @@ bool PostgresEngine::claim_sweep() {
       claimed = session.connection
                     ->ask(
                         "UPDATE sweeps SET due = clock_timestamp() + interval '1 second' "
-                        "WHERE ctid IN (SELECT ctid FROM sweeps WHERE due <= clock_timestamp() "
-                        "OR due > clock_timestamp() + interval '1 minute' "
-                        "FOR UPDATE SKIP LOCKED) RETURNING true")
+                        "WHERE ctid IN (SELECT ctid FROM sweeps WHERE due <= clock_timestamp() - "
+                        "$1::bigint * interval '1 microsecond' OR due > clock_timestamp() + "
+                        "interval '1 minute' "
+                        "FOR UPDATE SKIP LOCKED) RETURNING true",
+                        Values().integer(
+                            std::chrono::duration_cast<std::chrono::microseconds>(overdue).count()))
                     .rows() > 0;
     } catch (const ServerError& error) {
       // Until the owner runs roles.sql again, each process keeps the time for itself.

@@ -154,7 +154,6 @@ void PostgresTables::foresee(const Foresight& foresight) const {
     transaction_.expect(answer, sql, Values().text(hash));
   };
   expect(seen.entry, Statements<RegistryEntry>::select_one());
-  transaction_.expect(seen.waiting, LeaseStatements::any_waiting_termination());
   expect(seen.share, Statements<Share>::select_one());
   transaction_.expect(seen.leases_of, LeaseStatements::leases_of(),
                       Values()
@@ -273,22 +272,17 @@ std::vector<PendingTermination> PostgresTables::pending_terminations_of(
 
 /// Without a lock: the claim looks at it again with one.
 std::vector<PendingTermination> PostgresTables::waiting_terminations(
-    bool every_host, const std::optional<std::string>& host, std::size_t behind,
-    std::size_t limit) const {
+    bool every_host, const std::optional<std::string>& host, std::optional<Timestamp> due_by,
+    std::size_t behind, std::size_t limit) const {
   const std::string& sql = every_host ? LeaseStatements::waiting_terminations()
                            : host     ? LeaseStatements::waiting_terminations_of_host()
                                       : LeaseStatements::waiting_terminations_without_host();
+  const std::string time = due_by ? format_timestamp(*due_by) : std::string();
   Values values;
   values.integer(static_cast<std::int64_t>(behind)).integer(static_cast<std::int64_t>(limit));
+  due_by ? values.text(time) : values.null();
   if (!every_host && host) values.text(*host);
   return read_rows<PendingTermination>(transaction_.ask(sql, values));
-}
-
-/// Without a lock, and before this transaction changed anything.
-bool PostgresTables::any_waiting_termination() const {
-  learn_foreseen();
-  if (foreseen_) return foreseen_->waiting->rows() > 0;
-  return transaction_.ask(LeaseStatements::any_waiting_termination()).rows() > 0;
 }
 
 std::vector<Participant> PostgresTables::participants_of(std::string_view run, Page page) const {

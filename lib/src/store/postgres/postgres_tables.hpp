@@ -71,9 +71,9 @@ class PostgresTables final : public rows::Tables {
       std::string_view config_hash) const override;
   std::vector<rows::PendingTermination> waiting_terminations(bool every_host,
                                                              const std::optional<std::string>& host,
+                                                             std::optional<Timestamp> due_by,
                                                              std::size_t behind,
                                                              std::size_t limit) const override;
-  bool any_waiting_termination() const override;
   std::optional<rows::Participant> participant(std::int64_t id) const override;
   std::vector<rows::Participant> participants_of(std::string_view run, Page page) const override;
   std::vector<std::string> configurations_of(std::string_view run) const override;
@@ -111,7 +111,6 @@ class PostgresTables final : public rows::Tables {
   struct Foreseen {
     Foresight of;
     bool is_learnt = false;
-    std::optional<Result> waiting;
     std::optional<Result> entry;
     std::optional<Result> share;
     std::optional<Result> lease;

@@ -88,18 +88,14 @@ class LeaseStatements {
         "{} WHERE termination IS NOT NULL ORDER BY subject", all<rows::PendingTermination>()));
     return text;
   }
-  static const std::string& any_waiting_termination() {
-    static const std::string& text =
-        keep("SELECT 1 FROM terminations WHERE termination IS NULL LIMIT 1");
-    return text;
-  }
-  // Parameters: how many to leave out, the most rows, and a host.
+  // Parameters: how many to leave out, the most rows, the time by which they are due or NULL, and a
+  // host.
   static const std::string& waiting_terminations() {
     static const std::string& text = waiting("");
     return text;
   }
   static const std::string& waiting_terminations_of_host() {
-    static const std::string& text = waiting(fmt::format("AND host = {}", p(3, "text")));
+    static const std::string& text = waiting(fmt::format("AND host = {}", p(4, "text")));
     return text;
   }
   static const std::string& waiting_terminations_without_host() {
@@ -154,9 +150,11 @@ class LeaseStatements {
                        p(1));
   }
   static const std::string& waiting(std::string_view condition) {
-    return keep(
-        fmt::format("{} WHERE termination IS NULL {} ORDER BY owed_at, subject LIMIT {} OFFSET {}",
-                    all<rows::PendingTermination>(), condition, p(2, "bigint"), p(1, "bigint")));
+    return keep(fmt::format(
+        "{0} WHERE termination IS NULL {1} "
+        "AND ({2} IS NULL OR retry_at IS NULL OR retry_at <= {2}) "
+        "ORDER BY owed_at, subject LIMIT {3} OFFSET {4}",
+        all<rows::PendingTermination>(), condition, p(3, "text"), p(2, "bigint"), p(1, "bigint")));
   }
 };
 

@@ -152,10 +152,11 @@ SharedState::~SharedState() {
   if (memory_ != nullptr) ::munmap(memory_, file_size);
 }
 
-bool SharedState::claim_sweep() {
+bool SharedState::claim_sweep(std::chrono::nanoseconds overdue) {
   const std::uint64_t now = since_boot();
   std::uint64_t due = words_->sweep_due;
-  if (now < due && due - now <= longest_pause) return false;
+  const auto left = static_cast<std::uint64_t>(overdue.count());
+  if (now < due + left && due <= now + longest_pause) return false;
   return words_->sweep_due.compare_exchange_strong(due, now + pause_between_sweeps);
 }
 

@@ -65,7 +65,7 @@ class SharedState {
   void unlock_sync() noexcept;
 
   /// As Engine::claim_sweep() and swept().
-  [[nodiscard]] bool claim_sweep();
+  [[nodiscard]] bool claim_sweep(std::chrono::nanoseconds overdue);
   void swept(std::chrono::nanoseconds pause, std::size_t holders);
 
   /// Counts a life lock as long as it lives. Returns how many there were.

@@ -82,9 +82,9 @@ std::shared_ptr<SharedState> SqliteEngine::shared_state() {
   return commits_.share_state(*file);
 }
 
-bool SqliteEngine::claim_sweep() {
+bool SqliteEngine::claim_sweep(std::chrono::nanoseconds overdue) {
   const auto state = shared_state();
-  return state && state->claim_sweep();
+  return state && state->claim_sweep(overdue);
 }
 
 void SqliteEngine::swept(std::chrono::nanoseconds pause, std::size_t holders) {

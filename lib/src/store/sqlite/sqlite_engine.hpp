@@ -31,7 +31,7 @@ class SqliteEngine final : public Engine, private system::ForkAware {
   std::unique_ptr<Wakeup> watch_commits(std::optional<std::string_view> config_hash) override;
   bool is_crowded() override { return false; }
   bool close_idle() override { return false; }
-  bool claim_sweep() override;
+  bool claim_sweep(std::chrono::nanoseconds overdue) override;
   void swept(std::chrono::nanoseconds pause, std::size_t holders) override;
   void optimize(Vacuum vacuum) override;
   DatabaseInfo info() override;

@@ -105,20 +105,17 @@ std::vector<PendingTermination> SqliteTables::pending_terminations_of(
                                        config_hash);
 }
 std::vector<PendingTermination> SqliteTables::waiting_terminations(
-    bool every_host, const std::optional<std::string>& host, std::size_t behind,
-    std::size_t limit) const {
+    bool every_host, const std::optional<std::string>& host, std::optional<Timestamp> due_by,
+    std::size_t behind, std::size_t limit) const {
   const std::string& sql = every_host ? LeaseStatements::waiting_terminations()
                            : host     ? LeaseStatements::waiting_terminations_of_host()
                                       : LeaseStatements::waiting_terminations_without_host();
   auto query = connection_.prepare(sql.c_str());
   query->bind(1, static_cast<std::int64_t>(behind));
   query->bind(2, static_cast<std::int64_t>(limit));
-  if (!every_host && host) query->bind(3, *host);
+  query->bind(3, due_by ? std::optional(format_timestamp(*due_by)) : std::nullopt);
+  if (!every_host && host) query->bind(4, *host);
   return read_rows<PendingTermination>(*query);
-}
-
-bool SqliteTables::any_waiting_termination() const {
-  return connection_.prepare(LeaseStatements::any_waiting_termination().c_str())->step();
 }
 
 std::optional<Participant> SqliteTables::participant(std::int64_t id) const {

@@ -50,6 +50,15 @@ bool Coordinator::sweep_for_others() const {
   }
 }
 
+bool Coordinator::sweep_as_the_last() const {
+  try {
+    return !anybody_goes_on(store()) && sweep_for_others();
+  } catch (const Error& error) {
+    warn_of_no_sweep(error);
+    return false;
+  }
+}
+
 bool Coordinator::sweep_if_due(std::chrono::nanoseconds overdue) const {
   try {
     if (store().engine().claim_sweep(overdue) && sweep_for_others()) return true;
@@ -74,7 +83,7 @@ void Coordinator::Duty::sweep(store::Engine::Patience patience) {
 Coordinator::Duty::~Duty() {
   if (skipped_by != ::getpid()) return;
   try {
-    sweep(patience_at_the_end);
+    if (!anybody_goes_on(*store, patience_at_the_end)) sweep(patience_at_the_end);
   } catch (const std::exception& error) {
     system::logger()->debug("the last sweep failed: {}; a later call sweeps", error.what());
   }
@@ -220,7 +229,7 @@ void Coordinator::settle_after(ReleaseReport& report, const Ending& ending,
   // a process that holds one lease at a time.
   const bool may_be_last =
       ending.afterwards == Afterwards::exit || (report.owed && duty_->leases.use_count() == 1);
-  if (swept || (may_be_last && sweep_for_others())) {
+  if (swept || (may_be_last && sweep_as_the_last())) {
     settle(ending.terminate, {workspaces, {}, Debts::Others::due}, ending.stop);
   }
 }

@@ -109,7 +109,7 @@ ClusterLease SharedClusters::acquire(const ClusterConfig& config, const ClusterL
   if (may_settle && !options.stop.stop_requested()) {
     try {
       const bool sweeps_last = !swept && options.afterwards == Afterwards::exit;
-      if (swept || (sweeps_last && coordinator.sweep_for_others())) {
+      if (swept || (sweeps_last && coordinator.sweep_as_the_last())) {
         debts.others = coordination::Debts::Others::due;
       }
       coordinator.settle(lifecycle.terminate, debts, options.stop);

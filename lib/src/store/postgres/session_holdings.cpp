@@ -156,10 +156,10 @@ std::unique_ptr<LifeLock> SessionKeeper::take_lock(const std::string& log) {
 
 std::unique_ptr<Wakeup> SessionKeeper::watch_commits(Connection& session,
                                                      std::optional<std::string_view> stream) {
-  auto wakeup = std::make_unique<CommitWakeup>(shared_from_this(), channel_of(stream));
-  const auto statement = listen_statements_.insert("LISTEN " + wakeup->channel()).first;
-  session.queue(*statement);
+  const std::string channel = channel_of(stream);
+  session.queue(*listen_statements_.insert("LISTEN " + channel).first);
   session.run();
+  auto wakeup = std::make_unique<CommitWakeup>(shared_from_this(), channel);
   const std::lock_guard guard(mutex_);
   listens_ = true;
   wakeups_.insert(wakeup.get());

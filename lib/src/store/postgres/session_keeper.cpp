@@ -163,14 +163,17 @@ void SessionKeeper::open(Moment until, int attempt) {
 void SessionKeeper::renew() {
   constexpr milliseconds pause{1000};
   if (steady_clock::now() < renew_after_) return;
+  std::unique_ptr<Connection> fresh;
   try {
-    auto fresh = connect(target_, std::nullopt, most_for_an_answer);
-    lock_again(*fresh);
-    adopt(std::move(fresh), steady_clock::now());
-  } catch (const ConnectionLost&) {
-    // A crowded server has no room for another session: the old one does for now.
+    fresh = connect(target_, std::nullopt, most_for_an_answer);
+  } catch (const std::exception&) {
+    // A crowded server has no room for another session, or lets nobody in any more: the old one
+    // does for now.
     renew_after_ = steady_clock::now() + pause;
+    return;
   }
+  lock_again(*fresh);
+  adopt(std::move(fresh), steady_clock::now());
 }
 
 void SessionKeeper::adopt(std::unique_ptr<Connection> fresh, Moment until) {

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <dbcache/cache_manager.hpp>
+#include <dbcache/shared_clusters.hpp>
 
 #include "store/sqlite/sqlite_rows.hpp"
 #include "support/raw_database.hpp"
@@ -64,6 +65,18 @@ TEST(QueryPlan, OfAStepPassesOverNoTable) {
   // What ANALYZE has seen may change plans.
   for (int number = 0; number < 300; ++number) {
     manager.cache_new_cluster("c-" + std::to_string(number));
+  }
+  SharedClusters clusters({.database = path, .durability = Durability::relaxed});
+  std::vector<ClusterLease> leases;
+  std::vector<RunMembership> members;
+  for (int number = 0; number < 200; ++number) {
+    const std::string name = "of " + std::to_string(number);
+    leases.push_back(clusters.acquire(
+        {{"cluster_name", name}},
+        {.create = [&](const ClusterConfig&, Creation&) { return "shared " + name; }},
+        {.policy = HandBackPolicy::hand_back}));
+    members.push_back(clusters.join_run("nightly", name));
+    if (number % 2 == 0) leases.back().release();
   }
   manager.optimize_database();
   for (const std::string& sql : questions) {

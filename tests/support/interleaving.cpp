@@ -12,7 +12,7 @@ using Place = StatementProxy::Place;
 using std::chrono::steady_clock;
 
 /// Far more than any step takes: a client that needs so long is stuck.
-constexpr std::chrono::seconds deadline{60};
+constexpr std::chrono::seconds longest_turn{60};
 
 /// A statement without an answer after this time may wait for a lock: the server is asked.
 constexpr std::chrono::milliseconds before_asking{2};
@@ -125,7 +125,7 @@ Interleaving::Client& Interleaving::other_than(const Client& client) {
 // ---- One client, while the other stands still
 
 Interleaving::Halt Interleaving::await_halt(Client& client) {
-  const auto until = steady_clock::now() + deadline;
+  const auto until = steady_clock::now() + longest_turn;
   while (steady_clock::now() < until) {
     switch (client.proxy.await_halt(before_asking)) {
       case Place::before_statement:

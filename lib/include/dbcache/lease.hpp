@@ -27,9 +27,8 @@ enum class HandBackPolicy {
 /// What the process does after a call.
 enum class Afterwards {
   go_on,  ///< It calls the library again, or another process of its job does.
-  /// It exits. Unless another process lives that holds a lease or takes part in a run, the call
-  /// looks for the dead of all configurations even if somebody has just done so, and settles what
-  /// they left: nobody else may come.
+  /// It exits. The call looks for the dead of all configurations even if another process has just
+  /// done so, and settles what they left: nobody else may come.
   exit,
 };
 

@@ -319,14 +319,23 @@ void Acquisition::wait(const AcquireStep& awaited) {
   }
   if (!waiter_) waiter_.emplace(coordinator_.store().engine(), command_.config_hash, options_.stop);
   const auto until = options_.on_wait ? std::min(deadline_, tell_again_) : deadline_;
-  if (waiter_->should_sleep_apart()) {
-    lock_.reset();  // the next step takes another
-    if (waiter_->sleep_apart(deadline_)) return;
-  }
+  if (waiter_->should_sleep_apart() && sleep_apart(awaited)) return;
   waiter_->await(*awaited.awaited);
   waiter_->sleep(until);
   // It cannot settle what a sweep finds before it is granted: one that is done first can.
   swept_ = coordinator_.sweep_if_due(leave_to_others) || swept_;
+}
+
+bool Acquisition::sleep_apart(const AcquireStep& awaited) {
+  lock_.reset();  // the next step takes another
+  const auto look_at = waiter_->stand_aside();
+  if (!look_at) return false;
+  const auto until = std::min(*look_at, deadline_);
+  while (Clock::now() < until) {
+    tell(awaited);
+    if (!waiter_->pause(options_.on_wait ? std::min(until, tell_again_) : until)) break;
+  }
+  return true;
 }
 
 void Acquisition::tell(const AcquireStep& awaited) {

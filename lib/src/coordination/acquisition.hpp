@@ -52,6 +52,8 @@ class Acquisition {
   void fail_creation(const commands::FailCreation& failed);
   [[nodiscard]] Answer check(const Step& step);
   void wait(const commands::AcquireStep& awaited);
+  /// Without a session, where the server is crowded.
+  bool sleep_apart(const commands::AcquireStep& awaited);
   void tell(const commands::AcquireStep& awaited);
 
   const Coordinator& coordinator_;

@@ -50,15 +50,6 @@ bool Coordinator::sweep_for_others() const {
   }
 }
 
-bool Coordinator::sweep_as_the_last() const {
-  try {
-    return !anybody_goes_on(store()) && sweep_for_others();
-  } catch (const Error& error) {
-    warn_of_no_sweep(error);
-    return false;
-  }
-}
-
 bool Coordinator::sweep_if_due(std::chrono::nanoseconds overdue) const {
   try {
     if (store().engine().claim_sweep(overdue) && sweep_for_others()) return true;
@@ -83,7 +74,7 @@ void Coordinator::Duty::sweep(store::Engine::Patience patience) {
 Coordinator::Duty::~Duty() {
   if (skipped_by != ::getpid()) return;
   try {
-    if (!anybody_goes_on(*store, patience_at_the_end)) sweep(patience_at_the_end);
+    sweep(patience_at_the_end);
   } catch (const std::exception& error) {
     system::logger()->debug("the last sweep failed: {}; a later call sweeps", error.what());
   }
@@ -229,9 +220,9 @@ void Coordinator::settle_after(ReleaseReport& report, const Ending& ending,
   // a process that holds one lease at a time.
   const bool may_be_last =
       ending.afterwards == Afterwards::exit || (report.owed && duty_->leases.use_count() == 1);
-  if (swept || (may_be_last && sweep_as_the_last())) {
-    settle(ending.terminate, {workspaces, {}, Debts::Others::due}, ending.stop);
-  }
+  if (!swept && !may_be_last) return;
+  if (!swept) sweep_for_others();
+  settle(ending.terminate, {workspaces, {}, Debts::Others::due}, ending.stop);
 }
 
 void Coordinator::record_started(const std::string& config_hash, std::int64_t creation,

@@ -99,9 +99,7 @@ class Coordinator {
   /// The same unless it throws: what is wrong with another configuration must not hinder the
   /// caller. Returns whether it swept.
   bool sweep_for_others() const;
-  /// The same, unless a process lives that will come by later.
-  bool sweep_as_the_last() const;
-  /// As sweep_for_others(), unless somebody swept less than a second ago. Then this process does it
+  /// The same, unless somebody swept less than a second ago. Then this process does it
   /// when the last copy of this coordinator goes: a death just before must not stay unnoticed
   /// because this was the last process of a job.
   bool sweep_if_due(std::chrono::nanoseconds overdue = {}) const;

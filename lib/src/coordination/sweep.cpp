@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <string>
-#include <unistd.h>
 #include <vector>
 
 #include <dbcache/errors.hpp>
@@ -11,7 +10,6 @@
 #include "commands/reach.hpp"
 #include "coordination/transact.hpp"
 #include "system/logger.hpp"
-#include "system/process.hpp"
 
 namespace dbcache::coordination {
 namespace {
@@ -144,34 +142,6 @@ std::size_t sweep(store::Store& store, store::Engine::Patience patience) {
     commit(store, commands::HandBack{config_hash});
   });
   return dead.looked_at;
-}
-
-bool anybody_goes_on(const store::Store& store, store::Engine::Patience patience) {
-  constexpr std::size_t few = 8;
-  const auto self = system::identify_process(::getpid());
-  bool found = false;
-  store.read(
-      [&](const store::ReadSession& session) {
-        const TableReader::Page first{TableReader::from_the_first, few};
-        const rows::Present present = store::present(session);
-        // A lease with a deadline outlives its process, and nobody comes by when it ends.
-        const auto goes_on = [&](const rows::Holder& holder, Timestamp since) {
-          return !holder.until && holder.process != self &&
-                 commands::is_alive(holder, since, present);
-        };
-        const auto leases = session.tables.leases_after(first);
-        const auto participants = session.tables.participants_after(first);
-        found = std::any_of(leases.begin(), leases.end(),
-                            [&](const rows::Lease& lease) {
-                              return goes_on(lease.holder, lease.granted_at);
-                            }) ||
-                std::any_of(participants.begin(), participants.end(),
-                            [&](const rows::Participant& participant) {
-                              return goes_on(participant.holder, participant.joined_at);
-                            });
-      },
-      patience);
-  return found;
 }
 
 }  // namespace dbcache::coordination

@@ -13,8 +13,4 @@ namespace dbcache::coordination {
 /// is out of reach.
 std::size_t sweep(store::Store& store, store::Engine::Patience patience = std::nullopt);
 
-/// Whether another process holds a lease or takes part in a run, and so will come by once more.
-/// Looks at a few only: where the first are dead, a sweep is due anyway.
-bool anybody_goes_on(const store::Store& store, store::Engine::Patience patience = std::nullopt);
-
 }  // namespace dbcache::coordination

@@ -131,19 +131,21 @@ void Waiter::sleep(Moment until) {
 
 bool Waiter::should_sleep_apart() const { return !commits_ && engine_.is_crowded(); }
 
-bool Waiter::sleep_apart(Moment until) {
-  if (!engine_.close_idle()) return false;
+std::optional<Waiter::Moment> Waiter::stand_aside() {
+  if (!engine_.close_idle()) return std::nullopt;
   // Not all at once: they would meet again and again.
   look_apart_ = std::clamp(2 * look_apart_, look_apart_first, look_apart_later);
   std::uniform_int_distribution<milliseconds::rep> some(look_apart_.count() / 2,
                                                         look_apart_.count());
-  const Moment end =
-      std::min(until, std::chrono::steady_clock::now() + milliseconds{some(random_)});
+  return std::chrono::steady_clock::now() + milliseconds{some(random_)};
+}
+
+bool Waiter::pause(Moment until) const {
   pollfd stop{stop_ ? stop_->descriptor() : -1, POLLIN, 0};
-  for (auto now = std::chrono::steady_clock::now(); now < end;
+  for (auto now = std::chrono::steady_clock::now(); now < until;
        now = std::chrono::steady_clock::now()) {
-    const auto left = std::chrono::ceil<milliseconds>(end - now);
-    if (::poll(&stop, 1, static_cast<int>(left.count())) > 0) break;
+    const auto left = std::chrono::ceil<milliseconds>(until - now);
+    if (::poll(&stop, 1, static_cast<int>(left.count())) > 0) return false;
   }
   return true;
 }

@@ -37,8 +37,11 @@ class Waiter {
   /// Whether to wait without a session, because others may find no way in. Asks only while the
   /// sleeps are not armed.
   [[nodiscard]] bool should_sleep_apart() const;
-  /// sleep() without a session. False, and at once, if this process needs one for something else.
-  bool sleep_apart(Moment until);
+  /// Closes the session, and returns when to look again. Nothing if this process needs it for
+  /// something else.
+  std::optional<Moment> stand_aside();
+  /// Sleeps until then, or until it is stopped. False if it is.
+  bool pause(Moment until) const;
 
  private:
   class Stop;

@@ -108,10 +108,9 @@ ClusterLease SharedClusters::acquire(const ClusterConfig& config, const ClusterL
   ClusterLease lease = LeaseMaker::lease(coordinator, std::move(granted), std::move(kept));
   if (may_settle && !options.stop.stop_requested()) {
     try {
-      const bool sweeps_last = !swept && options.afterwards == Afterwards::exit;
-      if (swept || (sweeps_last && coordinator.sweep_as_the_last())) {
-        debts.others = coordination::Debts::Others::due;
-      }
+      const bool exits = options.afterwards == Afterwards::exit;
+      if (exits && !swept) coordinator.sweep_for_others();
+      if (exits || swept) debts.others = coordination::Debts::Others::due;
       coordinator.settle(lifecycle.terminate, debts, options.stop);
     } catch (const Error& error) {
       system::logger()->warn(

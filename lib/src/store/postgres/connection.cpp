@@ -124,6 +124,7 @@ std::optional<Result> Connection::take_answer(bool is_dropped, std::optional<Ser
   } else if (!is_dropped && sent.kind == Sent::Kind::wanted) {
     wanted.emplace(result.release());
   }
+  wake();
   // The end of one statement's results.
   if (PGresult* const more = next_result()) {
     pq_.clear(more);
@@ -169,16 +170,17 @@ Result Connection::execute_script(const std::string& sql) {
 
 PGresult* Connection::next_result() {
   while (pq_.is_busy(handle_.get()) != 0) {
-    wake();
     pollfd waiting{pq_.socket(handle_.get()), POLLIN, 0};
     constexpr std::chrono::milliseconds longest = std::chrono::seconds{1};
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(answers_by_ - last_awake_);
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(answers_by_ - Moment::clock::now());
     const int ready = ::poll(&waiting, 1, static_cast<int>(std::clamp(left, {}, longest).count()));
     if (ready < 0 && errno != EINTR) lose();
     if (ready == 0 && left <= longest) {
       lost_ = true;
       throw ConnectionLost("the server does not answer");
     }
+    if (ready == 0) wake();
     if (pq_.consume_input(handle_.get()) != 1) lose();
   }
   return pq_.get_result(handle_.get());

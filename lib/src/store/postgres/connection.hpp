@@ -68,8 +68,8 @@ class Connection {
   /// of the notifications. Throws ConnectionLost.
   std::vector<std::string> take_notifications();
 
-  /// When this process last knew that it runs and may use the session: a call of `wake`, or the
-  /// beginning of its last wait for an answer, of a second at most.
+  /// When this process last knew that it runs and has the session: a call of `wake`, an answer, or
+  /// a second of waiting for one. One that was stopped may learn much later that the session ended.
   [[nodiscard]] Moment last_awake() const { return last_awake_; }
   void wake() { last_awake_ = Moment::clock::now(); }
 

@@ -70,9 +70,10 @@ void PostgresEngine::with_session(Moment until, Missing missing,
       Session& session = *session_;
       try {
         session.connection = &loan.session(until);
-        if (std::exchange(session.number, loan.number()) != loan.number()) {
+        if (session.number != loan.number()) {
           session.version = {};
           open(session, missing);
+          session.number = loan.number();
         }
         if (session.version.number == 0) look_at_schema(session);
         if (session.version.number == 0 && missing == Missing::create) open(session, missing);
@@ -307,7 +308,7 @@ Timestamp PostgresEngine::now() {
 void PostgresEngine::optimize(Vacuum vacuum) {
   with_session(deadline(), Missing::leave, [&](Session& session) {
     if (session.version.number == 0) return;
-    session.connection->expect_answers_by(Moment::max());
+    const Moment answers_by = session.connection->expect_answers_by(Moment::max());
     static_cast<void>(session.connection->take_warning());
     for (const char* const table : {"events", "clusters", "shared_cluster_registry", "shares",
                                     "leases", "terminations", "participants", "suspects"}) {
@@ -315,6 +316,7 @@ void PostgresEngine::optimize(Vacuum vacuum) {
       session.connection->execute_script(
           fmt::format("{} {}", vacuum == Vacuum::yes ? "VACUUM (ANALYZE)" : "ANALYZE", table));
     }
+    session.connection->expect_answers_by(answers_by);
     if (session.connection->take_warning()) {
       system::logger()->warn("the server skipped tables of {}: run optimize as their owner",
                              text::redacted_url(target_.url));

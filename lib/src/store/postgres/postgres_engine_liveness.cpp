@@ -62,7 +62,8 @@ bool PostgresEngine::is_crowded() {
   constexpr std::string_view has_little_room =
       "SELECT coalesce(bool_or(most - used < greatest(2, most / 4)), false) FROM ("
       "SELECT current_setting('max_connections')::bigint - "
-      "current_setting('superuser_reserved_connections')::bigint AS most, "
+      "current_setting('superuser_reserved_connections')::bigint - "
+      "coalesce(current_setting('reserved_connections', true)::bigint, 0) AS most, "
       "(SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE datid IS NOT NULL) AS used "
       "UNION ALL SELECT rolconnlimit, "
       "(SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE usename = session_user) "

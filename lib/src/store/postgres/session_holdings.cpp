@@ -64,11 +64,12 @@ class SessionKeeper::Lock final : public LifeLock {
   }
   [[nodiscard]] int descriptor() const override {
     if (owner_ != ::getpid()) return -1;
-    const std::lock_guard lock(keeper_->mutex_);
-    if (!keeper_->connection_) return -1;
+    std::unique_lock lock(keeper_->mutex_);
+    keeper_->freed_.wait(lock, [&] { return !keeper_->is_renewing_; });
+    if (keeper_->descriptor_ < 0) return -1;
     state_->lent = true;
     keeper_->is_lent_ = true;
-    return keeper_->connection_->descriptor();
+    return keeper_->descriptor_;
   }
 
  private:

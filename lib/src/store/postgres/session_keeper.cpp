@@ -62,9 +62,10 @@ SessionKeeper::~SessionKeeper() {
 }
 
 bool SessionKeeper::close_idle() {
+  constexpr milliseconds for_the_watcher{1000};
+  const Loan loan(*this, steady_clock::now() + for_the_watcher);
   const system::ForkGate::Pass pass;
-  const Loan loan(*this, std::try_to_lock);
-  if (!loan.is_mine() || is_needed_now()) return false;
+  if (is_needed_now()) return false;
   drop();
   return true;
 }
@@ -172,8 +173,18 @@ void SessionKeeper::renew() {
     renew_after_ = steady_clock::now() + pause;
     return;
   }
-  lock_again(*fresh);
-  adopt(std::move(fresh), steady_clock::now());
+  {
+    const std::lock_guard lock(mutex_);
+    if (!is_lent_in_vain()) return;
+    is_renewing_ = true;
+  }
+  try {
+    lock_again(*fresh);
+    adopt(std::move(fresh), steady_clock::now());
+  } catch (...) {
+    drop();  // the new session has ended the old one
+    throw;
+  }
 }
 
 void SessionKeeper::adopt(std::unique_ptr<Connection> fresh, Moment until) {
@@ -191,12 +202,15 @@ void SessionKeeper::adopt(std::unique_ptr<Connection> fresh, Moment until) {
   fresh.swap(connection_);
   ++sessions_;
   last_backend_ = connection_->backend();
+  descriptor_ = connection_->descriptor();
   last_used_ = steady_clock::now();
   is_lent_ = false;
+  is_renewing_ = false;
   lost_since_ = 0;
   raise_all();
   start_loop();
   lock.unlock();
+  freed_.notify_all();
   fresh.reset();  // may take a moment
 }
 
@@ -219,7 +233,6 @@ void SessionKeeper::lock_again(Connection& fresh) {
     for (const std::int64_t number : locks) {
       fresh.queue("SELECT pg_advisory_lock($1::bigint)", Values().integer(number));
     }
-    fresh.queue(wait_at_most, Values().integer(lock_timeout_of(target_).count()));
     fresh.run();
     // Only now that all locks are held: a process that finds one missing later starts a new
     // suspicion.
@@ -227,6 +240,8 @@ void SessionKeeper::lock_again(Connection& fresh) {
     for (const std::int64_t number : locks) {
       fresh.queue("DELETE FROM suspects WHERE lock = $1::bigint", Values().integer(number));
     }
+    fresh.run();
+    fresh.queue(wait_at_most, Values().integer(lock_timeout_of(target_).count()));
     fresh.run();
   } catch (const ServerError& error) {
     throw ConnectionLost(error.what());  // another attempt may succeed
@@ -252,6 +267,8 @@ void SessionKeeper::drop() {
   std::unique_ptr<Connection> gone;
   const std::lock_guard lock(mutex_);
   gone = std::move(connection_);
+  descriptor_ = -1;
+  if (std::exchange(is_renewing_, false)) freed_.notify_all();
   locked_.clear();
   let_go_.clear();
   is_lent_ = false;
@@ -324,6 +341,8 @@ void SessionKeeper::after_fork_in_child() {
   static_cast<void>(loop_.release());
   connection_.reset();
   ++sessions_;
+  descriptor_ = -1;
+  is_renewing_ = false;
   held_.clear();
   locked_.clear();
   let_go_.clear();

@@ -150,7 +150,9 @@ class SessionKeeper final : public std::enable_shared_from_this<SessionKeeper>,
   Connection::Backend last_backend_;
   Moment renew_after_{};
   Moment last_used_{};
-  bool is_lent_ = false;  ///< Another program may have inherited the session.
+  int descriptor_ = -1;       ///< The connection's, which its user may be changing.
+  bool is_lent_ = false;      ///< Another program may have inherited the session.
+  bool is_renewing_ = false;  ///< Meanwhile nothing is lent.
   std::map<std::int64_t, std::shared_ptr<LockState>> held_;
   std::set<std::int64_t> locked_;     ///< In this session; for one who has the loan.
   std::vector<std::int64_t> let_go_;  ///< Not unlocked yet.

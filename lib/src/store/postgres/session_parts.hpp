@@ -35,6 +35,7 @@ struct SessionKeeper::Loop {
   std::atomic<bool> is_called = false;   ///< To look now.
   std::atomic<bool> is_watching = false;
   std::uint64_t watched = 0;  ///< The session's number.
+  std::uint64_t watches = 0;  ///< An earlier watch may have its answer on the way.
   std::thread thread;
 };
 

@@ -96,12 +96,13 @@ void SessionKeeper::watch_socket() {
 
 void SessionKeeper::await_input() {
   loop_->socket.async_wait(boost::asio::posix::stream_descriptor::wait_read,
-                           [this](const boost::system::error_code& error) {
-                             if (!error) on_readable();
+                           [this, watch = loop_->watches](const boost::system::error_code& error) {
+                             if (!error && watch == loop_->watches) on_readable();
                            });
 }
 
 void SessionKeeper::close_copy() {
+  ++loop_->watches;
   loop_->is_watching = false;
   loop_->copy.reset();
   boost::system::error_code ignored;
@@ -112,9 +113,12 @@ void SessionKeeper::on_readable() {
   bool is_lost = false;
   {
     const system::ForkGate::Pass pass;
+    // Who gives the session back after this asks for another watch.
+    loop_->is_watching = false;
     const Loan loan(*this, std::try_to_lock);
     // Answers to somebody who uses the session are not watched: each would wake this thread.
     if (!loan.is_mine() || !connection_ || loop_->watched != sessions_) return close_copy();
+    loop_->is_watching = true;
     try {
       hear();
     } catch (const std::exception&) {

@@ -17,11 +17,13 @@
 
 #include "coordination/open_store.hpp"
 #include "lease_scene.hpp"
+#include "store/chain.hpp"
 #include "support/manual_clock.hpp"
 #include "support/postgres_connection.hpp"
 #include "support/raw_database.hpp"
 #include "support/scoped_variable.hpp"
 #include "support/test_database.hpp"
+#include "text/hex.hpp"
 
 namespace dbcache {
 namespace {
@@ -208,23 +210,45 @@ TEST_F(SettlingInSteps, OfWhatFailedIsProjectedTheSameByAReplay) {
 class AfterAMigration : public SettlingInSteps {
  protected:
   void age() const {
+    const store::EventRecord failed = as_older_one(last_failure());
+    const std::string where = " WHERE position = " + std::to_string(failed.position) + "; ";
+    const std::string hash = text::to_hex(failed.hash);
+    const std::string payload = "UPDATE events SET payload = '" + failed.payload + "', hash = ";
+    const std::string drop = "ALTER TABLE terminations DROP COLUMN retry_at; ";
     if (!test::over_postgres()) {
       test::drop_triggers(database_.location());
       test::run_sql(database_.location(),
-                    "UPDATE events SET payload = json_remove(json_set(payload, '$.schema', 1), "
-                    "'$.retry_at') WHERE type = 'TerminationFailed'; "
-                    "ALTER TABLE terminations DROP COLUMN retry_at; PRAGMA user_version = 6");
+                    payload + "x'" + hash + "'" + where + drop + "PRAGMA user_version = 6");
       return;
     }
     test::PostgresConnection session(database_.location());
     session.execute("SET search_path = " + database_.schema() +
-                    "; ALTER TABLE events DISABLE TRIGGER USER; "
-                    "UPDATE events SET payload = "
-                    "(payload::jsonb - 'retry_at' || '{\"schema\":1}')::text "
-                    "WHERE type = 'TerminationFailed'; "
-                    "ALTER TABLE events ENABLE TRIGGER USER; "
-                    "ALTER TABLE terminations DROP COLUMN retry_at; "
+                    "; ALTER TABLE events DISABLE TRIGGER USER; " + payload + "'\\x" + hash + "'" +
+                    where + "ALTER TABLE events ENABLE TRIGGER USER; " + drop +
                     "UPDATE schema_version SET number = 4");
+  }
+
+ private:
+  /// That event, and the hash before it in its stream.
+  [[nodiscard]] std::pair<store::EventRecord, std::string> last_failure() const {
+    std::pair<store::EventRecord, std::string> last;
+    coordination::open_store(options())->read([&](const store::ReadSession& session) {
+      for (const auto& event : session.log.read(0, 1'000, store::Extent::visible)) {
+        if (event.type == "TerminationFailed") last.first = event;
+      }
+      last.second =
+          session.log.read_stream(last.first.stream, last.first.version - 2, 1).at(0).hash;
+    });
+    return last;
+  }
+  static store::EventRecord as_older_one(std::pair<store::EventRecord, std::string> failure) {
+    auto& [event, hash_before] = failure;
+    boost::json::object payload = boost::json::parse(event.payload).as_object();
+    payload["schema"] = 1;
+    payload.erase("retry_at");
+    event.payload = boost::json::serialize(payload);
+    event.hash = store::chain_hash(event, hash_before);
+    return event;
   }
 };
 

@@ -52,7 +52,6 @@ TEST(QueryPlan, OfAStepPassesOverNoTable) {
                                            LeaseStatements::active_clusters(),
                                            LeaseStatements::active_cluster(),
                                            LeaseStatements::terminations_of(),
-                                           LeaseStatements::running_terminations(),
                                            LeaseStatements::waiting_terminations(),
                                            LeaseStatements::waiting_terminations_of_host(),
                                            LeaseStatements::waiting_terminations_without_host(),

@@ -113,7 +113,7 @@ void SessionKeeper::on_readable() {
   bool is_lost = false;
   {
     const system::ForkGate::Pass pass;
-    // Who gives the session back after this asks for another watch.
+    // A user that gives the session back after this asks for another watch.
     loop_->is_watching = false;
     const Loan loan(*this, std::try_to_lock);
     // Answers to somebody who uses the session are not watched: each would wake this thread.

@@ -134,11 +134,24 @@ def break_by_a_worker(chaos, directory, broken):
 
 
 def break_the_log(chaos, directory):
-    done = short_run(chaos, directory)
-    assert done.returncode == 0, "the checker complains of a good run"
-    for broken, (change, rule) in IN_THE_LOG.items():
-        print(f"{broken}:")
-        must_name(rule, run(sys.executable, CHECKER, tamper(directory, change), directory))
+    left = dict(IN_THE_LOG)
+    # A log in which a change breaks another rule, or that has nothing to change, shows nothing.
+    for attempt in range(MOST_RUNS):
+        place = os.path.join(directory, str(attempt))
+        os.mkdir(place)
+        done = short_run(chaos, place)
+        assert done.returncode == 0, "the checker complains of a good run"
+        for broken, (change, rule) in list(left.items()):
+            print(f"{broken}:")
+            try:
+                done = run(sys.executable, CHECKER, tamper(place, change), place)
+            except StopIteration:
+                continue
+            if done.returncode == 1 and names(rule, done):
+                del left[broken]
+        if not left:
+            return
+    assert not left, f"not named: {', '.join(left)}"
 
 
 def main(chaos, broken):

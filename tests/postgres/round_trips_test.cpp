@@ -59,7 +59,8 @@ TEST_F(PostgresRoundTrips, AnAcquireAndAReleaseTakeFew) {
   // The acquire: the lock that shows that the worker lives, the locks and rows, the events and
   // rows; and the notification, which nobody waits for. The release: locks and rows, events and
   // rows; and without a wait, the notification and the lock let go.
-  EXPECT_EQ(fewest, 8);
+  EXPECT_LE(fewest, 8);
+  EXPECT_GE(fewest, 4) << "the messages are not counted";
 }
 
 }  // namespace

@@ -1,5 +1,9 @@
+#include <chrono>
+#include <future>
 #include <memory>
+#include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -84,6 +88,28 @@ TEST(PostgresConnections, ACrowdLargerThanTheServersRoomGetsThroughInTurns) {
 
   for (const auto& worker : crowd) EXPECT_EQ(worker->next(), "held c-1");
   for (const auto& worker : crowd) EXPECT_EQ(worker->wait(), 0);
+}
+
+TEST(PostgresConnections, ASessionThatAnotherThreadUsesIsNotClosed) {
+  const BareEnvironment environment;
+  const PostgresServer server;
+  const Options options{.database = server.url()};
+  CacheManager(options).create_database();
+  const auto engine = store::open_engine(options, {});
+  std::promise<void> begun;
+  std::promise<void> over;
+  std::thread reader([&] {
+    engine->read(Timestamp{}, [&](const store::ReadSession&) {
+      begun.set_value();
+      over.get_future().wait();
+    });
+  });
+  begun.get_future().wait();
+
+  EXPECT_FALSE(engine->close_idle());
+  over.set_value();
+  reader.join();
+  EXPECT_TRUE(engine->close_idle());
 }
 
 TEST(PostgresConnections, AServerWithoutRoomForMoreLocksIsToldApart) {

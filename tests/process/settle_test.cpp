@@ -1,5 +1,5 @@
-// Who carries out what is owed, and when: whoever asks for it at once, and of the steps on leases
-// the one that sweeps.
+// Which call carries out a pending termination. One that asks for it does so at once. Of the steps
+// on leases, the one that sweeps does it.
 
 #include <chrono>
 #include <memory>

@@ -63,11 +63,17 @@ SessionKeeper::~SessionKeeper() {
 
 bool SessionKeeper::close_idle() {
   constexpr milliseconds for_the_watcher{1000};
-  const Loan loan(*this, steady_clock::now() + for_the_watcher);
-  const system::ForkGate::Pass pass;
-  if (is_needed_now()) return false;
-  drop();
-  return true;
+  try {
+    const Loan loan(*this, steady_clock::now() + for_the_watcher);
+    const system::ForkGate::Pass pass;
+    if (is_needed_now()) return false;
+    drop();
+    return true;
+  } catch (const Busy&) {
+    return false;  // another thread uses it
+  } catch (const StorageFailure&) {
+    return false;  // it was lost, and is needed: it could not be opened again yet
+  }
 }
 
 // ---- The loan

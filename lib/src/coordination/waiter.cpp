@@ -34,8 +34,8 @@ constexpr milliseconds look_for_a_commit{100};
 
 /// The sleeps without a session grow from one to the other, so that a crowd does not keep the
 /// server busy with opening sessions.
-constexpr milliseconds look_apart_first{1000};
-constexpr milliseconds look_apart_later{4000};
+constexpr milliseconds look_apart_first{4000};
+constexpr milliseconds look_apart_later{8000};
 
 int descriptor_of(const std::unique_ptr<store::Wakeup>& wakeup) {
   return wakeup ? wakeup->descriptor() : -1;

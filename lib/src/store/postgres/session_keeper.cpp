@@ -32,9 +32,11 @@ constexpr milliseconds most_for_an_answer{5000};
 constexpr milliseconds slack_of_answers{2000};
 constexpr milliseconds longest_wait = std::chrono::years{1};
 
-/// To connect: at first, and at most. A server whose queue of connections is full answers late, and
-/// each attempt that gives up has waited in vain.
-constexpr seconds first_connect_timeout{5};
+/// To connect: at first, and at least. A server whose queue of connections is full answers late,
+/// and each attempt that gives up has waited in vain, and left the server the work. Of several
+/// hosts, one that is out of reach must not take the time of the others.
+constexpr seconds first_connect_timeout{15};
+constexpr seconds first_timeout_of_several{5};
 constexpr seconds least_connect_timeout{2};
 constexpr int most_doublings = 5;
 
@@ -159,7 +161,9 @@ void SessionKeeper::open(Moment until, int attempt) {
     fresh = connect(target_, std::nullopt, most_for_an_answer);
     lock_again(*fresh);
   } else {
-    const auto patience = first_connect_timeout * (1 << std::min(attempt, most_doublings));
+    const auto first =
+        has_several_hosts(target_) ? first_timeout_of_several : first_connect_timeout;
+    const auto patience = first * (1 << std::min(attempt, most_doublings));
     fresh = connect(target_,
                     std::clamp(std::chrono::ceil<seconds>(left), least_connect_timeout, patience),
                     left + slack_of_answers);

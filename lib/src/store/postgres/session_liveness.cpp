@@ -19,10 +19,11 @@
 namespace dbcache::store::postgres {
 
 rows::Liveness::Verdict SessionLiveness::probe(const rows::Holder& holder) const {
+  const bool is_ours = holder.lock_file == log_;
+  if (is_ours && is_held(holder.lock)) return Verdict::alive;
+  // Only now: to ask the kernel takes longer.
   const Verdict process = judge_process(holder.process, OtherBoot::unknown);
-  if (holder.lock_file != log_) return process;
-  if (is_held(holder.lock)) return Verdict::alive;
-  if (process == Verdict::dead) return process;
+  if (!is_ours || process == Verdict::dead) return process;
   const auto suspicion = suspicion_of(holder.lock);
   if (!suspicion) {
     new_suspects_.push_back(holder.lock);

@@ -51,6 +51,7 @@ struct Settings {
   bool same = false;
   bool held = false;
   bool sweep = false;
+  bool ready = false;
   std::vector<std::int64_t> crowd;  ///< Workers, processes, configurations; else empty.
   std::string json;
 };
@@ -236,7 +237,8 @@ CrowdLine run_crowd(const Stage& stage, CrowdLine line) {
 void measure_crowds(const Settings& settings, test::PostgresServer* server, JoinsResults& results) {
   for (int round = 0; round < settings.rounds; ++round) {
     stop_if_interrupted();
-    const Stage stage(settings, server);
+    Stage stage(settings, server);
+    if (settings.ready) stage.hold({settings.crowd.at(2), settings.crowd.at(2), false});
     ::sync();
     const CrowdLine line = run_crowd(
         stage, {settings.engine, settings.crowd.at(0), settings.crowd.at(1), settings.crowd.at(2)});
@@ -257,12 +259,15 @@ void prepare_process() {
   }
 }
 
+/// With room for a crowd that waits or holds at one time.
 std::unique_ptr<test::PostgresServer> start_server(const std::string& directory,
+                                                   std::int64_t processes,
                                                    boost::json::object& machine) {
+  const std::int64_t room = std::max<std::int64_t>(400, 2 * processes);
   // The first is what a test's server has otherwise than by default.
   test::PostgresSettings how{.storage = directory,
                              .more = {{"max_wal_size", "1GB"},
-                                      {"max_connections", "400"},
+                                      {"max_connections", std::to_string(room)},
                                       {"max_locks_per_transaction", "256"}}};
   auto server = std::make_unique<test::PostgresServer>(std::move(how));
   machine.erase("sqlite");
@@ -290,7 +295,10 @@ void run(Settings settings) {
   settings.directory = std::filesystem::absolute(settings.directory).string();
   auto machine = describe_machine(settings.directory);
   std::unique_ptr<test::PostgresServer> server;
-  if (settings.engine == "postgres") server = start_server(settings.directory, machine);
+  if (settings.engine == "postgres") {
+    server = start_server(settings.directory, settings.crowd.empty() ? 0 : settings.crowd.at(1),
+                          machine);
+  }
   ::sync();  // else the new server's files are written while it is measured
   const OtherWork other_work;
   JoinsResults results;
@@ -354,6 +362,8 @@ void add_options(CLI::App& app, Settings& settings) {
       ->delimiter(',')
       ->check(CLI::Range(1, 100'000))
       ->excludes(sweep);
+  app.add_flag("--ready", settings.ready,
+               "The crowd's clusters are ready, and each is held by another process");
   app.add_option("--json", settings.json, "A file for all that was measured");
 }
 

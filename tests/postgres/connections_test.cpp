@@ -6,6 +6,7 @@
 #include <thread>
 #include <vector>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -14,6 +15,8 @@
 
 #include "process/lease_scene.hpp"
 #include "store/engine.hpp"
+#include "store/postgres/stream_locks.hpp"
+#include "support/postgres_connection.hpp"
 #include "support/postgres_server.hpp"
 #include "support/scoped_variable.hpp"
 
@@ -88,6 +91,46 @@ TEST(PostgresConnections, ACrowdLargerThanTheServersRoomGetsThroughInTurns) {
 
   for (const auto& worker : crowd) EXPECT_EQ(worker->next(), "held c-1");
   for (const auto& worker : crowd) EXPECT_EQ(worker->wait(), 0);
+}
+
+// A crowd that only finds out that it must wait must not stand in one queue with the creator.
+TEST(PostgresConnections, OneWhoWaitsForACreationNeedsNoLockToSeeIt) {
+  const BareEnvironment environment;
+  const PostgresServer server;
+  const Options options{.database = server.url()};
+  std::promise<void> begun;
+  std::promise<void> over;
+  std::thread creator([&] {
+    SharedClusters clusters(options);
+    clusters
+        .acquire(config, {.create =
+                              [&](const ClusterConfig&, Creation&) {
+                                begun.set_value();
+                                over.get_future().wait();
+                                return "c-1";
+                              }})
+        .release();
+  });
+  begun.get_future().wait();
+  const std::string log = server.query("SELECT log FROM dbcache.schema_version");
+  PostgresConnection other(server.url());
+  other.execute("BEGIN");
+  other.execute(
+      fmt::format("SELECT pg_advisory_xact_lock(hashtextextended('registry-' || config_hash, {})) "
+                  "FROM dbcache.shared_cluster_registry",
+                  store::postgres::StreamLocks::number(0, log)));
+
+  const std::string error = error_of([&] {
+    SharedClusters clusters({.database = server.url(), .busy_timeout = std::chrono::seconds{1}});
+    return clusters.acquire(config,
+                            {.create = [](const ClusterConfig&, Creation&) { return "c-2"; }},
+                            {.timeout = std::chrono::milliseconds{0}});
+  });
+
+  EXPECT_THAT(error, ::testing::StartsWith("Timeout"));
+  other.execute("ROLLBACK");
+  over.set_value();
+  creator.join();
 }
 
 TEST(PostgresConnections, ASessionThatAnotherThreadUsesIsNotClosed) {

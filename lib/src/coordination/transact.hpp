@@ -15,7 +15,7 @@ namespace dbcache::coordination {
 
 /// A grant appends two events, the end of a lease one.
 inline rows::TableReader::Foresight foresight_of(const commands::Reach& reach) {
-  return {reach.config_hash, reach.ends, reach.goes_on ? 2U : reach.ends ? 1U : 0U};
+  return {reach.config_hash, reach.ends, reach.goes_on ? 2U : reach.ends ? 1U : 0U, reach.goes_on};
 }
 
 /// The one place that reaps and hands back, in this order: the dead within reach lose what they

@@ -41,6 +41,8 @@ class Connection {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
+  [[nodiscard]] bool has_prepared(std::string_view sql) const { return prepared_.contains(sql); }
+
   /// Queues a statement whose rows nobody reads.
   void queue(std::string_view sql, const Values& values = {});
   /// Queues a statement whose rows `run` returns.

@@ -26,6 +26,9 @@ using std::chrono::steady_clock;
 
 constexpr milliseconds first_retry_pause{10};
 constexpr milliseconds most_retry_pause{1000};
+/// Each attempt to connect costs a crowded server a process, even if it is refused.
+constexpr milliseconds least_connect_pause{250};
+constexpr milliseconds most_connect_pause{2000};
 
 /// In a transaction of its own: those that notify run one at a time (measured: a third slower).
 constexpr std::string_view notify =
@@ -64,12 +67,14 @@ void PostgresEngine::with_session(Moment until, Missing missing,
   std::string reason;
   bool told = false;
   int stale = 0;
-  for (milliseconds pause = first_retry_pause;; pause = std::min(2 * pause, most_retry_pause)) {
+  for (milliseconds pause = first_retry_pause;; pause *= 2) {
+    bool is_connected = false;
     try {
       const system::ForkGate::Pass pass;
       Session& session = *session_;
       try {
         session.connection = &loan.session(until);
+        is_connected = true;
         if (session.number != loan.number()) {
           session.version = {};
           open(session, missing);
@@ -94,6 +99,8 @@ void PostgresEngine::with_session(Moment until, Missing missing,
     } catch (const ConnectionLost& error) {
       reason = error.what();
     }
+    pause = is_connected ? std::min(pause, most_retry_pause)
+                         : std::clamp(pause, least_connect_pause, most_connect_pause);
     if (steady_clock::now() + pause >= until) throw_unusable(target_, reason);
     if (!told && pause > milliseconds{500}) {
       system::logger()->warn("waiting for the database {}: {}", text::redacted_url(target_.url),
@@ -152,8 +159,10 @@ void PostgresEngine::commit_with_locks(Session& session, std::optional<Timestamp
   for (LockNames first;;) {
     try {
       return commit(session, now, work, scope, first);
+    } catch (const NeedsStep& needs) {
+      first = {needs.name};
     } catch (const NeedsLocks& needs) {
-      if (!first.empty()) scope = LockScope::everything;
+      if (first.size() > 1) scope = LockScope::everything;
       first = scope == LockScope::everything ? LockNames() : needs.names;
     } catch (const NeedsEverything&) {
       scope = LockScope::everything;

@@ -143,11 +143,25 @@ void FirstLeases::remove(std::int64_t id) {
 
 void PostgresTables::foresee(const Foresight& foresight) const {
   if (locks_ == nullptr || foreseen_ || foresight.config_hash.empty() ||
-      !locks_->need_step(foresight.config_hash, static_cast<std::int64_t>(foresight.events))) {
+      !locks_->can_step(foresight.config_hash)) {
     return;
   }
+  // In a new session the server makes a plan for each question, which takes longer than all else:
+  // not while others wait for the locks.
+  if (!transaction_.has_plan(foresight.ends ? select_shares_by_entry()
+                                            : select_by_entry<CachedCluster>("cluster_id", ""))) {
+    rehearsed_ = std::make_unique<Foreseen>();
+    locks_->rehearse_step();
+    ask_ahead(*rehearsed_,
+              {.config_hash = "", .ends = foresight.ends ? std::optional(0) : std::nullopt});
+  }
+  locks_->need_step(foresight.config_hash, static_cast<std::int64_t>(foresight.events),
+                    foresight.may_wait);
   foreseen_ = std::make_unique<Foreseen>();
-  Foreseen& seen = *foreseen_;
+  ask_ahead(*foreseen_, foresight);
+}
+
+void PostgresTables::ask_ahead(Foreseen& seen, const Foresight& foresight) const {
   seen.of = foresight;
   const std::string& hash = foresight.config_hash;
   const auto expect = [&](std::optional<Result>& answer, const std::string& sql) {
@@ -174,7 +188,8 @@ void PostgresTables::foresee(const Foresight& foresight) const {
   liveness_.foresee(hash, foresight.ends);
 }
 
-/// With the locks that foresee() took, which guard these rows.
+/// With the locks that foresee() took, which guard these rows. If it took none, these rows are good
+/// enough to wait.
 void PostgresTables::learn_foreseen() const {
   if (!foreseen_ || foreseen_->is_learnt) return;
   if (!foreseen_->entry) transaction_.run();
@@ -191,7 +206,7 @@ void PostgresTables::learn_foreseen() const {
   }
   if (!entry || !entry->cluster_id) return;
   const std::string& cluster_id = *entry->cluster_id;
-  locks_->note_cluster(cluster_id);
+  if (!locks_->note_cluster(cluster_id)) return;
   clusters_.insert_or_assign(cluster_id, read_row<CachedCluster>(*seen.cluster));
   pending_terminations_.insert_or_assign(cluster_id, read_row<PendingTermination>(*seen.pending));
   if (!seen.leases_on) return;

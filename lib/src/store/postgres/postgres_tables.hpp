@@ -121,6 +121,7 @@ class PostgresTables final : public rows::Tables {
     std::optional<Result> shares_naming;
     std::optional<Result> leases_on;
   };
+  void ask_ahead(Foreseen& seen, const Foresight& foresight) const;
   void learn_foreseen() const;
   [[nodiscard]] std::vector<Naming> as_they_are_now(std::vector<Naming> before,
                                                     std::string_view cluster_id) const;
@@ -148,6 +149,7 @@ class PostgresTables final : public rows::Tables {
   StreamLocks* locks_;
   bool changed_ = false;
   mutable std::unique_ptr<Foreseen> foreseen_;
+  mutable std::unique_ptr<Foreseen> rehearsed_;  ///< Nobody reads it.
   // What this transaction has read or written.
   mutable Known<std::string, CachedCluster> clusters_;
   mutable Known<std::string, RegistryEntry> entries_;

@@ -14,6 +14,27 @@ namespace {
 constexpr std::string_view lock_number = "SELECT pg_advisory_xact_lock($1::bigint)";
 constexpr std::string_view everything;  // no stream has that name
 
+/// Before it draws the first position, the transaction takes a lock whose number says above which
+/// position that lies: `settled_position` stops there.
+#define DRAW_POSITIONS                                                               \
+  "SELECT CASE WHEN pg_advisory_xact_lock_shared('events'::regclass::oid::integer, " \
+  "(CASE WHEN is_called THEN last_value ELSE 0 END)::bit(32)::integer) IS NOT NULL " \
+  "THEN nextval('event_positions') END FROM event_positions, "
+
+/// Parameters: a configuration, and how many a step on it needs as a rule. One that finds a
+/// creation under way waits and appends nothing; one that finds no cluster appends one event.
+constexpr std::string_view draw_as_needed = DRAW_POSITIONS
+    "generate_series(1, CASE (SELECT status FROM shared_cluster_registry WHERE "
+    "config_hash = $1::text) WHEN 'ready' THEN $2::bigint WHEN 'creating' THEN 0 "
+    "ELSE least(1, $2::bigint) END)";
+
+constexpr std::string_view select_end =
+    "SELECT version, hash FROM events WHERE stream = $1::text ORDER BY version DESC LIMIT 1";
+/// Parameter: the configuration whose entry names the cluster.
+constexpr std::string_view select_end_of_cluster =
+    "SELECT version, hash FROM events WHERE stream = (SELECT 'cluster-' || cluster_id FROM "
+    "shared_cluster_registry WHERE config_hash = $1::text) ORDER BY version DESC LIMIT 1";
+
 /// Their rank. What guards the active cluster is no stream.
 constexpr std::array<std::string_view, 3> in_order{events::registry_stream_prefix, active_lock,
                                                    events::cluster_stream_prefix};
@@ -51,6 +72,7 @@ bool StreamLocks::has(std::string_view name) const {
 }
 
 bool StreamLocks::need(std::string_view name) {
+  if (is_looking()) throw NeedsStep{LockName(first_stream_)};
   if (has(name)) return false;
   LockName lock{std::string(name)};
   if (held_.empty() || *held_.rbegin() < lock) {
@@ -76,45 +98,57 @@ bool StreamLocks::need_stream(std::string_view stream) {
   return true;
 }
 
-bool StreamLocks::need_step(std::string_view config_hash, std::int64_t events) {
-  if (scope_ == LockScope::everything || !held_.empty()) return false;
-  first_stream_ = events::registry_stream(config_hash);
-  queue_lock(LockName(first_stream_));
-  transaction_.queue(
-      "SELECT pg_advisory_xact_lock(hashtextextended('cluster-' || cluster_id, $2::bigint)) "
-      "FROM shared_cluster_registry WHERE config_hash = $1::text AND cluster_id IS NOT NULL",
-      Values().text(config_hash).integer(space_));
-  look_for_end(first_stream_);
-  transaction_.expect(end_of_cluster_,
-                      "SELECT version, hash FROM events WHERE stream = (SELECT 'cluster-' || "
-                      "cluster_id FROM shared_cluster_registry WHERE config_hash = $1::text) "
-                      "ORDER BY version DESC LIMIT 1",
-                      Values().text(config_hash));
-  if (events > 0) draw_for_step(config_hash, events);
-  return true;
+bool StreamLocks::can_step(std::string_view config_hash) const {
+  const bool has_registry = held_.contains(LockName(events::registry_stream(config_hash)));
+  return scope_ != LockScope::everything && held_.size() <= (has_registry ? 1U : 0U);
 }
 
-void StreamLocks::note_cluster(std::string_view cluster_id) {
+void StreamLocks::need_step(std::string_view config_hash, std::int64_t events, bool may_wait) {
+  LockName registry(events::registry_stream(config_hash));
+  const bool has_registry = held_.contains(registry);
+  const bool looks = may_wait && !has_registry;
+  first_stream_ = registry.name;
+  if (looks) {
+    transaction_.expect(
+        step_lock_,
+        "SELECT pg_advisory_xact_lock(hashtextextended($1::text, $2::bigint)) WHERE NOT EXISTS "
+        "(SELECT 1 FROM shared_cluster_registry WHERE config_hash = $3::text AND status = "
+        "'creating')",
+        Values().text(registry.name).integer(space_).text(config_hash));
+    held_.insert(std::move(registry));
+  } else if (!has_registry) {
+    queue_lock(registry);
+  }
+  transaction_.expect(
+      cluster_lock_,
+      "SELECT pg_advisory_xact_lock(hashtextextended('cluster-' || cluster_id, $2::bigint)) "
+      "FROM shared_cluster_registry WHERE config_hash = $1::text AND cluster_id IS NOT NULL "
+      "AND ($3::bigint = 0 OR status <> 'creating')",
+      Values().text(config_hash).integer(space_).integer(looks ? 1 : 0));
+  look_for_end(first_stream_);
+  transaction_.expect(end_of_cluster_, select_end_of_cluster, Values().text(config_hash));
+  if (events > 0) draw_for_step(config_hash, events);
+}
+
+void StreamLocks::rehearse_step() {
+  transaction_.queue(select_end, Values().text(""));
+  transaction_.queue(select_end_of_cluster, Values().text(""));
+  transaction_.queue(draw_as_needed, Values().text("").integer(0));
+}
+
+bool StreamLocks::note_cluster(std::string_view cluster_id) {
+  if (is_looking() || cluster_lock_->rows() == 0) return false;
   const std::string stream = events::cluster_stream(cluster_id);
   held_.insert(LockName(stream));
   ends_[stream].row = std::exchange(end_of_cluster_, {});
   // The positions were drawn after this lock was taken.
   if (locks_when_drawn_) locks_when_drawn_ = held_.size();
+  return true;
 }
 
 void StreamLocks::look_for_end(std::string_view stream) {
-  transaction_.expect(
-      ends_[std::string(stream)].row,
-      "SELECT version, hash FROM events WHERE stream = $1::text ORDER BY version DESC LIMIT 1",
-      Values().text(stream));
+  transaction_.expect(ends_[std::string(stream)].row, select_end, Values().text(stream));
 }
-
-/// Before it draws the first position, the transaction takes a lock whose number says above which
-/// position that lies: `settled_position` stops there.
-#define DRAW_POSITIONS                                                               \
-  "SELECT CASE WHEN pg_advisory_xact_lock_shared('events'::regclass::oid::integer, " \
-  "(CASE WHEN is_called THEN last_value ELSE 0 END)::bit(32)::integer) IS NOT NULL " \
-  "THEN nextval('event_positions') END FROM event_positions, "
 
 void StreamLocks::draw(std::int64_t count) {
   drawn_.reset();
@@ -123,16 +157,9 @@ void StreamLocks::draw(std::int64_t count) {
                       Values().integer(count));
 }
 
-/// A step that finds a creation under way waits and appends nothing; one that finds no cluster
-/// appends one event.
 void StreamLocks::draw_for_step(std::string_view config_hash, std::int64_t count) {
   locks_when_drawn_ = held_.size();
-  transaction_.expect(drawn_,
-                      DRAW_POSITIONS
-                      "generate_series(1, CASE (SELECT status FROM shared_cluster_registry WHERE "
-                      "config_hash = $1::text) WHEN 'ready' THEN $2::bigint WHEN 'creating' THEN 0 "
-                      "ELSE 1 END)",
-                      Values().text(config_hash).integer(count));
+  transaction_.expect(drawn_, draw_as_needed, Values().text(config_hash).integer(count));
 }
 
 AppendPoint StreamLocks::append_point(const std::vector<std::string>& streams,

@@ -44,6 +44,12 @@ struct NeedsLocks {
   LockNames names;
 };
 
+/// Thrown in the same way out of a transaction that has looked at a creation under way without a
+/// lock, and is to do more than wait.
+struct NeedsStep {
+  LockName name;
+};
+
 /// The advisory locks that keep writing transactions apart: one over everything, which transactions
 /// that lock streams share, and one for each stream. A transaction takes a lock before it reads
 /// what the lock guards. Each statement of a READ COMMITTED transaction sees all earlier commits,
@@ -81,10 +87,17 @@ class StreamLocks {
 
   /// Queues what a step on a configuration needs, in one message: its lock, that of the cluster
   /// that its entry names, the ends of both streams, and positions for so many events. Once that is
-  /// answered, note_cluster() tells which cluster it was. False, and nothing is queued, if this
-  /// transaction has locks: the cluster's might come out of order.
-  bool need_step(std::string_view config_hash, std::int64_t events);
-  void note_cluster(std::string_view cluster_id);
+  /// answered, note_cluster() tells which cluster it was. Not if this transaction has locks of
+  /// others: the cluster's might come out of order.
+  ///
+  /// A step that may wait takes neither lock while the cluster is created. Else the creator would
+  /// stand in a queue with a crowd of those that only find out that they must wait for it.
+  void need_step(std::string_view config_hash, std::int64_t events, bool may_wait);
+  [[nodiscard]] bool can_step(std::string_view config_hash) const;
+  /// Queues the questions of need_step() for a configuration that does not exist.
+  void rehearse_step();
+  /// False if the cluster's lock was not taken.
+  bool note_cluster(std::string_view cluster_id);
 
   void need_everything() const {
     if (scope_ != LockScope::everything) throw NeedsEverything{};
@@ -110,6 +123,7 @@ class StreamLocks {
 
  private:
   void queue_lock(const LockName& name);
+  [[nodiscard]] bool is_looking() const { return step_lock_ && step_lock_->rows() == 0; }
   void look_for_end(std::string_view stream);
   void draw(std::int64_t count);
   void draw_for_step(std::string_view config_hash, std::int64_t count);
@@ -125,6 +139,8 @@ class StreamLocks {
     std::optional<StreamEnd> noted;
   };
   std::map<std::string, End, std::less<>> ends_;
+  std::optional<Result> step_lock_;       ///< Without a row: it was not taken.
+  std::optional<Result> cluster_lock_;    ///< The same.
   std::optional<Result> end_of_cluster_;  ///< Of the entry's cluster, before its name is known.
   std::optional<Result> drawn_;
   std::optional<std::size_t> locks_when_drawn_;

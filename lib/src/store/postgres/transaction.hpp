@@ -57,6 +57,8 @@ class Transaction {
   void change(std::string_view sql, const Values& values);
   /// Sends a query with the next one, and puts its rows into `answer`.
   void expect(std::optional<Result>& answer, std::string_view sql, const Values& values = {});
+  /// Whether the session has sent this statement before, so that the server has its plan.
+  [[nodiscard]] bool has_plan(std::string_view sql) const { return connection_.has_prepared(sql); }
   /// Waits for the answers that are expected.
   void run();
   Result ask(std::string_view sql, const Values& values = {});

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <fcntl.h>
@@ -57,7 +58,6 @@ std::vector<std::string> settle(const Settings& settings, Workspace& workspace) 
                         .label = "driver"};
   CacheManager manager(options);
   SharedClusters clusters(manager);
-  static_cast<void>(clusters.owed());  // notes the dead, whose clusters would be left alone
   manager.clear_cluster_cache();
   const SettleReport report = clusters.settle([&](const Termination& termination) {
     const OwedTermination& owed = termination.owed;
@@ -185,7 +185,9 @@ std::vector<std::string> cut_a_host_off(const Settings& settings, Fleet& fleet, 
   return wrong;
 }
 
-/// Until nobody holds anything any more: other hosts' dead are known for dead only after a while.
+/// Once all workers have ended, a sweep finds what they held. Only what has a deadline outlives its
+/// worker. Other hosts' dead are known for dead only after a while, and a server takes a moment to
+/// notice the end of a client.
 void await_the_dead(const Settings& settings) {
   SharedClusters clusters(
       Options{.database = settings.places().database, .schema = settings.places().schema});
@@ -193,7 +195,9 @@ void await_the_dead(const Settings& settings) {
       [&] {
         static_cast<void>(clusters.owed());  // notes the dead
         const LeaseReport report = clusters.leases();
-        return report.leases.empty() && report.participants.empty();
+        const auto outlives = [](const auto& one) { return one.holder.until.has_value(); };
+        return std::ranges::all_of(report.leases, outlives) &&
+               std::ranges::all_of(report.participants, outlives);
       },
       "what the dead hold");
 }
@@ -228,7 +232,7 @@ int drive(Settings settings) {
     if (crowd.failed() > 0) wrong.emplace_back("workers failed");
   }
   spend(longest_left_behind);
-  if (settings.hosts > 0) await_the_dead(settings);
+  await_the_dead(settings);
   for (const std::string& problem : settle(settings, workspace)) wrong.push_back(problem);
   for (const std::string& problem : unsoundness(settings)) wrong.push_back(problem);
   for (const std::string& problem : wrong) std::cout << "chaos: " << problem << std::endl;

@@ -356,14 +356,17 @@ void add_options(CLI::App& app, Settings& settings) {
                "that of the first process, or of all with --same");
   auto* const sweep = app.add_flag("--sweep", settings.sweep,
                                    "Measures instead SharedClusters::owed() beside the others");
-  app.add_option("--crowd", settings.crowd,
-                 "WORKERS,PROCESSES,CONFIGURATIONS: measures instead how long it takes until so "
-                 "many workers, threads of so many processes, hold that acquire at one moment")
-      ->delimiter(',')
-      ->check(CLI::Range(1, 100'000))
-      ->excludes(sweep);
+  auto* const crowd =
+      app.add_option(
+             "--crowd", settings.crowd,
+             "WORKERS,PROCESSES,CONFIGURATIONS: measures instead how long it takes until so "
+             "many workers, threads of so many processes, hold that acquire at one moment")
+          ->delimiter(',')
+          ->check(CLI::Range(1, 100'000))
+          ->excludes(sweep);
   app.add_flag("--ready", settings.ready,
-               "The crowd's clusters are ready, and each is held by another process");
+               "The crowd's clusters are ready, and each is held by another process")
+      ->needs(crowd);
   app.add_option("--json", settings.json, "A file for all that was measured");
 }
 

@@ -104,7 +104,8 @@ TEST(PostgresConnections, OneWhoWaitsForACreationNeedsNoLockToSeeIt) {
     SharedClusters clusters(options);
     clusters
         .acquire(config, {.create =
-                              [&](const ClusterConfig&, Creation&) {
+                              [&](const ClusterConfig&, Creation& creation) {
+                                creation.started("c-1");
                                 begun.set_value();
                                 over.get_future().wait();
                                 return "c-1";
@@ -115,10 +116,11 @@ TEST(PostgresConnections, OneWhoWaitsForACreationNeedsNoLockToSeeIt) {
   const std::string log = server.query("SELECT log FROM dbcache.schema_version");
   PostgresConnection other(server.url());
   other.execute("BEGIN");
-  other.execute(
-      fmt::format("SELECT pg_advisory_xact_lock(hashtextextended('registry-' || config_hash, {})) "
-                  "FROM dbcache.shared_cluster_registry",
-                  store::postgres::StreamLocks::number(0, log)));
+  other.execute(fmt::format(
+      "SELECT pg_advisory_xact_lock(hashtextextended('registry-' || config_hash, {0})), "
+      "pg_advisory_xact_lock(hashtextextended('cluster-' || cluster_id, {0})) "
+      "FROM dbcache.shared_cluster_registry",
+      store::postgres::StreamLocks::number(0, log)));
 
   const std::string error = error_of([&] {
     SharedClusters clusters({.database = server.url(), .busy_timeout = std::chrono::seconds{1}});

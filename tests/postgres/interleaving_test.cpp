@@ -14,6 +14,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <dbcache/cache_manager.hpp>
 #include <dbcache/shared_clusters.hpp>
 
 #include "support/postgres_connection.hpp"
@@ -183,6 +184,26 @@ TEST_F(PostgresInterleaving, TheLastReleaseOwesNoClusterThatACreationGetsAtThatM
     const bool good = held.starts_with("1 leases, 1 rows, pending 0 times") &&
                       left == "0 leases, 0 rows, pending 1 times, 0 entries";
     return good ? "" : fmt::format("{}; after the release {}", held, left);
+  });
+}
+
+// The use finds its lease, and with it a configuration to lock, before it knows the cluster's
+// stream, which is where it appends.
+TEST_F(PostgresInterleaving, AUseAndAnAccessOfOneClusterAreInTheOrderOfTheirPositions) {
+  CacheManager manager(options(clients_.url(1)));
+  ClusterLease lease;
+  const auto set_up = [&]() -> Works {
+    lease = acquire(one_, "a");
+    return {[&] { lease.note_use("a test"); }, [&] { manager.update_cluster_access(cluster_id_); }};
+  };
+  run_all(set_up, [&]() -> std::string {
+    lease.release();
+    const std::string late = server_.query(
+        "SELECT string_agg(stream || ' ' || version, ', ') FROM (SELECT stream, version, position "
+        "< "
+        "lag(position) OVER (PARTITION BY stream ORDER BY version) AS is_late FROM events) AS all_ "
+        "WHERE is_late");
+    return late.empty() ? "" : "out of order: " + late;
   });
 }
 

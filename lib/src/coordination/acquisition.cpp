@@ -328,7 +328,7 @@ void Acquisition::wait(const AcquireStep& awaited) {
 
 bool Acquisition::sleep_apart(const AcquireStep& awaited) {
   lock_.reset();  // the next step takes another
-  const auto look_at = waiter_->stand_aside();
+  const auto look_at = waiter_->stand_aside(awaited.next == Next::wait_for_checker);
   if (!look_at) return false;
   const auto until = std::min(*look_at, deadline_);
   while (Clock::now() < until) {

@@ -34,6 +34,7 @@ constexpr milliseconds look_for_a_commit{100};
 
 /// The sleeps without a session grow from one to the other, so that a crowd does not keep the
 /// server busy with opening sessions.
+constexpr milliseconds look_apart_soon{1000};
 constexpr milliseconds look_apart_first{4000};
 constexpr milliseconds look_apart_later{8000};
 
@@ -131,10 +132,11 @@ void Waiter::sleep(Moment until) {
 
 bool Waiter::should_sleep_apart() const { return !commits_ && engine_.is_crowded(); }
 
-std::optional<Waiter::Moment> Waiter::stand_aside() {
+std::optional<Waiter::Moment> Waiter::stand_aside(bool is_short) {
   if (!engine_.close_idle()) return std::nullopt;
   // Not all at once: they would meet again and again.
-  look_apart_ = std::clamp(2 * look_apart_, look_apart_first, look_apart_later);
+  look_apart_ =
+      std::clamp(2 * look_apart_, is_short ? look_apart_soon : look_apart_first, look_apart_later);
   std::uniform_int_distribution<milliseconds::rep> some(look_apart_.count() / 2,
                                                         look_apart_.count());
   return std::chrono::steady_clock::now() + milliseconds{some(random_)};

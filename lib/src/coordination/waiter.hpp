@@ -37,9 +37,9 @@ class Waiter {
   /// Whether to wait without a session, because others may find no way in. Asks only while the
   /// sleeps are not armed.
   [[nodiscard]] bool should_sleep_apart() const;
-  /// Closes the session, and returns when to look again. Nothing if this process needs it for
-  /// something else.
-  std::optional<Moment> stand_aside();
+  /// Closes the session, and returns when to look again: soon, if the wait is probably short.
+  /// Nothing if this process needs it for something else.
+  std::optional<Moment> stand_aside(bool is_short);
   /// Sleeps until then, or until it is stopped. False if it is.
   bool pause(Moment until) const;
 

@@ -56,7 +56,7 @@ class TableReader {
     std::string config_hash;
     std::optional<std::int64_t> ends;  ///< A lease that the step ends.
     std::size_t events = 0;            ///< 0: it is not known.
-    bool may_wait = false;             ///< While the cluster is created, the step appends nothing.
+    bool may_wait = false;             ///< While the cluster is created, most often the step waits.
   };
   virtual void foresee(const Foresight&) const {}
 

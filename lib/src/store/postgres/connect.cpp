@@ -254,17 +254,19 @@ std::unique_ptr<Connection> connect(const Target& target,
   return connection;
 }
 
-bool has_several_hosts(const Target& target) {
+bool names_one_host(const Target& target) {
   const Parsed parsed = parse(target.url);
-  bool several = false;
-  if (!parsed) return several;
+  bool is_named = false;
+  bool may_be_several = false;
+  if (!parsed) return false;
   for_each_setting(parsed, [&](const PQconninfoOption& setting) {
     const std::string_view name = setting.keyword;
-    if (name == "host" || name == "hostaddr") {
-      several = several || std::string_view(setting.val).find(',') != std::string_view::npos;
-    }
+    if (name == "service") may_be_several = true;
+    if (name != "host" && name != "hostaddr") return;
+    is_named = true;
+    if (std::string_view(setting.val).find(',') != std::string_view::npos) may_be_several = true;
   });
-  return several;
+  return is_named && !may_be_several;
 }
 
 std::string quoted_identifier(std::string_view name) {

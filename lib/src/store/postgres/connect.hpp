@@ -31,8 +31,8 @@ std::unique_ptr<Connection> connect(const Target& target,
                                     std::optional<std::chrono::seconds> host_timeout,
                                     std::chrono::milliseconds answers_within);
 
-/// Whether one host after the other is tried.
-bool has_several_hosts(const Target& target);
+/// Whether the URL names one host. Without a name, variables or a service file may name several.
+bool names_one_host(const Target& target);
 
 /// A name quoted for use in a statement.
 std::string quoted_identifier(std::string_view name);

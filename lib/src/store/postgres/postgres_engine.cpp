@@ -1,6 +1,7 @@
 #include "store/postgres/postgres_engine.hpp"
 
 #include <algorithm>
+#include <random>
 #include <thread>
 #include <utility>
 
@@ -26,9 +27,17 @@ using std::chrono::steady_clock;
 
 constexpr milliseconds first_retry_pause{10};
 constexpr milliseconds most_retry_pause{1000};
-/// Each attempt to connect costs a crowded server a process, even if it is refused.
+/// Each attempt to connect costs a crowded server a process, even if it is refused. Those of a
+/// process whose locks wait to be taken again come sooner.
 constexpr milliseconds least_connect_pause{250};
 constexpr milliseconds most_connect_pause{2000};
+
+/// Not all of a crowd at once: they would meet again and again.
+milliseconds some_of(milliseconds most) {
+  thread_local std::minstd_rand random{std::random_device{}()};
+  std::uniform_int_distribution<milliseconds::rep> some(most.count() / 2, most.count());
+  return milliseconds{some(random)};
+}
 
 /// In a transaction of its own: those that notify run one at a time (measured: a third slower).
 constexpr std::string_view notify =
@@ -99,15 +108,17 @@ void PostgresEngine::with_session(Moment until, Missing missing,
     } catch (const ConnectionLost& error) {
       reason = error.what();
     }
-    pause = is_connected ? std::min(pause, most_retry_pause)
-                         : std::clamp(pause, least_connect_pause, most_connect_pause);
-    if (steady_clock::now() + pause >= until) throw_unusable(target_, reason);
+    const bool may_take_time = !is_connected && !keeper_->is_held_now();
+    pause = may_take_time ? std::clamp(pause, least_connect_pause, most_connect_pause)
+                          : std::min(pause, most_retry_pause);
+    const milliseconds now = may_take_time ? some_of(pause) : pause;
+    if (steady_clock::now() + now >= until) throw_unusable(target_, reason);
     if (!told && pause > milliseconds{500}) {
       system::logger()->warn("waiting for the database {}: {}", text::redacted_url(target_.url),
                              reason);
       told = true;
     }
-    std::this_thread::sleep_for(pause);
+    std::this_thread::sleep_for(now);
   }
 }
 
@@ -153,7 +164,7 @@ void PostgresEngine::write(std::optional<Timestamp> now, const WriteWork& work, 
 }
 
 /// With the locks that the work turns out to need: first as it comes to them, then with these in
-/// order, and only then with the lock over everything.
+/// order, and only then with the lock over everything. A look without a lock may come before.
 void PostgresEngine::commit_with_locks(Session& session, std::optional<Timestamp> now,
                                        const WriteWork& work, LockScope& scope) {
   for (LockNames first;;) {
@@ -162,7 +173,8 @@ void PostgresEngine::commit_with_locks(Session& session, std::optional<Timestamp
     } catch (const NeedsStep& needs) {
       first = {needs.name};
     } catch (const NeedsLocks& needs) {
-      if (first.size() > 1) scope = LockScope::everything;
+      const bool took_these_in_order = first.size() > 1;
+      if (took_these_in_order) scope = LockScope::everything;
       first = scope == LockScope::everything ? LockNames() : needs.names;
     } catch (const NeedsEverything&) {
       scope = LockScope::everything;

@@ -148,7 +148,8 @@ void PostgresTables::foresee(const Foresight& foresight) const {
   }
   // In a new session the server makes a plan for each question, which takes longer than all else:
   // not while others wait for the locks.
-  if (!transaction_.has_plan(foresight.ends ? select_shares_by_entry()
+  if (!locks_->have_some() &&
+      !transaction_.has_plan(foresight.ends ? select_shares_by_entry()
                                             : select_by_entry<CachedCluster>("cluster_id", ""))) {
     rehearsed_ = std::make_unique<Foreseen>();
     locks_->rehearse_step();

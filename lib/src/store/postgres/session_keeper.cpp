@@ -161,8 +161,7 @@ void SessionKeeper::open(Moment until, int attempt) {
     fresh = connect(target_, std::nullopt, most_for_an_answer);
     lock_again(*fresh);
   } else {
-    const auto first =
-        has_several_hosts(target_) ? first_timeout_of_several : first_connect_timeout;
+    const auto first = names_one_host(target_) ? first_connect_timeout : first_timeout_of_several;
     const auto patience = first * (1 << std::min(attempt, most_doublings));
     fresh = connect(target_,
                     std::clamp(std::chrono::ceil<seconds>(left), least_connect_timeout, patience),

@@ -84,6 +84,11 @@ class SessionKeeper final : public std::enable_shared_from_this<SessionKeeper>,
   /// Closes the session unless it is needed or in use. Returns whether there is none now.
   bool close_idle();
 
+  /// Whether this process holds a lock, though its session may be lost.
+  [[nodiscard]] bool is_held_now() const {
+    const std::lock_guard lock(mutex_);
+    return !held_.empty();
+  }
   /// Whether this session has the lock: the server would let it share its own.
   [[nodiscard]] bool holds(std::int64_t lock) const;
 
@@ -129,10 +134,6 @@ class SessionKeeper final : public std::enable_shared_from_this<SessionKeeper>,
   void close_copy();
   void on_readable();
 
-  [[nodiscard]] bool is_held_now() const {
-    const std::lock_guard lock(mutex_);
-    return !held_.empty();
-  }
   [[nodiscard]] bool is_needed_now() const {
     const std::lock_guard lock(mutex_);
     return is_needed();

@@ -55,6 +55,7 @@ void StreamLocks::begin(const LockNames& first) {
                          : "SELECT pg_advisory_xact_lock_shared($1::bigint)",
                      Values().integer(lock));
   for (const LockName& name : first) queue_lock(name);
+  begun_with_ = first;
 }
 
 void StreamLocks::lock_everything(Connection& connection, std::int64_t space) {
@@ -99,8 +100,12 @@ bool StreamLocks::need_stream(std::string_view stream) {
 }
 
 bool StreamLocks::can_step(std::string_view config_hash) const {
-  const bool has_registry = held_.contains(LockName(events::registry_stream(config_hash)));
-  return scope_ != LockScope::everything && held_.size() <= (has_registry ? 1U : 0U);
+  if (scope_ == LockScope::everything) return false;
+  if (held_.empty()) return true;
+  // The lock that it looked without, and began anew with.
+  const LockName registry(events::registry_stream(config_hash));
+  return held_.size() == 1 && begun_with_.size() == 1 && held_.contains(registry) &&
+         begun_with_.contains(registry);
 }
 
 void StreamLocks::need_step(std::string_view config_hash, std::int64_t events, bool may_wait) {
@@ -108,6 +113,9 @@ void StreamLocks::need_step(std::string_view config_hash, std::int64_t events, b
   const bool has_registry = held_.contains(registry);
   const bool looks = may_wait && !has_registry;
   first_stream_ = registry.name;
+  // Positions from before the cluster's lock are none for its stream.
+  drawn_.reset();
+  locks_when_drawn_.reset();
   if (looks) {
     transaction_.expect(
         step_lock_,

@@ -87,13 +87,14 @@ class StreamLocks {
 
   /// Queues what a step on a configuration needs, in one message: its lock, that of the cluster
   /// that its entry names, the ends of both streams, and positions for so many events. Once that is
-  /// answered, note_cluster() tells which cluster it was. Not if this transaction has locks of
-  /// others: the cluster's might come out of order.
+  /// answered, note_cluster() tells which cluster it was. Only if can_step().
   ///
-  /// A step that may wait takes neither lock while the cluster is created. Else the creator would
-  /// stand in a queue with a crowd of those that only find out that they must wait for it.
+  /// A step that may wait takes no lock of the configuration while its cluster is created. Else the
+  /// creator would stand in a queue with a crowd of those that only find out that they must wait.
   void need_step(std::string_view config_hash, std::int64_t events, bool may_wait);
+  /// Not if this transaction has other locks: the cluster's might come out of order.
   [[nodiscard]] bool can_step(std::string_view config_hash) const;
+  [[nodiscard]] bool have_some() const { return !held_.empty(); }
   /// Queues the questions of need_step() for a configuration that does not exist.
   void rehearse_step();
   /// False if the cluster's lock was not taken.
@@ -133,6 +134,7 @@ class StreamLocks {
   const LockScope scope_;
   const Forecast& forecast_;
   std::string first_stream_;
+  LockNames begun_with_;
   LockNames held_;
   struct End {
     std::optional<Result> row;

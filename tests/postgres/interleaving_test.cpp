@@ -199,10 +199,9 @@ TEST_F(PostgresInterleaving, AUseAndAnAccessOfOneClusterAreInTheOrderOfTheirPosi
   run_all(set_up, [&]() -> std::string {
     lease.release();
     const std::string late = server_.query(
-        "SELECT string_agg(stream || ' ' || version, ', ') FROM (SELECT stream, version, position "
-        "< "
-        "lag(position) OVER (PARTITION BY stream ORDER BY version) AS is_late FROM events) AS all_ "
-        "WHERE is_late");
+        "SELECT string_agg(stream || ' ' || version, ', ') FROM (SELECT stream, version, "
+        "position < lag(position) OVER (PARTITION BY stream ORDER BY version) AS is_late "
+        "FROM events) AS numbered WHERE is_late");
     return late.empty() ? "" : "out of order: " + late;
   });
 }

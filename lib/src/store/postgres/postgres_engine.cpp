@@ -111,14 +111,14 @@ void PostgresEngine::with_session(Moment until, Missing missing,
     const bool may_take_time = !is_connected && !keeper_->is_held_now();
     pause = may_take_time ? std::clamp(pause, least_connect_pause, most_connect_pause)
                           : std::min(pause, most_retry_pause);
-    const milliseconds now = may_take_time ? some_of(pause) : pause;
-    if (steady_clock::now() + now >= until) throw_unusable(target_, reason);
+    const milliseconds rest = may_take_time ? some_of(pause) : pause;
+    if (steady_clock::now() + rest >= until) throw_unusable(target_, reason);
     if (!told && pause > milliseconds{500}) {
       system::logger()->warn("waiting for the database {}: {}", text::redacted_url(target_.url),
                              reason);
       told = true;
     }
-    std::this_thread::sleep_for(now);
+    std::this_thread::sleep_for(rest);
   }
 }
 

@@ -134,7 +134,7 @@ class StreamLocks {
   const LockScope scope_;
   const Forecast& forecast_;
   std::string first_stream_;
-  LockNames begun_with_;
+  LockNames begun_with_;  ///< Of those held, what begin() took.
   LockNames held_;
   struct End {
     std::optional<Result> row;

@@ -67,6 +67,16 @@ ProcessIdentity identify_process(std::int64_t pid) {
   return identity;
 }
 
+ProcessIdentity own_process() {
+  thread_local std::optional<ProcessIdentity> known;
+  const std::int64_t pid = ::getpid();
+  // A forked child has another pid, or is the first process of another namespace.
+  if (!known || known->pid != pid || known->pid_namespace != own_pid_namespace()) {
+    known = identify_process(pid);
+  }
+  return *known;
+}
+
 std::string boot_id() { return first_line("/proc/sys/kernel/random/boot_id"); }
 
 bool proc_shows_own_pid_namespace() {

@@ -22,6 +22,9 @@ struct ProcessIdentity {
 /// What is known of the process `pid` of this PID namespace.
 ProcessIdentity identify_process(std::int64_t pid);
 
+/// The same of this process. Quick: it is read once a thread, and again after a fork.
+ProcessIdentity own_process();
+
 /// Whether /proc shows the PID namespace of this process. If not, of all processes it can be asked
 /// only about this one.
 bool proc_shows_own_pid_namespace();

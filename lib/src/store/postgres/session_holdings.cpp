@@ -139,7 +139,7 @@ std::unique_ptr<LifeLock> SessionKeeper::take_lock(const std::string& log) {
   if (is_in_vain) renew();
   rows::Holder holder;
   holder.lock_file = log;
-  holder.process = system::identify_process(::getpid());
+  holder.process = system::own_process();
   holder.host = system::host_name();
   bool taken = false;
   while (!taken) {

@@ -138,6 +138,8 @@ void require_usable(const std::string& path) {
   }
 }
 
+bool may_use_file(const std::string& path) { return may(path, R_OK | W_OK); }
+
 bool is_network_filesystem(long f_type) {
   // linux/magic.h; CIFS and SMB2 from fs/smb/client/cifsfs.c.
   constexpr std::array<unsigned long, 5> refused{0x6969, 0x517B, 0xFF534D42, 0xFE534D42,

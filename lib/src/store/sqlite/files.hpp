@@ -43,6 +43,9 @@ std::optional<Wal> find_wal(const std::string& path);
 /// (https://www.sqlite.org/faq.html#q5).
 void require_usable(const std::string& path);
 
+/// Whether there is a file that this user may read and write.
+bool may_use_file(const std::string& path);
+
 /// NFS, CIFS, SMB and 9p, by statfs(2)'s f_type.
 bool is_network_filesystem(long f_type);
 

@@ -301,6 +301,8 @@ std::exception_ptr GroupCommit::typed_error(Loan& session, bool committing) cons
 std::shared_ptr<SharedState> GroupCommit::share_state(const FileIdentity& file) {
   const std::lock_guard lock(mutex_);
   if (!state_ || state_->database() != file) {
+    // First, since the database's owner could not use a file that another user makes beside it.
+    require_usable(options_.database);
     state_ = SharedState::open(options_.database, file);
     turn_.wake_by(state_);
   }

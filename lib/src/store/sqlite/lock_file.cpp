@@ -179,14 +179,16 @@ std::unique_ptr<LifeLock> LockFile::take_lock(std::shared_ptr<SharedState> count
 std::unique_ptr<LifeLock> LockFile::try_hold(std::uint32_t number,
                                              std::unique_ptr<Counted>& counted) const {
   const system::ForkGate::Pass pass;
-  create_directories_for(options_.database);
-  // First, since the database's owner could not use a file that another user makes here.
-  require_usable(options_.database);
+  if (!may_use_file(path(number))) {
+    create_directories_for(options_.database);
+    // First, since the database's owner could not use a file that another user makes here.
+    require_usable(options_.database);
+  }
   Opened opened = open(number, Id::make);
   if (opened.id.empty()) return nullptr;
   Holder holder;
   holder.lock_file = name_of_file(opened.id, number);
-  holder.process = system::identify_process(::getpid());
+  holder.process = system::own_process();
   holder.host = system::host_name();
   for (;;) {
     holder.lock = random_place();

@@ -4,6 +4,8 @@
 #include <poll.h>
 #include <thread>
 
+#include <fmt/format.h>
+
 #include "engine_contract.hpp"
 #include "support/child_process.hpp"
 #include "support/files.hpp"
@@ -29,6 +31,20 @@ Verdict probe(Engine& engine, const Holder& holder) {
   Verdict verdict = Verdict::unknown;
   write(engine, [&](WriteSession& session) { verdict = session.liveness.probe(holder); });
   return verdict;
+}
+
+/// The ids of the leases and of the participants that a sweep reads.
+std::pair<std::vector<std::int64_t>, std::vector<std::int64_t>> swept_ids(Engine& engine) {
+  std::pair<std::vector<std::int64_t>, std::vector<std::int64_t>> ids;
+  engine.read(std::nullopt, [&](const ReadSession& session) {
+    ids = {};
+    const rows::TableReader::Page all{rows::TableReader::from_the_first, 100};
+    for (const rows::Lease& row : session.tables.leases_after(all)) ids.first.push_back(row.id);
+    for (const rows::Participant& row : session.tables.participants_after(all)) {
+      ids.second.push_back(row.id);
+    }
+  });
+  return ids;
 }
 
 class EngineLiveness : public EngineContract {
@@ -88,6 +104,51 @@ TEST_P(EngineLiveness, AHolderIsAliveForOthersAndForItself) {
   EXPECT_EQ(test::in_child(
                 [&] { return probe(*open(), lock->holder()) == Verdict::alive ? "alive" : "not"; }),
             "alive");
+}
+
+TEST_P(EngineLiveness, ASweepReadsAllWhoMayBeDead) {
+  const auto lives = engine_->take_lock();
+  const auto lives_elsewhere = other_->take_lock();
+  auto lock = engine_->take_lock();
+  const Holder died = lock->holder();
+  lock.reset();
+  Holder with_deadline = lives->holder();
+  with_deadline.until = parse_timestamp("2026-01-15T10:30:00");
+  Holder of_another_log = lives->holder();
+  of_another_log.lock_file = "0123456789abcdef0123456789abcdef";
+  Holder tells_nothing;
+  Holder told_lies = died;  // its label looks like the beginning of a holder that lives
+  told_lies.label = fmt::format(R"("lock_file":"{}","lock":{},)", lives->holder().lock_file,
+                                lives->holder().lock);
+  const std::vector<Holder> holders{lives->holder(),
+                                    lives_elsewhere->holder(),
+                                    died,
+                                    with_deadline,
+                                    of_another_log,
+                                    tells_nothing,
+                                    told_lies};
+  write(*engine_, [&](WriteSession& session) {
+    std::int64_t id = 0;
+    for (const Holder& holder : holders) {
+      rows::Lease lease;
+      lease.id = ++id;
+      lease.config_hash = "h";
+      lease.cluster_id = "c";
+      lease.holder = holder;
+      session.tables.put(lease);
+      rows::Participant participant;
+      participant.id = id;
+      participant.run = "nightly";
+      participant.holder = holder;
+      session.tables.put(participant);
+    }
+  });
+
+  std::vector<std::int64_t> expected{3, 4, 5, 6, 7};
+  // Beside a file each holder is asked for; a server knows who lives.
+  if (place_->locks_tell_all()) expected.insert(expected.begin(), {1, 2});
+  EXPECT_THAT(swept_ids(*engine_), ::testing::Pair(expected, expected));
+  EXPECT_THAT(swept_ids(*other_), ::testing::Pair(expected, expected));
 }
 
 TEST_P(EngineLiveness, AHolderTellsItsProcess) {

@@ -153,9 +153,10 @@ std::set<std::string> touched_by(const Events& events, const Present& present) {
         event);
   }
   for (const std::string& cluster_id : clusters) {
-    for (const auto& [entry, share] : present.rows.naming(cluster_id)) {
-      touched.insert(entry.config_hash);
-    }
+    const auto entries = present.rows.naming(cluster_id);
+    // While somebody holds it, all of them keep it; the last one asks again.
+    if (entries.size() > 1 && is_cluster_held(cluster_id, present)) continue;
+    for (const auto& [entry, share] : entries) touched.insert(entry.config_hash);
   }
   for (const std::string& run : runs) {
     if (has_participants(run, present)) continue;

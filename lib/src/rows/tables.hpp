@@ -104,7 +104,8 @@ class TableReader {
   // ---- What a sweep asks, page by page
 
   // These leave rows out that cannot be read: a step on their configuration, and a replay, say what
-  // is wrong with them.
+  // is wrong with them. An engine may also leave out leases and participants whose holder it knows
+  // to live.
   [[nodiscard]] virtual std::vector<Lease> leases_after(Page page) const = 0;
   [[nodiscard]] virtual std::vector<Participant> participants_after(Page page) const = 0;
   /// With a creation or a check under way, in order of config_hash.

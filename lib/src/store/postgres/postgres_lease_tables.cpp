@@ -68,13 +68,18 @@ std::vector<Row> readable_page(std::size_t limit, const Ask& ask, const Follow& 
   return rows;
 }
 
+/// Of those whose holder may be dead.
 template <class Row>
-std::vector<Row> readable_page(Transaction& transaction, const std::string& sql,
-                               TableReader::Page page) {
+std::vector<Row> suspect_page(Transaction& transaction, const SessionLiveness& liveness,
+                              TableReader::Page page) {
+  static const std::string& sql = *new std::string(
+      fmt::format("{} WHERE id > $1 AND {} ORDER BY id LIMIT $2", Statements<Row>::select(),
+                  SessionLiveness::may_be_dead("$3::text")));
   return readable_page<Row>(
       page.limit,
       [&](std::int64_t limit) {
-        return transaction.ask(sql, Values().integer(page.after).integer(limit));
+        return transaction.ask(sql,
+                               Values().integer(page.after).integer(limit).text(liveness.log()));
       },
       [&](const Result& result, int last) { page.after = result.integer(last, 0); });
 }
@@ -317,11 +322,11 @@ std::vector<std::string> PostgresTables::configurations_of(std::string_view run)
 // ---- For a sweep, which decides again what it finds
 
 std::vector<Lease> PostgresTables::leases_after(Page page) const {
-  return readable_page<Lease>(transaction_, LeaseStatements::leases_after(), page);
+  return suspect_page<Lease>(transaction_, liveness_, page);
 }
 
 std::vector<Participant> PostgresTables::participants_after(Page page) const {
-  return readable_page<Participant>(transaction_, LeaseStatements::participants_after(), page);
+  return suspect_page<Participant>(transaction_, liveness_, page);
 }
 
 std::vector<Share> PostgresTables::busy_shares_after(std::string_view config_hash,

@@ -16,7 +16,21 @@
   "digits::bigint END FROM substring(holder FROM '\"lock\":([0-9]{1,19})') " \
   "AS digits)"
 
+/// The life locks that somebody has, and locks of others that look like these.
+#define HELD_LOCKS                                                                           \
+  "SELECT (classid::bigint << 32) | objid::bigint FROM pg_catalog.pg_locks "                 \
+  "WHERE locktype = 'advisory' AND objsubid = 1 AND granted AND mode = 'ExclusiveLock' AND " \
+  "database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())"
+
 namespace dbcache::store::postgres {
+
+std::string SessionLiveness::may_be_dead(std::string_view log) {
+  std::string condition =
+      "(holder LIKE '%\"until\":\"%' OR holder NOT LIKE '%\"lock_file\":\"' || ";
+  condition += log;
+  condition += " || '\"%' OR coalesce(" LIFE_LOCK " NOT IN (" HELD_LOCKS "), true))";
+  return condition;
+}
 
 rows::Liveness::Verdict SessionLiveness::probe(const rows::Holder& holder) const {
   const bool is_ours = holder.lock_file == log_;
@@ -63,12 +77,7 @@ std::optional<bool> SessionLiveness::suspicion_of(std::int64_t lock) const {
 void SessionLiveness::look_at_all() const {
   std::optional<Result> locks;
   std::optional<Result> suspects;
-  transaction_.expect(
-      locks,
-      "SELECT (classid::bigint << 32) | objid::bigint FROM pg_catalog.pg_locks "
-      "WHERE locktype = 'advisory' AND objsubid = 1 AND granted AND mode = 'ExclusiveLock' AND "
-      "database = "
-      "(SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())");
+  transaction_.expect(locks, HELD_LOCKS);
   transaction_.expect(
       suspects,
       "SELECT lock, since + $1::bigint * interval '1 second' <= clock_timestamp() FROM suspects "
@@ -119,11 +128,9 @@ void SessionLiveness::note_suspects(Connection& connection) const noexcept {
       // the next time the holder would have no grace.
       connection.queue(
           "INSERT INTO suspects AS known (lock, server_start, since) "
-          "SELECT $1::bigint, pg_postmaster_start_time(), clock_timestamp() WHERE NOT EXISTS ("
-          "SELECT 1 FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND "
-          "granted AND mode = 'ExclusiveLock' AND (classid::bigint << 32) | objid::bigint = "
-          "$1::bigint AND database = "
-          "(SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())) "
+          "SELECT $1::bigint, pg_postmaster_start_time(), clock_timestamp() "
+          "WHERE $1::bigint NOT IN (" HELD_LOCKS
+          ") "
           "ON CONFLICT (lock) DO UPDATE SET server_start = excluded.server_start, "
           "since = excluded.since WHERE known.server_start <> excluded.server_start",
           Values().integer(lock));

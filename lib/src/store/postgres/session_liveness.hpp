@@ -41,6 +41,11 @@ class SessionLiveness final : public rows::Liveness {
   /// The next probe asks for the locks of all holders at once.
   void expect_many() const override { many_ = true; }
 
+  /// A condition on rows with a holder. It leaves out those whose holder has its lock, which a sweep
+  /// of many need not read. `log`: a parameter with the id of the log.
+  static std::string may_be_dead(std::string_view log);
+  [[nodiscard]] const std::string& log() const { return log_; }
+
   /// Asks with the next query for the locks of the first leases of a configuration, and of one more
   /// lease. A lock that can be shared is nobody's.
   void foresee(std::string_view config_hash, std::optional<std::int64_t> lease) const;

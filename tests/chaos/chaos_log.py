@@ -8,8 +8,8 @@ import sys
 
 
 def read_events(database, schema):
-    """Position, time, type, payload and metadata of each event."""
-    query = ("SELECT position, recorded_at, type, payload, metadata FROM {}events "
+    """Position, time, command, type, payload and metadata of each event."""
+    query = ("SELECT position, recorded_at, command_id, type, payload, metadata FROM {}events "
              "ORDER BY position")
     if "://" not in database:
         log = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
@@ -30,6 +30,8 @@ class Entry:
 
     def __init__(self):
         self.status = self.cluster = self.creation = self.creator = self.token = self.check = None
+        self.policy = None  # of the lease that ended last
+        self.used_by_run = False
         self.leases = {}  # number -> payload of the grant
         self.creator_lost = False
 
@@ -47,6 +49,8 @@ class LogChecker:
         self.debts = {}  # subject -> the position of the attempt under way, and its holder, or None
         self.claims = collections.defaultdict(list)  # subject -> positions of TerminationStarted
         self.dead = {}  # cluster -> the position from which on it is no more
+        self.undecided = collections.defaultdict(set)  # command -> clusters that it let go of
+        self.command = None  # of the event that is read
         self.participants = {}
         self.lost_by_death = {}  # lease -> when
         self.to_take_over = set()  # configurations of leases that a host lost when it was cut off
@@ -60,7 +64,11 @@ class LogChecker:
         self.problems[rule].append(text)
 
     def read_log(self, events):
-        for position, recorded_at, kind, payload, metadata in events:
+        events = list(events)
+        # Those of one command may have others between them.
+        last_of = {command: position for position, _, command, *_ in events}
+        for position, recorded_at, command, kind, payload, metadata in events:
+            self.command = command
             self.now = recorded_at * 1000 + self.journals.clock
             self.numbers["events"] += 1
             step = getattr(self, "on_" + kind, None)
@@ -74,11 +82,30 @@ class LogChecker:
                 if payload["usage_count"] != count:
                     self.broken("leases-end-once", f"#{position}: {kind} says usage_count "
                                 f"{payload['usage_count']}, {count} are live")
+            if position == last_of[command]:
+                self.check_decided(position, self.undecided.pop(command, ()))
         for config_hash, entry in self.entries.items():
             for lease in [*entry.leases, *([entry.creation] if entry.creation else [])]:
                 self.broken("leases-end-once", f"#{lease} of {config_hash} never ended")
         for participant in self.participants:
             self.broken("leases-end-once", f"#{participant} never left its run")
+
+    def check_decided(self, position, clusters):
+        """The command that ends here let go of clusters: if nobody needs them, it handed them back.
+        Two that each leave that to the other break this."""
+        for cluster in filter(None, clusters):
+            named = [(config_hash, entry) for config_hash, entry in self.entries.items()
+                     if entry.cluster == cluster]
+            if any(lease["cluster_id"] == cluster for _, entry in named
+                   for lease in entry.leases.values()):
+                continue
+            for config_hash, entry in named:
+                # Who joins a run meanwhile may have a later position, and keeps its clusters.
+                if (entry.policy == "hand_back" and entry.status == "ready" and not entry.check
+                        and not entry.creation and not entry.used_by_run):
+                    self.broken("hands-back", f"#{position}: {config_hash} keeps {cluster}, "
+                                "which nobody needs any more")
+            self.numbers["let go of by several entries"] += len(named) > 1
 
     def on_CreationStarted(self, position, payload, _metadata):
         self.note_takeover(payload)
@@ -135,12 +162,15 @@ class LogChecker:
             self.ends[payload["creation"]] = (position, "LeaseGranted", payload)
             entry.creation = None
         entry.leases[position] = payload
+        entry.used_by_run |= payload["run"] is not None
         self.grants[position] = payload
         self.numbers["grants"] += 1
 
     def end_lease(self, position, kind, payload):
         """Whether it was live; and its holder."""
         entry, lease = self.entries[payload["config_hash"]], payload["lease"]
+        entry.policy = payload["policy"] or entry.policy
+        self.undecided[self.command].add(payload["cluster_id"])
         if lease == entry.creation:
             holder, entry.creation = entry.creator, None
             entry.creator_lost = kind == "LeaseLost"

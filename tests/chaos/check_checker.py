@@ -55,6 +55,15 @@ def grant_dead_cluster(log):
     write(log, position, payload | {"cluster_id": done["subject"]}, metadata)
 
 
+def keep_what_nobody_needs(log):
+    """The hand-back of a cluster did not come to pass; nor what the log says of it later."""
+    command, = next(log.execute(
+        "SELECT command_id FROM events WHERE type = 'RegistryEntryRemoved' AND "
+        "payload LIKE '%\"handed_back\"%' ORDER BY position"))
+    log.execute("DELETE FROM events WHERE command_id = ? AND type IN ('RegistryEntryRemoved', "
+                "'TerminationOwed', 'ClusterRemoved')", (command,))
+
+
 def let_another_make_it_ready(log):
     position, payload, metadata = next(
         event for event in events(log, "RegistryStatusChanged") if event[1]["to"] == "ready")
@@ -78,6 +87,7 @@ IN_THE_LOG = {
     "dead-cluster": (grant_dead_cluster, "no-dead-cluster"),
     "count-forgotten": (forget_count, "counts-once"),
     "reaped-alive": (reap_alive, "leases-end-once"),
+    "kept-unneeded": (keep_what_nobody_needs, "hands-back"),
     "illegal-state": (let_another_make_it_ready, "legal-states"),
 }
 

@@ -271,11 +271,27 @@ class Worker {
       if (workspace_.runs(*started)) return *started;
     }
     if (chance(4)) throw CloudFailure("no capacity");
+    if (chance(20)) {
+      if (auto id = cluster_of_another(creation)) return std::move(*id);
+    }
     std::string id = workspace_.create(creation.idempotency_token(), hash, pause(1, 8));
     if (chance(85)) creation.started(id);
     spend(pause(10, 90));
     if (chance(4)) throw CloudFailure("the cluster did not start");
     return id;
+  }
+
+  /// A cluster that another configuration has serves this one too: then two entries name it.
+  std::optional<std::string> cluster_of_another(Creation& creation) {
+    // What an earlier attempt left is what this one has to return.
+    if (workspace_.runs_with(creation.idempotency_token())) return std::nullopt;
+    const std::string other = config_hash(configuration(number(1, settings_.configurations)));
+    const auto entry = manager_.get_shared_cluster_info(other);
+    if (!entry || entry->status != RegistryStatus::ready || !entry->cluster_id) return std::nullopt;
+    // Once it stands in the log that this creation has it, nobody begins to terminate it.
+    creation.started(*entry->cluster_id);
+    if (!workspace_.runs(*entry->cluster_id)) return std::nullopt;
+    return entry->cluster_id;
   }
 
   void terminate(const OwedTermination& owed) {

@@ -98,6 +98,10 @@ bool Workspace::runs(std::string_view cluster_id) const {
   return target_of(link_of(token_of(cluster_id))) == cluster_id;
 }
 
+bool Workspace::runs_with(std::string_view idempotency_token) const {
+  return !target_of(link_of(idempotency_token)).empty();
+}
+
 void Workspace::remove(std::string_view cluster_id, std::chrono::milliseconds takes) {
   const Call call(
       *this, {{"what", "remove"}, {"cluster_id", cluster_id}, {"token", token_of(cluster_id)}});

@@ -26,6 +26,9 @@ class Workspace {
 
   [[nodiscard]] bool runs(std::string_view cluster_id) const;
 
+  /// Whether a cluster runs that was created with this token.
+  [[nodiscard]] bool runs_with(std::string_view idempotency_token) const;
+
   /// Terminates a cluster; nothing happens where it does not run.
   void remove(std::string_view cluster_id, std::chrono::milliseconds takes);
 

@@ -21,6 +21,8 @@
 #include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 
+#include <dbcache/shared_clusters.hpp>
+
 #include "bench/contention.hpp"
 #include "bench/joins_roles.hpp"
 #include "bench/joins_table.hpp"
@@ -207,7 +209,21 @@ void measure_sweeps(const Settings& settings, test::PostgresServer* server, Join
   }
 }
 
-CrowdLine run_crowd(const Stage& stage, CrowdLine line) {
+/// How long it takes until nothing is left of the dead but what is owed. `living` leases are
+/// others'.
+void find_the_dead(const std::string& database, std::int64_t living, CrowdLine& line) {
+  constexpr std::chrono::minutes longest{1};
+  SharedClusters clusters({.database = database});
+  const auto begin = SteadyClock::now();
+  do {
+    line.owed = std::ssize(clusters.owed());
+    line.left = std::ssize(clusters.leases().leases) - living;
+    line.seconds_to_find = std::chrono::duration<double>(SteadyClock::now() - begin).count();
+  } while (line.left > 0 && SteadyClock::now() < begin + longest);
+}
+
+/// `living`: of others, who hold the crowd's clusters.
+CrowdLine run_crowd(const Stage& stage, std::int64_t living, CrowdLine line) {
   std::deque<Worker> processes;
   std::int64_t first = 0;
   for (std::int64_t number = 0; number < line.processes; ++number) {
@@ -229,8 +245,8 @@ CrowdLine run_crowd(const Stage& stage, CrowdLine line) {
   }
   line.seconds = static_cast<double>(last - begin) / 1e9;
   // Only now: all of them hold at one time.
-  for (const Worker& process : processes) process.put(0);
-  for (Worker& process : processes) process.finish();
+  processes.clear();
+  find_the_dead(stage.ours(), living, line);
   return line;
 }
 
@@ -238,10 +254,12 @@ void measure_crowds(const Settings& settings, test::PostgresServer* server, Join
   for (int round = 0; round < settings.rounds; ++round) {
     stop_if_interrupted();
     Stage stage(settings, server);
-    if (settings.ready) stage.hold({settings.crowd.at(2), settings.crowd.at(2), false});
+    const std::int64_t living = settings.ready ? settings.crowd.at(2) : 0;
+    if (settings.ready) stage.hold({living, living, false});
     ::sync();
     const CrowdLine line = run_crowd(
-        stage, {settings.engine, settings.crowd.at(0), settings.crowd.at(1), settings.crowd.at(2)});
+        stage, living,
+        {settings.engine, settings.crowd.at(0), settings.crowd.at(1), settings.crowd.at(2)});
     std::cerr << to_text(line) << std::endl;
     results.crowds.push_back(line);
   }
@@ -360,7 +378,8 @@ void add_options(CLI::App& app, Settings& settings) {
       app.add_option(
              "--crowd", settings.crowd,
              "WORKERS,PROCESSES,CONFIGURATIONS: measures instead how long it takes until so "
-             "many workers, threads of so many processes, hold that acquire at one moment")
+             "many workers, threads of so many processes, hold that acquire at one moment, and, "
+             "when they were killed, until sweeps have found them")
           ->delimiter(',')
           ->check(CLI::Range(1, 100'000))
           ->excludes(sweep);

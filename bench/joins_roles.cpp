@@ -146,7 +146,7 @@ class Crowd {
     ready_.count_down();
     try {
       std::this_thread::sleep_until(begin.get());
-      leases_[at] = clusters_.acquire(config, lifecycle);
+      leases_[at] = clusters_.acquire(config, lifecycle, {.policy = HandBackPolicy::hand_back});
     } catch (const std::exception& error) {
       // One tells for all of this process: most often they fail for one reason.
       if (++failed_ == 1) std::cerr << "an acquire failed: " << error.what() << "\n";

@@ -95,17 +95,19 @@ void print_sweeps(std::ostream& out, const std::vector<SweepLine>& lines) {
 }
 
 void print_crowds(std::ostream& out, const std::vector<CrowdLine>& lines) {
-  out << "Workers that acquire at one moment, a new database each round.\n\n";
-  out << fmt::format("{:<8} {:>7} {:>9} {:>14} {:>13} {:>7} {:>6}\n", "engine", "workers",
-                     "processes", "configurations", "s until held", "creates", "failed");
+  out << "Workers that acquire at one moment, a new database each round. When all hold they are\n"
+         "killed, and sweeps find them.\n\n";
+  out << fmt::format("{:<8} {:>7} {:>9} {:>14} {:>13} {:>7} {:>6} {:>14} {:>12} {:>6}\n", "engine",
+                     "workers", "processes", "configurations", "s until held", "creates", "failed",
+                     "s until found", "leases left", "owed");
   std::vector<double> seconds;
   for (const CrowdLine& line : lines) {
     seconds.push_back(line.seconds);
-    out << fmt::format("{:<8} {:>7} {:>9} {:>14} {:>13.3f} {:>7} {:>6}\n", line.engine,
-                       line.workers, line.processes, line.configurations, line.seconds,
-                       line.created, line.failed);
+    out << fmt::format("{:<8} {:>7} {:>9} {:>14} {:>13.3f} {:>7} {:>6} {:>14.3f} {:>12} {:>6}\n",
+                       line.engine, line.workers, line.processes, line.configurations, line.seconds,
+                       line.created, line.failed, line.seconds_to_find, line.left, line.owed);
   }
-  out << fmt::format("\nmedian: {:.3f} s, worst: {:.3f} s\n", median(seconds),
+  out << fmt::format("\nuntil held, median: {:.3f} s, worst: {:.3f} s\n", median(seconds),
                      *std::max_element(seconds.begin(), seconds.end()));
 }
 
@@ -166,7 +168,10 @@ json::object JoinsResults::to_json() const {
                                         {"configurations", line.configurations},
                                         {"seconds", line.seconds},
                                         {"created", line.created},
-                                        {"failed", line.failed}});
+                                        {"failed", line.failed},
+                                        {"seconds_to_find", line.seconds_to_find},
+                                        {"left", line.left},
+                                        {"owed", line.owed}});
   }
   return all;
 }
@@ -185,8 +190,12 @@ std::string to_text(const SweepLine& line) {
 }
 
 std::string to_text(const CrowdLine& line) {
-  return fmt::format("{}, {} workers: {:.3f} s until all held, {} creates, {} failed", line.engine,
-                     line.workers, line.seconds, line.created, line.failed);
+  return fmt::format(
+      "{}, {} workers: {:.3f} s until all held, {} creates, {} failed; killed: {:.3f} s until "
+      "found, "
+      "{} leases left, {} owed",
+      line.engine, line.workers, line.seconds, line.created, line.failed, line.seconds_to_find,
+      line.left, line.owed);
 }
 
 }  // namespace dbcache::bench

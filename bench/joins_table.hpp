@@ -67,6 +67,10 @@ struct CrowdLine {
   double seconds = 0;  ///< Until all hold.
   std::int64_t created = 0;
   std::int64_t failed = 0;
+  // After all of its processes were killed at once:
+  double seconds_to_find = 0;  ///< Until sweeps have found them, and no longer than a minute.
+  std::int64_t left = 0;       ///< Leases that are still in the tables then.
+  std::int64_t owed = 0;       ///< Clusters to terminate.
 };
 
 struct JoinsResults {

@@ -48,7 +48,9 @@ TEST_F(PostgresRoundTrips, AnAcquireAndAReleaseTakeFew) {
     static_cast<void>(clusters.leases());
     return proxy_.messages() - before;
   };
-  const int beside = messages_of([] {});
+  int beside = 0;
+  // Of two that follow each other without a wait, the network may make one.
+  for (int round = 0; round < 5; ++round) beside = std::max(beside, messages_of([] {}));
   int fewest = std::numeric_limits<int>::max();
 
   // Once a second there is a sweep between.

@@ -217,8 +217,8 @@ void find_the_dead(const std::string& database, std::int64_t living, CrowdLine& 
   const auto begin = SteadyClock::now();
   do {
     line.owed = std::ssize(clusters.owed());
-    line.left = std::ssize(clusters.leases().leases) - living;
     line.seconds_to_find = std::chrono::duration<double>(SteadyClock::now() - begin).count();
+    line.left = std::ssize(clusters.leases().leases) - living;
   } while (line.left > 0 && SteadyClock::now() < begin + longest);
 }
 

@@ -192,8 +192,7 @@ std::string to_text(const SweepLine& line) {
 std::string to_text(const CrowdLine& line) {
   return fmt::format(
       "{}, {} workers: {:.3f} s until all held, {} creates, {} failed; killed: {:.3f} s until "
-      "found, "
-      "{} leases left, {} owed",
+      "found, {} leases left, {} owed",
       line.engine, line.workers, line.seconds, line.created, line.failed, line.seconds_to_find,
       line.left, line.owed);
 }

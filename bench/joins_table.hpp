@@ -67,8 +67,8 @@ struct CrowdLine {
   double seconds = 0;  ///< Until all hold.
   std::int64_t created = 0;
   std::int64_t failed = 0;
-  // After all of its processes were killed at once:
-  double seconds_to_find = 0;  ///< Until sweeps have found them, and no longer than a minute.
+  // After its processes were killed, one after the other:
+  double seconds_to_find = 0;  ///< Until sweeps have found all of them, connecting included.
   std::int64_t left = 0;       ///< Leases that are still in the tables then.
   std::int64_t owed = 0;       ///< Clusters to terminate.
 };

@@ -8,9 +8,11 @@ import sys
 
 
 def read_events(database, schema):
-    """Position, time, command, type, payload and metadata of each event."""
-    query = ("SELECT position, recorded_at, command_id, type, payload, metadata FROM {}events "
-             "ORDER BY position")
+    """Of each event: position, time, command, the position of that one's last event, type, payload
+    and metadata."""
+    query = ("SELECT position, recorded_at, command_id, "
+             "max(position) OVER (PARTITION BY command_id), type, payload, metadata "
+             "FROM {}events ORDER BY position")
     if "://" not in database:
         log = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
         yield from log.execute(query.format(""))
@@ -19,8 +21,8 @@ def read_events(database, schema):
     copy = "COPY (" + query.format(f'"{schema or "dbcache"}".') + ") TO STDOUT (FORMAT csv)"
     with subprocess.Popen(["psql", "--no-psqlrc", "--command", copy, database],
                           stdout=subprocess.PIPE, encoding="utf-8") as psql:
-        for position, recorded_at, *texts in csv.reader(psql.stdout):
-            yield int(position), int(recorded_at), *texts
+        for position, recorded_at, command, last, *texts in csv.reader(psql.stdout):
+            yield int(position), int(recorded_at), command, int(last), *texts
     if psql.returncode:
         sys.exit(f"psql ended with {psql.returncode}")
 
@@ -49,7 +51,8 @@ class LogChecker:
         self.debts = {}  # subject -> the position of the attempt under way, and its holder, or None
         self.claims = collections.defaultdict(list)  # subject -> positions of TerminationStarted
         self.dead = {}  # cluster -> the position from which on it is no more
-        self.undecided = collections.defaultdict(set)  # command -> clusters that it let go of
+        # Command -> cluster that it let go of -> how many entries had that before.
+        self.undecided = collections.defaultdict(dict)
         self.command = None  # of the event that is read
         self.participants = {}
         self.lost_by_death = {}  # lease -> when
@@ -64,10 +67,8 @@ class LogChecker:
         self.problems[rule].append(text)
 
     def read_log(self, events):
-        events = list(events)
-        # Those of one command may have others between them.
-        last_of = {command: position for position, _, command, *_ in events}
-        for position, recorded_at, command, kind, payload, metadata in events:
+        # Events of one command may have others between them.
+        for position, recorded_at, command, last_of_command, kind, payload, metadata in events:
             self.command = command
             self.now = recorded_at * 1000 + self.journals.clock
             self.numbers["events"] += 1
@@ -82,8 +83,8 @@ class LogChecker:
                 if payload["usage_count"] != count:
                     self.broken("leases-end-once", f"#{position}: {kind} says usage_count "
                                 f"{payload['usage_count']}, {count} are live")
-            if position == last_of[command]:
-                self.check_decided(position, self.undecided.pop(command, ()))
+            if position == last_of_command:
+                self.check_decided(position, self.undecided.pop(command, {}))
         for config_hash, entry in self.entries.items():
             for lease in [*entry.leases, *([entry.creation] if entry.creation else [])]:
                 self.broken("leases-end-once", f"#{lease} of {config_hash} never ended")
@@ -93,19 +94,23 @@ class LogChecker:
     def check_decided(self, position, clusters):
         """The command that ends here let go of clusters: if nobody needs them, it handed them back.
         Two that each leave that to the other break this."""
-        for cluster in filter(None, clusters):
-            named = [(config_hash, entry) for config_hash, entry in self.entries.items()
-                     if entry.cluster == cluster]
+        for cluster, entries_before in clusters.items():
+            named = self.entries_with(cluster)
             if any(lease["cluster_id"] == cluster for _, entry in named
                    for lease in entry.leases.values()):
                 continue
             for config_hash, entry in named:
-                # Who joins a run meanwhile may have a later position, and keeps its clusters.
+                # A process that joins a run meanwhile keeps the run's clusters, although its
+                # position may be a later one.
                 if (entry.policy == "hand_back" and entry.status == "ready" and not entry.check
                         and not entry.creation and not entry.used_by_run):
                     self.broken("hands-back", f"#{position}: {config_hash} keeps {cluster}, "
                                 "which nobody needs any more")
-            self.numbers["let go of by several entries"] += len(named) > 1
+            self.numbers["let go of by the last of several entries"] += entries_before > 1
+
+    def entries_with(self, cluster):
+        return [(config_hash, entry) for config_hash, entry in self.entries.items()
+                if entry.cluster == cluster]
 
     def on_CreationStarted(self, position, payload, _metadata):
         self.note_takeover(payload)
@@ -154,6 +159,9 @@ class LogChecker:
                         f"{entry.creation}")
         if payload["created_here"] != (payload["creation"] is not None):
             self.broken("legal-states", f"#{position}: created_here without a creation, or not")
+        # Another configuration's cluster may have died since the creator saw that it runs.
+        if payload["creation"] is not None and entry.token not in cluster:
+            self.dead.pop(cluster, None)
         if cluster in self.dead:
             self.broken("no-dead-cluster", f"#{position}: {cluster} was granted, which is no more "
                         f"since #{self.dead[cluster]}")
@@ -170,7 +178,8 @@ class LogChecker:
         """Whether it was live; and its holder."""
         entry, lease = self.entries[payload["config_hash"]], payload["lease"]
         entry.policy = payload["policy"] or entry.policy
-        self.undecided[self.command].add(payload["cluster_id"])
+        if cluster := payload["cluster_id"]:
+            self.undecided[self.command].setdefault(cluster, len(self.entries_with(cluster)))
         if lease == entry.creation:
             holder, entry.creation = entry.creator, None
             entry.creator_lost = kind == "LeaseLost"
@@ -286,7 +295,9 @@ class LogChecker:
                 if grant["cluster_id"] == subject:
                     self.broken("no-termination-under-lease",
                                 f"#{position}: of {subject}, which lease #{lease} holds")
-            if entry.creation and subject in (entry.cluster, entry.token):
+            # A holder may have reported it dead since.
+            if entry.creation and subject not in self.dead and subject in (
+                    entry.cluster, entry.token):
                 self.broken("no-termination-under-lease", f"#{position}: of {subject}, with which "
                             f"#{entry.creation} creates for {config_hash}")
         self.debts[subject] = (position, payload["holder"])

@@ -12,7 +12,8 @@ The rules:
     no-termination-under-lease  never a termination of what a live lease, or creator, holds
     no-leak                     at the end no cluster runs that nobody holds
     leases-end-once             what was granted ended once; counts and fencing tokens are right
-    hands-back                  what nobody needs any more is handed back at once, if that was wanted
+    hands-back                  the end of a cluster's last lease hands it back, if that was wanted, and
+                                no run has used it
     no-dead-cluster             nobody is granted a cluster that the log says is no more
     legal-states                entries, checks and terminations move as they may
     counts-once                 each worker's count has what was acknowledged, and nothing twice

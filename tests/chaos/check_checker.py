@@ -56,10 +56,23 @@ def grant_dead_cluster(log):
 
 
 def keep_what_nobody_needs(log):
-    """The hand-back of a cluster did not come to pass; nor what the log says of it later."""
-    command, = next(log.execute(
-        "SELECT command_id FROM events WHERE type = 'RegistryEntryRemoved' AND "
-        "payload LIKE '%\"handed_back\"%' ORDER BY position"))
+    """Takes a hand-back out, of a cluster that no run has used."""
+    used_by_run, released = set(), set()
+    for kind, payload, command in log.execute(
+            "SELECT type, payload, command_id FROM events ORDER BY position"):
+        payload = json.loads(payload)
+        entry = payload.get("config_hash")
+        if kind == "LeaseGranted" and payload["run"]:
+            used_by_run.add(entry)
+        elif kind == "LeaseReleased":
+            released.add((entry, command))
+        elif kind == "RegistryEntryRemoved":
+            if (payload["reason"] == "handed_back" and (entry, command) in released
+                    and entry not in used_by_run):
+                break
+            used_by_run.discard(entry)
+    else:
+        raise StopIteration
     log.execute("DELETE FROM events WHERE command_id = ? AND type IN ('RegistryEntryRemoved', "
                 "'TerminationOwed', 'ClusterRemoved')", (command,))
 

@@ -269,9 +269,11 @@ class Worker {
       spend(pause(10, 60));
       if (chance(20)) workspace_.die(*started);
       if (workspace_.runs(*started)) return *started;
+      if (!started->ends_with(creation.idempotency_token())) require_running(*started);
     }
     if (chance(4)) throw CloudFailure("no capacity");
-    if (chance(20)) {
+    // Clusters that are used for long do not die with others.
+    if (settings_.long_holds == 0 && chance(20)) {
       if (auto id = cluster_of_another(creation)) return std::move(*id);
     }
     std::string id = workspace_.create(creation.idempotency_token(), hash, pause(1, 8));
@@ -287,11 +289,19 @@ class Worker {
     if (workspace_.runs_with(creation.idempotency_token())) return std::nullopt;
     const std::string other = config_hash(configuration(number(1, settings_.configurations)));
     const auto entry = manager_.get_shared_cluster_info(other);
-    if (!entry || entry->status != RegistryStatus::ready || !entry->cluster_id) return std::nullopt;
-    // Once it stands in the log that this creation has it, nobody begins to terminate it.
+    if (!entry || entry->status != RegistryStatus::ready || !entry->cluster_id ||
+        !workspace_.runs(*entry->cluster_id)) {
+      return std::nullopt;
+    }
+    // Once the log names it for this creation, it is not handed back.
     creation.started(*entry->cluster_id);
-    if (!workspace_.runs(*entry->cluster_id)) return std::nullopt;
+    require_running(*entry->cluster_id);
     return entry->cluster_id;
+  }
+
+  /// A creation has one cluster: the log knows no other one that it might leave.
+  void require_running(const std::string& cluster_id) {
+    if (!workspace_.runs(cluster_id)) throw CloudFailure("the cluster of another has ended");
   }
 
   void terminate(const OwedTermination& owed) {

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <string>
 
@@ -48,9 +49,11 @@ TEST_F(PostgresRoundTrips, AnAcquireAndAReleaseTakeFew) {
     static_cast<void>(clusters.leases());
     return proxy_.messages() - before;
   };
-  int beside = 0;
-  // Of two that follow each other without a wait, the network may make one.
-  for (int round = 0; round < 5; ++round) beside = std::max(beside, messages_of([] {}));
+  // The network may merge two messages that are sent without a wait.
+  std::array<int, 5> alone{};
+  for (int& messages : alone) messages = messages_of([] {});
+  std::ranges::sort(alone);
+  const int beside = alone[alone.size() / 2];
   int fewest = std::numeric_limits<int>::max();
 
   // Once a second there is a sweep between.

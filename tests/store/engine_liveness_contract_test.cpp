@@ -112,6 +112,7 @@ TEST_P(EngineLiveness, ASweepReadsAllWhoMayBeDead) {
   auto lock = engine_->take_lock();
   const Holder died = lock->holder();
   lock.reset();
+  EXPECT_EQ(probe_in_the_end(*engine_, died), Verdict::dead);  // the lock is let go of
   Holder with_deadline = lives->holder();
   with_deadline.until = parse_timestamp("2026-01-15T10:30:00");
   Holder of_another_log = lives->holder();

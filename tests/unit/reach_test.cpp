@@ -155,6 +155,26 @@ TEST_F(AReach, GoesOnToAnEntryWhoseHoldersAreDead) {
   EXPECT_THAT(tables.entries(), IsEmpty());
 }
 
+TEST_F(AReach, AsksNoOtherEntryWhileAHolderOfTheClusterLives) {
+  const auto by = [&](const std::string& hash) {
+    Acquire acquire = acquirer(hash);
+    acquire.policy = HandBackPolicy::hand_back;
+    return acquire;
+  };
+  std::vector<Grant> held;
+  for (const std::string hash : {"a", "b", "c"}) held.push_back(created(by(hash), "c-1"));
+  held.push_back(joined(by("b")));
+  kill(held[1].holder);
+  end(held[2]);
+  EXPECT_EQ(tables.count_leases_of("b"), 2) << "the dead of others are a sweep's while one lives";
+  EXPECT_THAT(owed(), IsEmpty());
+  end(held[0]);
+  EXPECT_EQ(tables.count_leases_of("b"), 1) << "the first lease left is of a dead holder";
+  end(held[3]);
+  EXPECT_THAT(owed(), ElementsAre("c-1"));
+  EXPECT_THAT(tables.entries(), IsEmpty());
+}
+
 TEST_F(AReach, DoesNotTakeADeadHolderForOneWhoKeepsACluster) {
   const Grant first = created(HandBackPolicy::hand_back);
   Acquire fixed = acquirer("cluster-id-c-1");

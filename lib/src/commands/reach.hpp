@@ -76,7 +76,7 @@ inline constexpr bool reaches_everything =
 
 /// What a sweep found. Each is decided again, in a transaction of its own.
 struct Dead {
-  std::size_t looked_at = 0;                             ///< So many holders, dead or not.
+  std::size_t looked_at = 0;                             ///< So many holders, as the engine gave.
   std::map<std::string, std::set<std::int64_t>> leases;  ///< By configuration.
   std::set<std::string> configurations;   ///< With a dead creation or check, or to be handed back.
   std::vector<std::string> terminations;  ///< Their subjects.

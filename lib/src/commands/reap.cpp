@@ -132,6 +132,12 @@ void hand_back_one(const std::string& config_hash, const Present& present, Event
   }
 }
 
+/// Whether the first of its leases lives. If it does not, others may.
+bool is_seen_held(const std::string& cluster_id, const Present& present) {
+  const auto first = present.rows.leases_on(cluster_id, {});
+  return !first.empty() && is_alive(first.front().holder, first.front().granted_at, present);
+}
+
 /// The configurations that need their cluster no more, perhaps, after these events.
 std::set<std::string> touched_by(const Events& events, const Present& present) {
   std::set<std::string> touched;
@@ -154,8 +160,8 @@ std::set<std::string> touched_by(const Events& events, const Present& present) {
   }
   for (const std::string& cluster_id : clusters) {
     const auto entries = present.rows.naming(cluster_id);
-    // While somebody holds it, all of them keep it; the last one asks again.
-    if (entries.size() > 1 && is_cluster_held(cluster_id, present)) continue;
+    // While it is held all of them keep it, and the end of its last lease asks again.
+    if (entries.size() > 1 && is_seen_held(cluster_id, present)) continue;
     for (const auto& [entry, share] : entries) touched.insert(entry.config_hash);
   }
   for (const std::string& run : runs) {

@@ -1,9 +1,11 @@
 #include "system/process.hpp"
 
+#include <atomic>
 #include <cerrno>
 #include <charconv>
 #include <climits>
 #include <fstream>
+#include <memory>
 #include <pwd.h>
 #include <system_error>
 #include <unistd.h>
@@ -68,13 +70,23 @@ ProcessIdentity identify_process(std::int64_t pid) {
 }
 
 ProcessIdentity own_process() {
-  thread_local std::optional<ProcessIdentity> known;
+  // Never freed, since the program's static objects may ask as the process exits; and never
+  // replaced, so that no thread needs a lock. So a forked child reads it each time: it has another
+  // pid, or is the first process of another namespace.
+  static std::atomic<const ProcessIdentity*> known{nullptr};
+  const ProcessIdentity* const found = known;
   const std::int64_t pid = ::getpid();
-  // A forked child has another pid, or is the first process of another namespace.
-  if (!known || known->pid != pid || known->pid_namespace != own_pid_namespace()) {
-    known = identify_process(pid);
+  if (found != nullptr && found->pid == pid && found->pid_namespace == own_pid_namespace()) {
+    return *found;
   }
-  return *known;
+  ProcessIdentity now = identify_process(pid);
+  const bool is_complete = now.start_time && !now.boot_id.empty() && !now.pid_namespace.empty();
+  if (found == nullptr && is_complete) {
+    auto copy = std::make_unique<const ProcessIdentity>(now);
+    const ProcessIdentity* none = nullptr;
+    if (known.compare_exchange_strong(none, copy.get())) static_cast<void>(copy.release());
+  }
+  return now;
 }
 
 std::string boot_id() { return first_line("/proc/sys/kernel/random/boot_id"); }

@@ -22,7 +22,7 @@ struct ProcessIdentity {
 /// What is known of the process `pid` of this PID namespace.
 ProcessIdentity identify_process(std::int64_t pid);
 
-/// The same of this process. Quick: it is read once a thread, and again after a fork.
+/// What is known of this process. Read once, except in a forked child.
 ProcessIdentity own_process();
 
 /// Whether /proc shows the PID namespace of this process. If not, of all processes it can be asked

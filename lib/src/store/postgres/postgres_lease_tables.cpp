@@ -68,7 +68,7 @@ std::vector<Row> readable_page(std::size_t limit, const Ask& ask, const Follow& 
   return rows;
 }
 
-/// Of those whose holder may be dead.
+/// A page of the rows whose holder may be dead.
 template <class Row>
 std::vector<Row> suspect_page(Transaction& transaction, const SessionLiveness& liveness,
                               TableReader::Page page) {

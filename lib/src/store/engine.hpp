@@ -255,8 +255,8 @@ class Engine {
   /// this database, later if a sweep was postponed. False if there is no database, and for so long
   /// as the sweep is not `overdue` by that time.
   [[nodiscard]] virtual bool claim_sweep(std::chrono::nanoseconds overdue = {}) = 0;
-  /// After a sweep that was given so many holders: the next one is not due before that time has passed, a
-  /// minute at most.
+  /// After a sweep that was given so many holders: the next one is not due before that time has
+  /// passed, a minute at most.
   virtual void swept(std::chrono::nanoseconds pause, std::size_t holders) = 0;
 
   virtual void optimize(Vacuum vacuum) = 0;

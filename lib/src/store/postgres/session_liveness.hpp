@@ -41,8 +41,8 @@ class SessionLiveness final : public rows::Liveness {
   /// The next probe asks for the locks of all holders at once.
   void expect_many() const override { many_ = true; }
 
-  /// A condition on rows with a holder. It is false for a holder that has its lock: a sweep need not
-  /// read that row. `log`: a parameter with the id of the log.
+  /// A condition on rows with a holder. It is false for a holder that has its lock: a sweep need
+  /// not read that row. `log`: a parameter with the id of the log.
   static std::string may_be_dead(std::string_view log);
   [[nodiscard]] const std::string& log() const { return log_; }
 

@@ -25,10 +25,9 @@
 namespace dbcache::store::postgres {
 
 std::string SessionLiveness::may_be_dead(std::string_view log) {
-  std::string condition =
-      "(holder LIKE '%\"until\":\"%' OR holder NOT LIKE '%\"lock_file\":\"' || ";
+  std::string condition = R"((holder LIKE '%"until":"%' OR holder NOT LIKE '%"lock_file":"' || )";
   condition += log;
-  condition += " || '\"%' OR coalesce(" LIFE_LOCK " NOT IN (" HELD_LOCKS "), true))";
+  condition += R"( || '"%' OR coalesce()" LIFE_LOCK " NOT IN (" HELD_LOCKS "), true))";
   return condition;
 }
 

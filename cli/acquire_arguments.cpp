@@ -107,10 +107,12 @@ ClusterLease acquire_lease(Context& context, SharedClusters& clusters,
   return lease;
 }
 
-std::optional<Timestamp> end_of_lease(SharedClusters& clusters, std::int64_t lease) {
+std::optional<Timestamp> end_of_lease(SharedClusters& clusters, const std::string& name) {
   const LeaseReport report = clusters.leases();
-  const auto found = std::find_if(report.leases.begin(), report.leases.end(),
-                                  [lease](const LeaseInfo& info) { return info.lease == lease; });
+  const auto found =
+      std::find_if(report.leases.begin(), report.leases.end(), [&name](const LeaseInfo& info) {
+        return info.name == name || std::to_string(info.lease) == name;
+      });
   if (found == report.leases.end()) return std::nullopt;
   return found->holder.until;
 }

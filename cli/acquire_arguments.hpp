@@ -61,6 +61,6 @@ std::chrono::milliseconds seconds_of(const char* option, double seconds, double 
 inline constexpr double default_ttl_seconds = 7200;
 
 /// When a lease with a deadline ends.
-std::optional<Timestamp> end_of_lease(SharedClusters& clusters, std::int64_t lease);
+std::optional<Timestamp> end_of_lease(SharedClusters& clusters, const std::string& name);
 
 }  // namespace dbcache::cli

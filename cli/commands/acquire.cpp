@@ -14,11 +14,9 @@ namespace dbcache::cli {
 namespace {
 
 boost::json::object describe_lease(const ClusterLease& lease) {
-  return {{"lease", lease.fencing_token()},
-          {"cluster_id", lease.cluster_id()},
-          {"config_hash", lease.config_hash()},
-          {"created_here", lease.created_here()},
-          {"until", nullptr}};
+  return {{"lease", lease.fencing_token()},       {"name", lease.name()},
+          {"cluster_id", lease.cluster_id()},     {"config_hash", lease.config_hash()},
+          {"created_here", lease.created_here()}, {"until", nullptr}};
 }
 
 /// A guard's lease.
@@ -41,7 +39,7 @@ class Acquire final : public Command {
   [[nodiscard]] Description describe() const override {
     return {.name = "acquire",
             .group = Group::leases,
-            .summary = "Lease a configuration's cluster, and print the number of the lease",
+            .summary = "Lease a configuration's cluster, and print the name of the lease",
             .example = "dbcache acquire --config cluster.json --create ./create.sh --ttl 3600",
             .notes = std::string(lifecycle_notes)};
   }
@@ -79,18 +77,18 @@ class Acquire final : public Command {
           acquire_lease(context, clusters, acquiring_, config, signals, Afterwards::exit);
       boost::json::object report = describe_lease(lease);
       lease.hold_for(ttl);
-      const std::int64_t number = lease_number(report);
-      if (const auto until = end_of_lease(clusters, number)) {
+      const std::string name = name_in(report);
+      if (const auto until = end_of_lease(clusters, name)) {
         report["until"] = format_timestamp(*until);
       }
       if (signals.first() != 0) {
-        report_pending_termination(context, clusters.release_lease(number));
+        report_pending_termination(context, clusters.release_lease(name));
         throw Cancelled(std::string(signalled_text));
       }
       print(context, report);
-      // Without its number, which was not printed, nobody can release the lease.
+      // Without its name, which was not printed, nobody can release the lease.
       if (!context.out().flush()) {
-        report_pending_termination(context, clusters.release_lease(number));
+        report_pending_termination(context, clusters.release_lease(name));
       }
       return ExitCode::done;
     } catch (const std::exception& error) {
@@ -117,19 +115,19 @@ class Acquire final : public Command {
     return ExitCode::done;
   }
 
-  static std::int64_t lease_number(const boost::json::object& report) {
-    return report.at("lease").as_int64();
+  static std::string name_in(const boost::json::object& report) {
+    return std::string(report.at("name").as_string());
   }
 
   void print(Context& context, const boost::json::object& report) const {
-    const std::int64_t lease = lease_number(report);
+    const std::string name = name_in(report);
     if (context.json()) {
       context.print_json(report);
     } else if (env_) {
-      context.out() << fmt::format("export DBCACHE_LEASE={} DATABRICKS_CLUSTER_ID={}\n", lease,
+      context.out() << fmt::format("export DBCACHE_LEASE={} DATABRICKS_CLUSTER_ID={}\n", name,
                                    shell_quoted(std::string(report.at("cluster_id").as_string())));
     } else {
-      context.out() << lease << '\n';
+      context.out() << name << '\n';
     }
   }
 

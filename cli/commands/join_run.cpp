@@ -16,7 +16,9 @@ class GuardedMembership final : public GuardedResource {
       : clusters_(std::move(clusters)), membership_(std::move(membership)) {}
 
   [[nodiscard]] boost::json::object report() override {
-    return {{"participant", membership_.id()}, {"run", membership_.run()}};
+    return {{"participant", membership_.id()},
+            {"name", membership_.name()},
+            {"run", membership_.run()}};
   }
   /// No other process ends a membership.
   [[nodiscard]] bool was_ended_elsewhere() override { return false; }
@@ -57,7 +59,7 @@ class JoinRun final : public Command {
     if (context.json()) {
       context.print_json(answer.report);
     } else {
-      context.out() << answer.report.at("participant").as_int64() << '\n';
+      context.out() << std::string(answer.report.at("name").as_string()) << '\n';
     }
     return ExitCode::done;
   }

@@ -21,7 +21,7 @@ std::string_view key_of(LeaseInfo::Kind kind) {
 }
 
 void print_lease(std::ostream& out, const LeaseInfo& lease) {
-  print_field(out, key_of(lease.kind), lease.lease);
+  print_field(out, key_of(lease.kind), lease.name);
   if (lease.cluster_id) print_field(out, "Cluster ID", *lease.cluster_id);
   print_field(out, "Config Hash", lease.config_hash);
   print_holder(out, "Held By", lease.holder);
@@ -37,7 +37,7 @@ void print_uses(std::ostream& out, const DocumentedUses& uses) {
 }
 
 void print_participant(std::ostream& out, const ParticipantInfo& participant) {
-  print_field(out, "Participant", participant.id);
+  print_field(out, "Participant", participant.participant_name);
   print_field(out, "Run", participant.run);
   print_field(out, "Kind", participant.kind);
   if (participant.name) print_field(out, "Name", *participant.name);

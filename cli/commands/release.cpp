@@ -15,12 +15,13 @@ namespace {
 class Release final : public Command {
  public:
   [[nodiscard]] Description describe() const override {
-    return {"release", Group::leases, "End a lease; if it has ended already, do nothing",
-            "dbcache release 17 --terminate ./terminate.sh"};
+    return {"release", Group::leases,
+            "End a lease; exit code 1 if it had ended unasked, such as by its deadline",
+            "dbcache release 17-0123456789abcdef --terminate ./terminate.sh"};
   }
 
   void declare(Arguments& arguments) override {
-    arguments.required("LEASE", lease_, "The number of the lease, as dbcache acquire printed it");
+    arguments.required("LEASE", lease_, "The name of the lease, as dbcache acquire printed it");
     arguments.optional("--terminate", "CMD", terminate_,
                        "Terminates $DBCACHE_CLUSTER_ID, if this release hands it back");
   }
@@ -30,9 +31,10 @@ class Release final : public Command {
       throw InvalidArgument("--terminate is empty; give a command, or leave the option out");
     }
     if (!terminate_) {
-      print_report(context, end(context, {}));
+      const ReleaseReport report = end(context, {});
+      print_report(context, report);
       // Without --terminate, a pending termination is what the caller asked for.
-      return ExitCode::done;
+      return ended_unasked(report) ? ExitCode::no : ExitCode::done;
     }
     // Only a terminate CMD needs an orderly end. Without one, a signal simply kills the command.
     const BlockedSignals blocked;
@@ -46,27 +48,50 @@ class Release final : public Command {
     const ReleaseReport report = end(context, lifecycle, signals.stop());
     print_report(context, report);
     if (signals.first() != 0) return exit_code_of_signal(signals.first());
+    if (ended_unasked(report)) return ExitCode::no;
     return report.owed && !report.settled ? ExitCode::failed : ExitCode::done;
   }
 
  private:
+  /// Somebody used the cluster, perhaps, while the lease no longer held it.
+  static bool ended_unasked(const ReleaseReport& report) {
+    return report.ended && *report.ended != "released";
+  }
+
+  static std::string_view how_it_ended(const std::string& word) {
+    if (word == "deadline") return "by its deadline";
+    if (word == "died") return "when its process died";
+    if (word == "cluster_lost") return "when its cluster was found dead";
+    return "by force";
+  }
+
+  static std::string_view what_became_of_it(const std::string& word) {
+    if (word == "in_use") return "is in use under another lease";
+    if (word == "cached") return "is cached for the next run";
+    if (word == "termination_pending") return "waits for its termination: see dbcache owed";
+    return "was terminated, or is known here no more: see dbcache history";
+  }
+
   void print_report(Context& context, const ReleaseReport& report) const {
     if (context.json()) {
       context.print_json(to_json(report));
     } else {
       print(context, report);
     }
+    if (ended_unasked(report)) {
+      print_diagnostic(
+          context.terminal(),
+          fmt::format("the lease {} had ended {}; its cluster {} {}", lease_,
+                      how_it_ended(*report.ended), escape(report.cluster_id.value_or("")),
+                      what_became_of_it(report.cluster_is.value_or(""))));
+    }
     report_pending_termination(context, report);
   }
 
   [[nodiscard]] ReleaseReport end(Context& context, const ClusterLifecycle& lifecycle,
                                   const std::stop_token& stop = {}) const {
-    try {
-      return SharedClusters(context.manager())
-          .release_lease(lease_, lifecycle, stop, Afterwards::exit);
-    } catch (const NotFound&) {
-      return {};
-    }
+    return SharedClusters(context.manager())
+        .release_lease(lease_, lifecycle, stop, Afterwards::exit);
   }
 
   void print(Context& context, const ReleaseReport& report) const {
@@ -77,8 +102,9 @@ class Release final : public Command {
              "to release\n";
       return;
     }
+    if (ended_unasked(report)) return;
     if (!report.was_held) {
-      out << "lease " << lease_ << " does not exist, or has ended: nothing to release\n";
+      out << "lease " << lease_ << " was released before: nothing to release\n";
       return;
     }
     out << "released lease " << lease_;
@@ -94,7 +120,7 @@ class Release final : public Command {
     out << '\n';
   }
 
-  std::int64_t lease_ = 0;
+  std::string lease_;
   std::optional<std::string> terminate_;
 };
 

@@ -1,3 +1,5 @@
+#include <cstdlib>
+
 #include <dbcache/shared_clusters.hpp>
 
 #include "cli/acquire_arguments.hpp"
@@ -10,11 +12,11 @@ class Renew final : public Command {
  public:
   [[nodiscard]] Description describe() const override {
     return {"renew", Group::leases, "Extend a lease that has a deadline",
-            "dbcache renew 17 --ttl 3600"};
+            "dbcache renew 17-0123456789abcdef --ttl 3600"};
   }
 
   void declare(Arguments& arguments) override {
-    arguments.required("LEASE", lease_, "The number of the lease, as dbcache acquire printed it");
+    arguments.required("LEASE", lease_, "The name of the lease, as dbcache acquire printed it");
     arguments.optional("--ttl", "S", ttl_, "Seconds from now until the lease ends; default: 7200");
   }
 
@@ -25,7 +27,8 @@ class Renew final : public Command {
     clusters.renew_lease(lease_, ttl);
     const auto until = end_of_lease(clusters, lease_);
     if (context.json()) {
-      boost::json::object document{{"lease", lease_}, {"until", nullptr}};
+      const std::int64_t number = std::strtoll(lease_.c_str(), nullptr, 10);
+      boost::json::object document{{"lease", number}, {"name", lease_}, {"until", nullptr}};
       if (until) document["until"] = format_timestamp(*until);
       context.print_json(document);
     } else {
@@ -37,7 +40,7 @@ class Renew final : public Command {
   }
 
  private:
-  std::int64_t lease_ = 0;
+  std::string lease_;
   std::optional<double> ttl_;
 };
 

@@ -87,8 +87,8 @@ class Run final : public Command {
     if (const int number = signals.first(); number != 0) return exit_code_of_signal(number);
     Launch launch{.path = path, .arguments = command_, .signal_mask = signals.mask_of_children()};
     launch.environment.set("DATABRICKS_CLUSTER_ID", lease.cluster_id());
-    launch.environment.set("DBCACHE_LEASE", std::to_string(lease.fencing_token()));
-    launch.environment.set("DBCACHE_RUN_LEASE", std::to_string(lease.fencing_token()));
+    launch.environment.set("DBCACHE_LEASE", lease.name());
+    launch.environment.set("DBCACHE_RUN_LEASE", lease.name());
     set_database_variables(context.manager().database_location(), launch.environment);
     // COMMAND and its descendants hold the lease too. If this process is killed, they keep their
     // cluster, and the lease ends with the last of them. PR_SET_PDEATHSIG would kill COMMAND, but
@@ -106,15 +106,17 @@ class Run final : public Command {
   /// that another process can run.
   static void release(Context& context, ClusterLease& lease, const SignalThread& signals) {
     try {
-      if (lease.lost()) {
+      const bool lost = lease.lost();
+      const ReleaseReport report = lease.release(signals.stop(), Afterwards::exit);
+      if (lost) {
         print_diagnostic(
             context.terminal(),
             fmt::format("lease {} was lost while the command ran: cluster {} was found dead, the "
                         "lease was ended by force, or the database was unreachable for too "
                         "long; see dbcache history {}",
-                        lease.fencing_token(), lease.cluster_id(), lease.config_hash()));
+                        lease.name(), lease.cluster_id(), lease.config_hash()));
       }
-      report_pending_termination(context, lease.release(signals.stop(), Afterwards::exit));
+      report_pending_termination(context, report);
     } catch (const std::exception& error) {
       print_diagnostic(context.terminal(), error.what());
     }

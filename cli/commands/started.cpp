@@ -1,6 +1,4 @@
-#include <charconv>
-
-#include <fmt/format.h>
+#include <cstdlib>
 
 #include <dbcache/errors.hpp>
 #include <dbcache/shared_clusters.hpp>
@@ -23,44 +21,35 @@ class Started final : public Command {
     arguments.required("ID", id_, "The cluster's id");
     arguments.optional("--config-hash", "HASH", hash_,
                        "The config_hash; default: $DBCACHE_CONFIG_HASH, set for create commands");
-    arguments.optional("--creation", "N", creation_,
-                       "The creation's number; default: $DBCACHE_CREATION, set likewise");
+    arguments.optional("--creation", "NAME", creation_,
+                       "The creation's name; default: $DBCACHE_CREATION_NAME, set likewise");
   }
 
   ExitCode run(Context& context) override {
     const Environment environment;
     const auto hash = hash_ ? hash_ : environment.get("DBCACHE_CONFIG_HASH");
-    const auto creation = creation_ ? creation_ : number_in(environment);
+    auto creation = creation_ ? creation_ : environment.get("DBCACHE_CREATION_NAME");
+    // An older dbcache around this command sets the number alone.
+    if (!creation) creation = environment.get("DBCACHE_CREATION");
     if (!hash || !creation) {
       throw InvalidArgument(
-          "DBCACHE_CONFIG_HASH or DBCACHE_CREATION is unset; outside a create command, give "
-          "--config-hash HASH and --creation N, as dbcache leases lists them");
+          "DBCACHE_CONFIG_HASH or DBCACHE_CREATION_NAME is unset; outside a create command, give "
+          "--config-hash HASH and --creation NAME, as dbcache leases --json lists them");
     }
     SharedClusters(context.manager()).creation_started(*hash, *creation, id_);
     if (context.json()) {
-      context.print_json({{"config_hash", *hash}, {"creation", *creation}, {"cluster_id", id_}});
+      context.print_json({{"config_hash", *hash},
+                          {"creation", std::strtoll(creation->c_str(), nullptr, 10)},
+                          {"cluster_id", id_}});
     }
     // Otherwise print nothing: a create command prints the cluster's id alone.
     return ExitCode::done;
   }
 
  private:
-  static std::optional<std::int64_t> number_in(const Environment& environment) {
-    const auto text = environment.get("DBCACHE_CREATION");
-    if (!text) return std::nullopt;
-    std::int64_t number = 0;
-    const char* const end = text->data() + text->size();
-    const auto [stop, error] = std::from_chars(text->data(), end, number);
-    if (error != std::errc() || stop != end) {
-      throw InvalidArgument(
-          fmt::format("DBCACHE_CREATION must be the number of a creation, not '{}'", *text));
-    }
-    return number;
-  }
-
   std::string id_;
   std::optional<std::string> hash_;
-  std::optional<std::int64_t> creation_;
+  std::optional<std::string> creation_;
 };
 
 }  // namespace

@@ -15,7 +15,7 @@ Environment bare_environment(const LifecycleContext& context) {
   Environment environment;
   for (const char* const name :
        {"DBCACHE_CONFIG_HASH", "DBCACHE_IDEMPOTENCY_TOKEN", "DBCACHE_CREATION",
-        "DBCACHE_STARTED_CLUSTER_ID", "DBCACHE_CLUSTER_ID"}) {
+        "DBCACHE_CREATION_NAME", "DBCACHE_STARTED_CLUSTER_ID", "DBCACHE_CLUSTER_ID"}) {
     environment.set(name, std::nullopt);
   }
   set_database_variables(context.database, environment);
@@ -52,6 +52,7 @@ std::string create(const std::string& line, LifecycleContext& context, const Clu
   command.environment.set("DBCACHE_CONFIG_HASH", creation.config_hash());
   command.environment.set("DBCACHE_IDEMPOTENCY_TOKEN", creation.idempotency_token());
   command.environment.set("DBCACHE_CREATION", std::to_string(creation.fencing_token()));
+  command.environment.set("DBCACHE_CREATION_NAME", creation.name());
   command.environment.set("DBCACHE_STARTED_CLUSTER_ID", creation.started_cluster_id());
   const ShellOutcome outcome = run(command, context);
   if (!succeeded(outcome)) throw Error(failure_text(command, outcome));

@@ -12,6 +12,7 @@ from dbcache import _dbcache
 from dbcache._calls import Call, on_a_thread
 from dbcache._logging import logger
 from dbcache._values import to_microseconds
+from dbcache.errors import LeaseLost
 from dbcache.types import ReleaseReport
 
 
@@ -54,6 +55,12 @@ class Lease:
         return self._native.fencing_token
 
     @property
+    def name(self) -> str:
+        """The lease's name: its number, ``-`` and 16 hex digits that no lease of another log has.
+        Keep it, and not the number, for ``SharedClusters.release_lease`` and ``renew_lease``."""
+        return self._native.name
+
+    @property
     def lock_descriptor(self) -> int:
         """The file descriptor of the lease's lock, or -1. A program that inherits it (``pass_fds``)
         holds the lease too."""
@@ -61,8 +68,8 @@ class Lease:
 
     @property
     def lost(self) -> bool:
-        """Whether the lease ended without a ``release``: the cluster was found dead, or the lease
-        was taken away. Reads the database."""
+        """Whether the lease ended without a ``release``: the cluster was found dead, the lease was
+        taken away, or the database no longer has its log. Reads the database."""
         return self._native.lost()
 
     def note_use(self, by: str) -> None:
@@ -84,7 +91,9 @@ class Lease:
         ``"hand_back"``, calls ``terminate`` before it returns. Then it may settle other pending
         terminations on the same host: about once a second one of all processes does so, and leaves
         out those that failed a short time ago. A ``terminate`` that raises leaves its termination
-        pending; the report's ``error`` says why."""
+        pending; the report's ``error`` says why. Raises ``LeaseLost`` if the database no longer has
+        the log that the lease stands in: it was wiped, restored or exchanged. A ``with`` block logs
+        that as a warning instead."""
         with self._lock:
             self._ended = True
             report = self._call.run(self._native.release)
@@ -105,20 +114,28 @@ class Lease:
             self._native.hold_for(to_microseconds(ttl, "ttl"))
             self._ended = True
 
+    def release_at_exit(self) -> None:
+        """``release`` at the end of a block: what was done in it is done, so a lease that had ended
+        with its log is told to the log of the program, and raises nothing."""
+        try:
+            self.release()
+        except LeaseLost as error:
+            logger.warning("%s", error)
+
     def __enter__(self) -> Lease:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.release()
+        self.release_at_exit()
 
     async def __aenter__(self) -> Lease:
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        await on_a_thread(self.release)
+        await on_a_thread(self.release_at_exit)
 
     def __repr__(self) -> str:
-        return f"<dbcache.Lease {self.fencing_token} of {self.cluster_id}>"
+        return f"<dbcache.Lease {self.name} of {self.cluster_id}>"
 
 
 class Acquisition:
@@ -144,7 +161,7 @@ class Acquisition:
     def __exit__(self, *exception: object) -> None:
         lease, self._lease = self._lease, None
         if lease is not None:
-            lease.release()
+            lease.release_at_exit()
 
     def _run(self, call: Call) -> Lease:
         __tracebackhide__ = True
@@ -169,7 +186,7 @@ class Acquisition:
     async def __aexit__(self, *exception: object) -> None:
         lease, self._lease = self._lease, None
         if lease is not None:
-            await on_a_thread(lease.release)
+            await on_a_thread(lease.release_at_exit)
 
 
 class RunMembership:
@@ -184,6 +201,11 @@ class RunMembership:
     def id(self) -> int:
         """The participant's number: the position in the log where it joined."""
         return self._native.id
+
+    @property
+    def name(self) -> str:
+        """The participant's name: its number, ``-`` and 16 hex digits that no other log has."""
+        return self._native.name
 
     @property
     def run(self) -> str:

@@ -172,26 +172,32 @@ class SharedClusters:
         carry_out: Any = call.wrap(_terminator(terminate))
         return call.run(lambda stop: self._native.settle(carry_out, host, stop))
 
-    def renew_lease(self, lease: int, ttl: Union[float, timedelta]) -> None:
+    def renew_lease(self, lease: Union[str, int], ttl: Union[float, timedelta]) -> None:
         """Makes a lease that was given a deadline (``Lease.hold_for``) end ``ttl`` from now: more
-        than 0 and at most 1 year, in seconds or as a ``timedelta``. Raises ``NotFound`` if the
-        lease has ended, and ``InvalidArgument`` for another ``ttl`` or if a process holds the
+        than 0 and at most 1 year, in seconds or as a ``timedelta``. ``lease`` is its ``name``; its
+        number alone counts only if ``DATABRICKS_CLUSTER_ID`` names its cluster, since every
+        database has leases of the same numbers. Raises ``NotFound`` if the lease has ended or is
+        not of this database, and ``InvalidArgument`` for another ``ttl`` or if a process holds the
         lease."""
         self._native.renew_lease(lease, to_microseconds(ttl, "ttl"))
 
-    def release_lease(self, lease: int, terminate: Optional[Terminate] = None) -> ReleaseReport:
-        """Ends a lease by its number (``Lease.fencing_token``), even if another process holds it;
-        otherwise as ``Lease.release`` does. A lease of the ``dbcache run`` around this process
-        stays."""
+    def release_lease(
+        self, lease: Union[str, int], terminate: Optional[Terminate] = None
+    ) -> ReleaseReport:
+        """Ends a lease by its name (``Lease.name``; a number as in ``renew_lease``), even if another
+        process holds it; otherwise as ``Lease.release`` does. A lease of the ``dbcache run`` around
+        this process stays. Raises ``NotFound`` for a lease that is not of this database."""
         call = Call()
         carry_out = call.wrap(_terminator(terminate))
         return call.run(lambda stop: self._native.release_lease(lease, carry_out, stop))
 
-    def creation_started(self, config_hash: str, fencing_token: int, cluster_id: str) -> None:
-        """``Creation.started``, for a creation named by its configuration hash and fencing token.
-        Raises ``NotFound`` if there is no such creation, and ``LeaseLost`` if another creator took
+    def creation_started(
+        self, config_hash: str, creation: Union[str, int], cluster_id: str
+    ) -> None:
+        """``Creation.started``, for a creation given by its configuration hash and its ``name``. Its
+        fencing token alone counts only if ``DBCACHE_IDEMPOTENCY_TOKEN`` is that creation's. Raises ``NotFound`` if there is no such creation, and ``LeaseLost`` if another creator took
         over."""
-        self._native.creation_started(config_hash, fencing_token, cluster_id)
+        self._native.creation_started(config_hash, creation, cluster_id)
 
 
 def _terminator(terminate: Optional[Terminate]) -> Optional[Callable[[dict[str, Any]], Any]]:

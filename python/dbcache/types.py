@@ -121,6 +121,13 @@ class ReleaseReport(TypedDict):
     owed: Optional[str]  #: The cluster id whose termination this release made due.
     settled: bool  #: Whether that termination is done.
     error: Optional[str]  #: Why it is not.
+    #: Of a lease that had ended before, released by its name: ``"released"``, ``"deadline"``,
+    #: ``"died"``, ``"cluster_lost"`` or ``"forced"``.
+    ended: Optional[str]
+    cluster_id: Optional[str]  #: Of that lease.
+    #: What became of that cluster: ``"in_use"``, ``"cached"``, ``"termination_pending"`` or
+    #: ``"gone"``.
+    cluster_is: Optional[str]
 
 
 class SettleReport(TypedDict):

@@ -196,6 +196,9 @@ void bind_creation(py::module_& module) {
           [](const CreationUnderWay& creation) { return creation.get().fencing_token(); },
           "The number of this creation: its position in the log. A takeover has a larger one.")
       .def_property_readonly(
+          "name", [](const CreationUnderWay& creation) { return creation.get().name(); },
+          "The name of this creation, which no creation of another log has: for creation_started.")
+      .def_property_readonly(
           "started_cluster_id",
           [](const CreationUnderWay& creation) { return creation.get().started_cluster_id(); },
           "The id of the cluster that an earlier creator had started when it died, or None. Wait\n"
@@ -238,6 +241,7 @@ void bind_lease(py::module_& module) {
       .def_property_readonly("config_hash", &ClusterLease::config_hash)
       .def_property_readonly("created_here", &ClusterLease::created_here)
       .def_property_readonly("fencing_token", &ClusterLease::fencing_token)
+      .def_property_readonly("name", &ClusterLease::name)
       .def_property_readonly("lock_descriptor", &ClusterLease::lock_descriptor)
       .def("lost", [](const ClusterLease& lease) { return unlocked([&] { return lease.lost(); }); })
       .def("note_use",
@@ -259,6 +263,7 @@ void bind_lease(py::module_& module) {
 void bind_membership(py::module_& module) {
   py::class_<RunMembership, MembershipHolder>(module, "Membership")
       .def_property_readonly("id", &RunMembership::id)
+      .def_property_readonly("name", &RunMembership::name)
       .def_property_readonly("run", &RunMembership::run)
       .def("leave",
            [](RunMembership& membership) { return unlocked([&] { return membership.leave(); }); });
@@ -308,6 +313,29 @@ void bind_acquire(SharedClass& type) {
       .def("join_run", &join_run);
 }
 
+// A lease or creation is given by its name, or by its number.
+
+template <class Name>
+void renew_lease(SharedClusters& shared, const Name& lease, std::int64_t microseconds) {
+  unlocked([&] { shared.renew_lease(lease, std::chrono::microseconds(microseconds)); });
+}
+
+template <class Name>
+py::object release_lease(SharedClusters& shared, const Name& lease, const py::object& terminate,
+                         const std::stop_source& stop) {
+  const ClusterLifecycle lifecycle = lifecycle_of(py::none(), py::none(), terminate);
+  return to_python(
+      to_json(unlocked([&] { return shared.release_lease(lease, lifecycle, stop.get_token()); })));
+}
+
+template <class Name>
+void creation_started(SharedClusters& shared, const py::object& config_hash, const Name& creation,
+                      const py::object& cluster_id) {
+  const std::string hash = to_text(config_hash, "config_hash");
+  const std::string id = to_text(cluster_id, "cluster_id");
+  unlocked([&] { shared.creation_started(hash, creation, id); });
+}
+
 void bind_leases_and_terminations(SharedClass& type) {
   type.def("leases",
            [](const SharedClusters& shared) {
@@ -329,23 +357,12 @@ void bind_leases_and_terminations(SharedClass& type) {
              return to_python(
                  to_json(unlocked([&] { return shared.settle(function, of, stop.get_token()); })));
            })
-      .def("renew_lease",
-           [](SharedClusters& shared, std::int64_t lease, std::int64_t microseconds) {
-             unlocked([&] { shared.renew_lease(lease, std::chrono::microseconds(microseconds)); });
-           })
-      .def("release_lease",
-           [](SharedClusters& shared, std::int64_t lease, const py::object& terminate,
-              const std::stop_source& stop) {
-             const ClusterLifecycle lifecycle = lifecycle_of(py::none(), py::none(), terminate);
-             return to_python(to_json(unlocked(
-                 [&] { return shared.release_lease(lease, lifecycle, stop.get_token()); })));
-           })
-      .def("creation_started", [](SharedClusters& shared, const py::object& config_hash,
-                                  std::int64_t fencing_token, const py::object& cluster_id) {
-        const std::string hash = to_text(config_hash, "config_hash");
-        const std::string id = to_text(cluster_id, "cluster_id");
-        unlocked([&] { shared.creation_started(hash, fencing_token, id); });
-      });
+      .def("renew_lease", &renew_lease<std::int64_t>)
+      .def("renew_lease", &renew_lease<std::string>)
+      .def("release_lease", &release_lease<std::int64_t>)
+      .def("release_lease", &release_lease<std::string>)
+      .def("creation_started", &creation_started<std::int64_t>)
+      .def("creation_started", &creation_started<std::string>);
 }
 
 }  // namespace

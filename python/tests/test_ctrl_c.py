@@ -36,7 +36,7 @@ def take_until_it_settles(shared, name, terminate):
     taken = []  # a lease that nobody refers to any more would call terminate, too
     while True:
         taken.append(take(shared, name, terminate=terminate))
-        shared.release_lease(taken[-1].fencing_token)
+        shared.release_lease(taken[-1].name)
         time.sleep(1.05)
 
 
@@ -89,7 +89,7 @@ def test_after_ctrl_c_in_a_terminate_a_release_begins_no_other(how, shared, inte
         elif how == "release":
             lease.release()
         else:
-            shared.release_lease(lease.fencing_token, interrupted)
+            shared.release_lease(lease.name, interrupted)
 
     assert interrupted.asked == ["c-own"]
     assert shared.leases()["leases"] == []

@@ -210,10 +210,14 @@ def test_a_run_keeps_its_clusters_until_it_ends(shared):
 
 def test_a_lease_with_a_deadline_outlives_its_object(shared):
     lease = shared.acquire(CONFIG, create).wait()
-    number = lease.fencing_token
+    name, number = lease.name, lease.fencing_token
+    assert name == shared.leases()["leases"][0]["name"]
     lease.hold_for(60)
-    shared.renew_lease(number, 120)
-    assert shared.release_lease(number)["was_held"] is True
+    shared.renew_lease(name, 120)
+    for bare in (number, str(number)):
+        with pytest.raises(dbcache.InvalidArgument, match="every database has a lease"):
+            shared.release_lease(bare)
+    assert shared.release_lease(name)["was_held"] is True
 
 
 def test_a_garbage_collected_lease_is_released(shared):

@@ -200,6 +200,7 @@ class Worker {
   /// The lease outlives its object, as a shell's does: it ends by its number, or its deadline.
   void leave_behind(ClusterLease& lease) {
     const std::int64_t token = lease.fencing_token();
+    const std::string name = lease.name();
     const auto remains = pause(10, longest_left_behind.count());
     journal_.write({{"what", "left_behind"},
                     {"lease", token},
@@ -213,7 +214,7 @@ class Worker {
     told_to_end(pause(0, 50));
     if (chance(50)) return;
     journal_.write({{"what", "releasing"}, {"lease", token}});
-    released(token, clusters_.release_lease(token, lifecycle(lease.config_hash())));
+    released(token, clusters_.release_lease(name, lifecycle(lease.config_hash())));
   }
 
   std::optional<ClusterLease> acquire(const ClusterConfig& config, const std::string& hash) {

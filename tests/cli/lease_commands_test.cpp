@@ -12,6 +12,7 @@ using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
+using ::testing::MatchesRegex;
 using ::testing::Not;
 using ::testing::StartsWith;
 
@@ -39,16 +40,18 @@ class LeaseCommandsTest : public LeaseTest {
   }
 };
 
-TEST_F(LeaseCommandsTest, AcquirePrintsOnlyTheNumber) {
+TEST_F(LeaseCommandsTest, AcquirePrintsOnlyTheName) {
   const Result result = acquire("");
-  EXPECT_EQ(result.out, "4\n");
+  EXPECT_THAT(result.out, MatchesRegex("4-[0-9a-f]{16}\n"));
   EXPECT_EQ(result.err, "");
-  EXPECT_THAT(leases(), AllOf(HasSubstr("  Lease: 4\n  Cluster ID: cluster-1\n"),
+  EXPECT_THAT(leases(), AllOf(HasSubstr("  Lease: " + result.out + "  Cluster ID: cluster-1\n"),
                               HasSubstr("  Alive: Yes\n  Until: ")));
 }
 
 TEST_F(LeaseCommandsTest, AcquireEnvPrintsShellCode) {
-  EXPECT_EQ(acquire("--env").out, "export DBCACHE_LEASE=4 DATABRICKS_CLUSTER_ID=cluster-1\n");
+  EXPECT_THAT(
+      acquire("--env").out,
+      MatchesRegex("export DBCACHE_LEASE=4-[0-9a-f]{16} DATABRICKS_CLUSTER_ID=cluster-1\n"));
   write_file("odd.json", R"({"cluster_name": "odd"})");
   const Result result = shell(
       "eval \"$(\"$dbcache\" acquire --config odd.json --create \"echo \\\"a b'c\\\"\" --env)\"; "
@@ -59,13 +62,14 @@ TEST_F(LeaseCommandsTest, AcquireEnvPrintsShellCode) {
 TEST_F(LeaseCommandsTest, AcquirePrintsJson) {
   const auto lease = boost::json::parse(acquire("--json --ttl 60").out);
   EXPECT_EQ(lease.at("lease").as_int64(), 4);
+  EXPECT_THAT(std::string(lease.at("name").as_string()), MatchesRegex("4-[0-9a-f]{16}"));
   EXPECT_EQ(lease.at("cluster_id").as_string(), "cluster-1");
   EXPECT_EQ(lease.at("config_hash").as_string().size(), 64U);
   EXPECT_TRUE(lease.at("created_here").as_bool());
   EXPECT_EQ(lease.at("until").as_string().size(), 26U);
 }
 
-TEST_F(LeaseCommandsTest, ALeaseIsReleasedIfItsNumberCannotBePrinted) {
+TEST_F(LeaseCommandsTest, ALeaseIsReleasedIfItsNameCannotBePrinted) {
   EXPECT_EQ(
       shell("\"$dbcache\" acquire --config cluster.json --create 'echo cluster-1' >/dev/full").code,
       3);
@@ -101,7 +105,7 @@ TEST_F(LeaseCommandsTest, RenewMovesTheDeadline) {
 }
 
 TEST_F(LeaseCommandsTest, RenewOfALeaseWithoutADeadlineIsRefused) {
-  EXPECT_EQ(dbcache("renew 4711").code, 1);
+  EXPECT_EQ(dbcache("renew 4711-0123456789abcdef").code, 1);
   auto owner = start_owner();
   const std::string lease = number(acquire("--while-pid " + std::to_string(owner.pid())));
   EXPECT_EQ(dbcache("renew " + lease).code, 2);
@@ -121,12 +125,45 @@ TEST_F(LeaseCommandsTest, ReleasePrintsTheRemainingUses) {
 TEST_F(LeaseCommandsTest, ATeardownMayRunTwice) {
   const std::string lease = number(acquire(""));
   dbcache("release " + lease);
-  for (const std::string& number : {lease, std::string("4711")}) {
-    const Result result = dbcache("release " + number);
-    EXPECT_EQ(result.code, 0);
-    EXPECT_EQ(result.out,
-              "lease " + number + " does not exist, or has ended: nothing to release\n");
+  const Result result = dbcache("release " + lease);
+  EXPECT_EQ(result.code, 0);
+  EXPECT_EQ(result.out, "lease " + lease + " was released before: nothing to release\n");
+}
+
+TEST_F(LeaseCommandsTest, ALeaseThatEndedByItsDeadlineIsTold) {
+  const std::string lease =
+      number(acquire("--ttl 0.001"));  // passes before another process has started
+  const Result result = dbcache("release " + lease);
+  EXPECT_EQ(result.code, 1);
+  EXPECT_EQ(result.out, "");
+  EXPECT_EQ(result.err, "dbcache: the lease " + lease +
+                            " had ended by its deadline; its cluster cluster-1 is cached for the "
+                            "next run\n");
+  const auto report = boost::json::parse(dbcache("release --json " + lease).out);
+  EXPECT_FALSE(report.at("was_held").as_bool());
+  EXPECT_EQ(report.at("ended").as_string(), "deadline");
+  EXPECT_EQ(report.at("cluster_id").as_string(), "cluster-1");
+  EXPECT_EQ(report.at("cluster_is").as_string(), "cached");
+}
+
+TEST_F(LeaseCommandsTest, ANameThatIsNoneOfALeaseIsRefused) {
+  const std::string lease = number(acquire(""));
+  const std::string mark = lease.substr(lease.find('-'));
+  const std::string before = dbcache("history --json").out;
+  const auto refusal = [](const std::string& name) {
+    const Result result = dbcache("release '" + name + "'");
+    EXPECT_EQ(result.out, "");
+    return std::to_string(result.code) + " " + result.err;
+  };
+  for (const std::string& cut : {lease.substr(0, lease.size() - 1), lease + "0", "-" + lease,
+                                 "0" + lease, std::string("4-"), std::string("x"), std::string()}) {
+    EXPECT_THAT(refusal(cut), StartsWith("2 dbcache: '" + cut + "' is not the name of a lease"));
   }
+  EXPECT_THAT(refusal("4"),
+              AllOf(StartsWith("2 "), HasSubstr("every database has a lease of that number")));
+  EXPECT_THAT(refusal("4-0123456789abcdef"), AllOf(StartsWith("1 "), HasSubstr("another event 4")));
+  EXPECT_THAT(refusal("4711" + mark), AllOf(StartsWith("1 "), HasSubstr("no event 4711")));
+  EXPECT_EQ(dbcache("history --json").out, before);
 }
 
 TEST_F(LeaseCommandsTest, ReleaseTerminatesAHandBackCluster) {
@@ -385,8 +422,9 @@ TEST_F(LeaseCommandsTest, StartedNeedsTheCreation) {
   const Result result = dbcache("started cluster-1");
   EXPECT_EQ(result.code, 2);
   EXPECT_THAT(result.err, HasSubstr("DBCACHE_CREATION"));
-  EXPECT_EQ(shell("DBCACHE_CONFIG_HASH=a DBCACHE_CREATION=x \"$dbcache\" started cluster-1").code,
-            2);
+  EXPECT_EQ(
+      shell("DBCACHE_CONFIG_HASH=a DBCACHE_CREATION_NAME=x \"$dbcache\" started cluster-1").code,
+      2);
 }
 
 // ---- What leaves leases alone

@@ -10,10 +10,12 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::Contains;
+using ::testing::ContainsRegex;
 using ::testing::ElementsAre;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::MatchesRegex;
 using ::testing::Not;
 using ::testing::StartsWith;
 
@@ -33,7 +35,8 @@ TEST_F(RunTest, TheCommandReceivesTheCluster) {
       run("--create 'echo cluster-1' -- "
           "sh -c 'echo $DATABRICKS_CLUSTER_ID $DBCACHE_LEASE $DBCACHE_DATABASE'");
   EXPECT_EQ(result.code, 0) << result.err;
-  EXPECT_EQ(result.out, "cluster-1 4 " + database_name() + "\n");
+  EXPECT_THAT(result.out, StartsWith("cluster-1 4-"));
+  EXPECT_THAT(result.out, EndsWith(" " + database_name() + "\n"));
   EXPECT_EQ(result.err, "");
   EXPECT_THAT(log(), ElementsAre("CreationStarted", "ClusterCached", "RegistryStatusChanged",
                                  "LeaseGranted", "ClusterAccessed", "LeaseReleased"));
@@ -332,7 +335,7 @@ TEST_F(RunTest, ANestedRunJoinsTheLease) {
       run("--create 'echo cluster-1' -- \"$dbcache\" run --config cluster.json --create 'exit 1' "
           "--hand-back -- sh -c 'echo $DATABRICKS_CLUSTER_ID $DBCACHE_LEASE; exit 6'");
   EXPECT_EQ(result.code, 6) << result.err;
-  EXPECT_EQ(result.out, "cluster-1 4\n");
+  EXPECT_THAT(result.out, MatchesRegex("cluster-1 4-[0-9a-f]{16}\n"));
   EXPECT_EQ(result.err, "");
   const auto types = log();
   EXPECT_EQ(std::count(types.begin(), types.end(), "LeaseGranted"), 1);
@@ -438,7 +441,7 @@ TEST_F(RunTest, ALostLeaseIsReported) {
       run("--create 'echo cluster-1' -- "
           "sh -c '\"$dbcache\" clear --yes --force >cleared.txt'");
   EXPECT_EQ(result.code, 0);
-  EXPECT_THAT(result.err, HasSubstr("lease 4 was lost while the command ran"));
+  EXPECT_THAT(result.err, ContainsRegex("lease 4-[0-9a-f]{16} was lost while the command ran"));
 }
 
 }  // namespace

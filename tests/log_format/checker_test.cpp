@@ -101,7 +101,7 @@ class LogFormat : public ::testing::Test {
     ClusterLease held = shared.acquire(config, lifecycle, options);
     held.note_use("a test");
     held.hold_for(std::chrono::minutes{5});
-    shared.renew_lease(held.fencing_token(), std::chrono::minutes{9});
+    shared.renew_lease(held.name(), std::chrono::minutes{9});
     clock_.advance(std::chrono::minutes{10});
     EXPECT_THAT(member.leave(), ::testing::ElementsAre("leased-2"));
     const auto fails = [](const Termination&) { throw std::runtime_error("403"); };

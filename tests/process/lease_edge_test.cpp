@@ -79,18 +79,20 @@ TEST_F(LeaseEdge, StartedForACreationThatNeverWasOwesNothing) {
 }
 
 TEST_F(LeaseEdge, RenewingWithoutADatabaseMakesNone) {
-  EXPECT_THROW(clusters_.renew_lease(17, std::chrono::hours(1)), NotFound);
+  EXPECT_THROW(clusters_.renew_lease("17-0123456789abcdef", std::chrono::hours(1)), NotFound);
+  EXPECT_THROW(clusters_.release_lease("17-0123456789abcdef"), NotFound);
   EXPECT_FALSE(exists());
 }
 
 TEST_F(LeaseEdge, ALeaseAroundTheProcessIsJoinedAndStaysWhatItIs) {
   const ClusterLease around = clusters_.acquire(config("a"), creating("c-1"));
-  const std::string number = std::to_string(around.fencing_token());
-  const test::ScopedVariable exported("DBCACHE_LEASE", number);
-  const test::ScopedVariable of_run("DBCACHE_RUN_LEASE", number);
+  const std::string name = around.name();
+  const test::ScopedVariable exported("DBCACHE_LEASE", name);
+  const test::ScopedVariable of_run("DBCACHE_RUN_LEASE", name);
   ClusterLease joined = clusters_.acquire(config("a"), creating("c-2"));
   EXPECT_EQ(joined.fencing_token(), around.fencing_token());
   joined.hold_for(std::chrono::hours(1));
+  EXPECT_TRUE(clusters_.release_lease(around.name()).of_surrounding_run);
   EXPECT_TRUE(clusters_.release_lease(around.fencing_token()).of_surrounding_run);
   EXPECT_FALSE(around.lost());
   EXPECT_THAT(manager_.history({.types = {"LeaseRenewed", "LeaseReleased"}}), IsEmpty());
@@ -98,11 +100,11 @@ TEST_F(LeaseEdge, ALeaseAroundTheProcessIsJoinedAndStaysWhatItIs) {
 
 TEST_F(LeaseEdge, TheReleaseOfAJoinedLeaseTellsThatItEndsWithItsRun) {
   const ClusterLease around = clusters_.acquire(config("a"), creating("c-1"));
-  const std::string number = std::to_string(around.fencing_token());
-  const test::ScopedVariable exported("DBCACHE_LEASE", number);
+  const std::string name = around.name();
+  const test::ScopedVariable exported("DBCACHE_LEASE", name);
   ClusterLease of_a_guard = clusters_.acquire(config("a"), creating("c-2"));
   EXPECT_FALSE(of_a_guard.release().of_surrounding_run);
-  const test::ScopedVariable of_run("DBCACHE_RUN_LEASE", number);
+  const test::ScopedVariable of_run("DBCACHE_RUN_LEASE", name);
   ClusterLease joined = clusters_.acquire(config("a"), creating("c-2"));
   const ReleaseReport report = joined.release();
   EXPECT_TRUE(report.of_surrounding_run);
@@ -114,8 +116,9 @@ TEST_F(LeaseEdge, TheReleaseOfAJoinedLeaseTellsThatItEndsWithItsRun) {
 TEST_F(LeaseEdge, ALeaseAroundTheProcessThatHasADeadlineOrHasEndedIsNotJoined) {
   ClusterLease around = clusters_.acquire(config("a"), creating("c-1"), handing_back());
   const std::int64_t number = around.fencing_token();
+  const std::string name = around.name();
   around.hold_for(std::chrono::seconds(1));
-  const test::ScopedVariable exported("DBCACHE_LEASE", std::to_string(number));
+  const test::ScopedVariable exported("DBCACHE_LEASE", name);
   const ClusterLease own = clusters_.acquire(config("a"), creating("c-2"));
   EXPECT_NE(own.fencing_token(), number);
   EXPECT_EQ(own.cluster_id(), "c-1");
@@ -125,7 +128,7 @@ TEST_F(LeaseEdge, ALeaseAroundTheProcessThatHasADeadlineOrHasEndedIsNotJoined) {
 
 TEST_F(LeaseEdge, ALeaseAroundTheProcessOnAnotherClusterThanItsOwnIsNotJoined) {
   ClusterLease around = clusters_.acquire(config("a"), creating("c-1"));
-  const test::ScopedVariable exported("DBCACHE_LEASE", std::to_string(around.fencing_token()));
+  const test::ScopedVariable exported("DBCACHE_LEASE", around.name());
   const test::ScopedVariable cluster("DATABRICKS_CLUSTER_ID", "another");
   EXPECT_EQ(clusters_.acquire(config("a"), creating("c-2")).cluster_id(), "another");
 }
@@ -179,7 +182,7 @@ TEST_F(LeaseEdge, OthersLookAtALeaseAndNoteUsesWhileItIsReleased) {
 TEST_F(LeaseEdge, AUseIsOfTheLeaseAroundTheProcessOrOfAClusterThatWasGiven) {
   const ClusterLease around = clusters_.acquire(config("a"), creating("c-1"));
   {
-    const test::ScopedVariable exported("DBCACHE_LEASE", std::to_string(around.fencing_token()));
+    const test::ScopedVariable exported("DBCACHE_LEASE", around.name());
     clusters_.acquire(config("a"), creating("c-2")).note_use("test_1");
   }
   const test::ScopedVariable cluster("DATABRICKS_CLUSTER_ID", "given");

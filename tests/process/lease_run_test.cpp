@@ -191,7 +191,7 @@ TEST_F(LeaseOfEnvironment, ANestedAcquireJoinsTheSurroundingLease) {
   Worker& outer = start_holding(config(), of_run("nightly"));
   const LeaseInfo held = leases().at(0);
   // As `dbcache run` exports them.
-  const ScopedVariable number("DBCACHE_LEASE", std::to_string(held.lease));
+  const ScopedVariable number("DBCACHE_LEASE", held.name);
   const ScopedVariable cluster("DATABRICKS_CLUSTER_ID", held.cluster_id);
   forget_log();
   SharedClusters clusters(options());
@@ -215,7 +215,7 @@ TEST_F(LeaseOfEnvironment, ANestedAcquireJoinsTheSurroundingLease) {
 TEST_F(LeaseOfEnvironment, ANestedAcquireOfAnotherConfigurationHasAClusterOfItsOwn) {
   Worker& outer = start_holding(config());
   const LeaseInfo held = leases().at(0);
-  const ScopedVariable number("DBCACHE_LEASE", std::to_string(held.lease));
+  const ScopedVariable number("DBCACHE_LEASE", held.name);
   const ScopedVariable cluster("DATABRICKS_CLUSTER_ID", held.cluster_id);
 
   Worker& nested = start_holder(config("another"));
@@ -231,7 +231,7 @@ TEST_F(LeaseOfEnvironment, ANestedAcquireOfAnotherConfigurationHasAClusterOfItsO
 TEST_F(LeaseOfEnvironment, ANestedAcquireUnderADefaultClusterJoinsItsLease) {
   const ScopedVariable cluster("DATABRICKS_CLUSTER_ID", "c-default");
   Worker& outer = start_holding(config());
-  const ScopedVariable number("DBCACHE_LEASE", std::to_string(leases().at(0).lease));
+  const ScopedVariable number("DBCACHE_LEASE", leases().at(0).name);
   forget_log();
 
   SharedClusters clusters(options());

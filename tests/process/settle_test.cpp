@@ -218,14 +218,16 @@ class AfterAMigration : public SettlingInSteps {
     if (!test::over_postgres()) {
       test::drop_triggers(database_.location());
       test::run_sql(database_.location(),
-                    payload + "x'" + hash + "'" + where + drop + "PRAGMA user_version = 6");
+                    payload + "x'" + hash + "'" + where + drop +
+                        "ALTER TABLE log_state DROP COLUMN incarnation; PRAGMA user_version = 6");
       return;
     }
     test::PostgresConnection session(database_.location());
     session.execute("SET search_path = " + database_.schema() +
                     "; ALTER TABLE events DISABLE TRIGGER USER; " + payload + "'\\x" + hash + "'" +
                     where + "ALTER TABLE events ENABLE TRIGGER USER; " + drop +
-                    "UPDATE schema_version SET number = 4");
+                    "UPDATE schema_version SET number = 4; "
+                    "ALTER TABLE schema_version DROP COLUMN incarnation");
   }
 
  private:

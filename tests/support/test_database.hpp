@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <optional>
@@ -9,6 +10,7 @@
 #include <dbcache/options.hpp>
 
 #include "support/postgres_fixture.hpp"
+#include "support/raw_database.hpp"
 #include "support/temporary_directory.hpp"
 
 // Tests that are not about one engine's own ways run over each: ctest runs them once more with
@@ -41,6 +43,34 @@ class TestDatabase {
   [[nodiscard]] std::string schema() const { return schema_ ? schema_->name() : ""; }
   [[nodiscard]] bool exists() const {
     return schema_ ? schema_->exists() : std::filesystem::exists(directory_.database());
+  }
+
+  // What befalls databases while processes hold something in them.
+
+  /// As `git clean` in a workspace, or DROP SCHEMA.
+  void wipe() const {
+    if (schema_) return schema_->execute("DROP SCHEMA \"" + schema_->name() + "\" CASCADE");
+    for (const auto& file : std::filesystem::directory_iterator(directory_.path())) {
+      std::filesystem::remove_all(file);
+    }
+  }
+  /// Takes away the events behind one, as a backup made then does when it is restored, or a
+  /// failover to a standby that had no more. The tables are to be rebuilt after it.
+  void lose_events_after(std::int64_t position) const {
+    const std::string behind = " FROM events WHERE position > " + std::to_string(position);
+    if (schema_) {
+      schema_->execute(
+          "ALTER TABLE events DISABLE TRIGGER ALL; DELETE" + behind +
+          "; ALTER TABLE events ENABLE TRIGGER ALL; SELECT setval('event_positions', " +
+          std::to_string(position) + ")");
+      return;
+    }
+    const TemporaryDirectory elsewhere;
+    run_sql(directory_.database(), "VACUUM INTO '" + elsewhere.database() + "'");
+    drop_triggers(elsewhere.database());
+    run_sql(elsewhere.database(), "DELETE" + behind);
+    wipe();
+    std::filesystem::copy_file(elsewhere.database(), directory_.database());
   }
 
   /// Where SQLite's files are, for tests that are about these.

@@ -65,7 +65,7 @@ TEST_F(AcquiringAFixedCluster, IsNeverOwedAndItsEntryGoesWithItsLastLease) {
 }
 
 TEST_F(AcquiringAFixedCluster, CancelsADebtOfThatCluster) {
-  commit(RecordStarted{"gone", 1, "c-9"});
+  append({TerminationOwed{"c-9", "c-9", {}, "gone", workspace, OwedReason::expired, now}});
   ASSERT_THAT(owed(), ElementsAre("c-9"));
   acquire(fixed());
   EXPECT_THAT(owed(), IsEmpty());

@@ -36,7 +36,7 @@ class OneVerdict final : public Liveness {
 
 TEST_F(AcquiringWhatWasRegistered, WaitsForAWorkerThatLivesHoweverLong) {
   const OneVerdict alive(Liveness::Verdict::alive);
-  const auto decision = decide(acquirer(), Present{tables, alive, at("23:00")});
+  const auto decision = decide(acquirer(), Present{tables, alive, at("23:00"), names()});
   EXPECT_EQ(decision.result.next, Next::wait_for_creator);
   EXPECT_EQ(decision.result.awaited->process.pid, 4711);
   EXPECT_EQ(decision.result.since, at("10:30"));
@@ -45,7 +45,7 @@ TEST_F(AcquiringWhatWasRegistered, WaitsForAWorkerThatLivesHoweverLong) {
 
 TEST_F(AcquiringWhatWasRegistered, TakesOverAtOnceFromOneThatIsDead) {
   const OneVerdict dead(Liveness::Verdict::dead);
-  const auto decision = decide(acquirer(), Present{tables, dead, now});
+  const auto decision = decide(acquirer(), Present{tables, dead, now, names()});
   EXPECT_EQ(decision.result.next, Next::create);
 }
 

@@ -132,7 +132,7 @@ TEST_F(Acquiring, WhatWasJustFoundRunningIsJoined) {
   end(created());
   Acquire command = checking();
   const Step check = acquire(command);
-  commit(AnswerCheck{"hash", check.number, "c-1", CheckAnswer::alive, std::nullopt});
+  commit(AnswerCheck{"hash", {check.number}, "c-1", CheckAnswer::alive, std::nullopt});
   command.checked = "c-1";
   EXPECT_EQ(acquire(command).next, Next::granted);
   EXPECT_EQ(share().check, std::nullopt);
@@ -188,7 +188,7 @@ TEST_F(Acquiring, WhoTakesOverFromADeadCreatorHasItsToken) {
 
 TEST_F(Acquiring, WhoTakesOverHearsOfTheClusterThatWasStarted) {
   const Acquire dead = acquirer();
-  commit(RecordStarted{"hash", acquire(dead).number, "c-started"});
+  commit(RecordStarted{"hash", {acquire(dead).number}, "c-started"});
   kill(dead.holder);
   const Step second = acquire();
   EXPECT_EQ(second.next, Next::create);
@@ -207,7 +207,7 @@ TEST_F(Acquiring, TheTokenStaysTheSameOverManyTakeovers) {
 
 TEST_F(Acquiring, ADebtOfWhatADeadCreatorLeftIsCancelledByWhoTakesOverLater) {
   const Acquire dead = acquirer();
-  commit(RecordStarted{"hash", acquire(dead).number, "c-started"});
+  commit(RecordStarted{"hash", {acquire(dead).number}, "c-started"});
   kill(dead.holder);
   tidy();
   ASSERT_THAT(owed(), ElementsAre("c-started"));
@@ -224,7 +224,7 @@ TEST_F(Acquiring, ADebtOfWhatADeadCreatorLeftIsCancelledByWhoTakesOverLater) {
 
 TEST_F(Acquiring, ADebtByTokenAloneIsCancelledByATakeoverToo) {
   const Acquire failing = acquirer();
-  commit(FailCreation{"hash", acquire(failing).number, "no quota"});
+  commit(FailCreation{"hash", {acquire(failing).number}, "no quota"});
   ASSERT_THAT(owed(), ElementsAre("token-1"));
   EXPECT_EQ(acquire().idempotency_token, "token-1");
   EXPECT_THAT(owed(), IsEmpty());
@@ -233,8 +233,8 @@ TEST_F(Acquiring, ADebtByTokenAloneIsCancelledByATakeoverToo) {
 TEST_F(Acquiring, OnceItsTerminationBeganAnotherTokenIsTakenAndNothingIsWaitedFor) {
   const Acquire failing = acquirer();
   const Step first = acquire(failing);
-  commit(RecordStarted{"hash", first.number, "c-started"});
-  commit(FailCreation{"hash", first.number, "no quota"});
+  commit(RecordStarted{"hash", {first.number}, "c-started"});
+  commit(FailCreation{"hash", {first.number}, "no quota"});
   ASSERT_EQ(claim().first->subject, "c-started");
 
   const Step step = acquire();
@@ -245,19 +245,19 @@ TEST_F(Acquiring, OnceItsTerminationBeganAnotherTokenIsTakenAndNothingIsWaitedFo
 }
 
 TEST_F(Acquiring, AfterAFailedTerminationAnotherTokenIsTakenToo) {
-  commit(FailCreation{"hash", acquire().number, "no quota"});
+  commit(FailCreation{"hash", {acquire().number}, "no quota"});
   const auto [pending, termination] = claim();
-  commit(FinishTermination{pending->subject, termination, "403"});
+  commit(FinishTermination{pending->subject, {termination}, "403"});
   EXPECT_EQ(acquire().idempotency_token, "token-2");
   EXPECT_THAT(owed(), ElementsAre("token-1"));
 }
 
 TEST_F(Acquiring, WhatWasSettledIsNotGoneOnWith) {
   const Step first = acquire();
-  commit(RecordStarted{"hash", first.number, "c-started"});
-  commit(FailCreation{"hash", first.number, "no quota"});
+  commit(RecordStarted{"hash", {first.number}, "c-started"});
+  commit(FailCreation{"hash", {first.number}, "no quota"});
   const auto [pending, termination] = claim();
-  commit(FinishTermination{pending->subject, termination, std::nullopt});
+  commit(FinishTermination{pending->subject, {termination}, std::nullopt});
   const Step step = acquire();
   EXPECT_EQ(step.idempotency_token, "token-2");
   EXPECT_EQ(step.cluster_id, std::nullopt);
@@ -265,8 +265,8 @@ TEST_F(Acquiring, WhatWasSettledIsNotGoneOnWith) {
 
 TEST_F(Acquiring, WhatSomeoneSaidToBeTerminatedIsNotGoneOnWith) {
   const Step first = acquire();
-  commit(RecordStarted{"hash", first.number, "c-started"});
-  commit(FailCreation{"hash", first.number, "no quota"});
+  commit(RecordStarted{"hash", {first.number}, "c-started"});
+  commit(FailCreation{"hash", {first.number}, "no quota"});
   commit(RemoveTerminated{"c-started"});
   ASSERT_THAT(owed(), IsEmpty());
   const Step step = acquire();
@@ -278,8 +278,8 @@ TEST_F(Acquiring, WhatSomeoneSaidToBeTerminatedIsNotGoneOnWith) {
 TEST_F(Acquiring, ATakeoverGoesOnWithTokenAndStartedClusterWhileAnEarlierOneIsTerminated) {
   const Acquire dead = acquirer();
   const Step first = acquire(dead);
-  commit(RecordStarted{"hash", first.number, "c-1"});
-  commit(RecordStarted{"hash", first.number, "c-2"});
+  commit(RecordStarted{"hash", {first.number}, "c-1"});
+  commit(RecordStarted{"hash", {first.number}, "c-2"});
   ASSERT_EQ(claim().first->subject, "c-1");
   kill(dead.holder);
   const Step step = acquire();
@@ -303,7 +303,7 @@ TEST_F(Acquiring, FailsWithTheCreatorsMessageWhereThatWasAskedFor) {
   const Step creation = acquire();
   Acquire waiter = acquirer();
   waiter.fails_with = acquire(waiter).creation;
-  commit(FailCreation{"hash", creation.number, "no quota"});
+  commit(FailCreation{"hash", {creation.number}, "no quota"});
   const Step step = acquire(waiter);
   EXPECT_EQ(step.next, Next::creation_failed);
   EXPECT_EQ(step.error, "no quota");
@@ -325,7 +325,7 @@ TEST_F(Acquiring, JoinsWhatAnotherCreatedAfterAllWhateverWasAskedFor) {
   const Step creation = acquire();
   Acquire waiter = acquirer();
   waiter.fails_with = acquire(waiter).creation;
-  commit(FailCreation{"hash", creation.number, "no quota"});
+  commit(FailCreation{"hash", {creation.number}, "no quota"});
   created();
   EXPECT_EQ(acquire(waiter).next, Next::granted);
 }

@@ -30,7 +30,7 @@ class Creating : public Leases {
   const std::int64_t creation = acquire(creator).number;
 
   CreatorOutcome start(const std::string& cluster_id) {
-    return commit(RecordStarted{"hash", creation, cluster_id}).first.result;
+    return commit(RecordStarted{"hash", {creation}, cluster_id}).first.result;
   }
   Decision<CreatorOutcome> finish(const std::string& cluster_id) {
     return commit(ready(creator, creation, cluster_id)).first;
@@ -61,7 +61,7 @@ TEST_F(Creating, WhatWasStartedIsRecordedWhileItStillStarts) {
 
 TEST_F(Creating, ToRecordTheSameAgainHasNoEvent) {
   start("c-1");
-  const auto [decision, first] = commit(RecordStarted{"hash", creation, "c-1"});
+  const auto [decision, first] = commit(RecordStarted{"hash", {creation}, "c-1"});
   EXPECT_FALSE(decision.result.stale);
   EXPECT_THAT(decision.events, IsEmpty());
 }
@@ -103,7 +103,7 @@ TEST_F(Creating, AStaleCreatorMayNotRecordAndItsClusterIsOwed) {
 
 TEST_F(Creating, WhatAStaleCreatorStartedIsNotOwedWhereTheSuccessorNamesIt) {
   take_over();
-  commit(RecordStarted{"hash", successor_creation, "c-same"});
+  commit(RecordStarted{"hash", {successor_creation}, "c-same"});
   EXPECT_TRUE(start("c-same").stale);
   EXPECT_THAT(owed(), IsEmpty());
 }
@@ -219,10 +219,10 @@ TEST_F(Creating, ReadyingAClusterWhoseTerminationBeganIsBusyUntilItIsSettled) {
   const auto [pending, termination] = claim();
   EXPECT_THROW(finish("c-1"), Busy);
   EXPECT_EQ(entry().status, RegistryStatus::creating);
-  commit(FinishTermination{pending->subject, termination, "403"});
+  commit(FinishTermination{pending->subject, {termination}, "403"});
   EXPECT_THROW(finish("c-1"), Busy);
   const auto again = claim();
-  commit(FinishTermination{pending->subject, again.second, std::nullopt});
+  commit(FinishTermination{pending->subject, {again.second}, std::nullopt});
   EXPECT_FALSE(finish("c-1").result.stale);
 }
 
@@ -245,7 +245,7 @@ TEST_F(Creating, AStaleCreatorsClusterIsNotOwedWhereAnEntryNamesIt) {
 
 TEST_F(Creating, AStaleCreatorsClusterIsNotOwedWhereAnotherCreationNamesIt) {
   take_over();
-  commit(RecordStarted{"other", acquire("other").number, "c-1"});
+  commit(RecordStarted{"other", {acquire("other").number}, "c-1"});
   EXPECT_TRUE(finish("c-1").result.stale);
   EXPECT_THAT(owed(), IsEmpty());
 }
@@ -269,7 +269,7 @@ TEST_F(Creating, ACreatorThatWasTakenForDeadIsStaleEvenIfNobodyTookOver) {
 // ---- Failed
 
 TEST_F(Creating, AFailureIsTheEntrysAndADebtByTokenAlone) {
-  const Events events = commit(FailCreation{"hash", creation, "no quota"}).first.events;
+  const Events events = commit(FailCreation{"hash", {creation}, "no quota"}).first.events;
   EXPECT_EQ(told(events),
             told({RegistryStatusChanged{"hash", RegistryStatus::creating, RegistryStatus::failed,
                                         std::nullopt, "no quota"},
@@ -282,7 +282,7 @@ TEST_F(Creating, AFailureIsTheEntrysAndADebtByTokenAlone) {
 
 TEST_F(Creating, AFailureAfterAStartIsADebtByIdAndToken) {
   start("c-1");
-  commit(FailCreation{"hash", creation, "no quota"});
+  commit(FailCreation{"hash", {creation}, "no quota"});
   ASSERT_THAT(owed(), ElementsAre("c-1"));
   EXPECT_EQ(pending_terminations()[0].cluster_id, "c-1");
   EXPECT_EQ(pending_terminations()[0].idempotency_token, "token-1");
@@ -291,7 +291,7 @@ TEST_F(Creating, AFailureAfterAStartIsADebtByIdAndToken) {
 
 TEST_F(Creating, AFailureOfAStaleCreatorIsNothing) {
   take_over();
-  const Events events = commit(FailCreation{"hash", creation, "too late"}).first.events;
+  const Events events = commit(FailCreation{"hash", {creation}, "too late"}).first.events;
   EXPECT_THAT(events, IsEmpty());
   EXPECT_EQ(entry().status, RegistryStatus::creating);
 }
@@ -299,7 +299,7 @@ TEST_F(Creating, AFailureOfAStaleCreatorIsNothing) {
 TEST_F(Creating, AFailureDoesNotOweWhatAnotherEntryNames) {
   created("other", "c-1");
   start("c-1");
-  commit(FailCreation{"hash", creation, "no"});
+  commit(FailCreation{"hash", {creation}, "no"});
   EXPECT_THAT(owed(), IsEmpty());
 }
 
@@ -308,7 +308,7 @@ TEST_F(Creating, AFailureOwesWhatALeaseFromTheEnvironmentHoldsAndThatIsSettledAf
   Acquire fixed = acquirer("cluster-id-c-1");
   fixed.fixed_cluster = "c-1";
   const Grant held = joined(fixed);
-  commit(FailCreation{"hash", creation, "no"});
+  commit(FailCreation{"hash", {creation}, "no"});
   EXPECT_THAT(owed(), ElementsAre("c-1"));
   EXPECT_EQ(claim().first, std::nullopt);
   end(held);

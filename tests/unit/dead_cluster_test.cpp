@@ -22,18 +22,18 @@ class AClusterThatMayBeDead : public Leases {
   const Grant other = joined();
 
   std::int64_t begin_check() {
-    const auto [begun, first] = commit(BeginCheck{held.lease, held.holder});
+    const auto [begun, first] = commit(BeginCheck{{held.lease}, held.holder});
     EXPECT_TRUE(begun.result.begun);
     return first;
   }
   Events answer(std::int64_t check, CheckAnswer said, const std::string& cluster_id = "c-1") {
-    return commit(AnswerCheck{"hash", check, cluster_id, said, std::nullopt}).first.events;
+    return commit(AnswerCheck{"hash", {check}, cluster_id, said, std::nullopt}).first.events;
   }
 };
 
 TEST_F(AClusterThatMayBeDead, IsCheckedByOneHolderWhileOthersWait) {
   begin_check();
-  const auto [begun, first] = commit(BeginCheck{other.lease, other.holder});
+  const auto [begun, first] = commit(BeginCheck{{other.lease}, other.holder});
   EXPECT_FALSE(begun.result.begun);
   EXPECT_FALSE(begun.result.lease_ended);
   EXPECT_EQ(begun.result.awaited, held.holder);
@@ -71,7 +71,7 @@ TEST_F(AClusterThatMayBeDead, ANoOfAnEarlierCheckCountsForNothing) {
   const std::int64_t check = begin_check();
   kill(held.holder);
   tidy();  // the check is given up with its checker
-  const auto [begun, second] = commit(BeginCheck{other.lease, other.holder});
+  const auto [begun, second] = commit(BeginCheck{{other.lease}, other.holder});
   EXPECT_THAT(answer(check, CheckAnswer::dead), IsEmpty());
   EXPECT_EQ(share().check, second);
   EXPECT_EQ(entry().status, RegistryStatus::ready);
@@ -88,7 +88,7 @@ TEST_F(AClusterThatMayBeDead, ANoToAnEntryThatNamesAnotherClusterByNowOnlyEndsTh
 
 TEST_F(AClusterThatMayBeDead, IsNotAskedForByALeaseThatEnded) {
   end(held);
-  EXPECT_TRUE(commit(BeginCheck{held.lease, held.holder}).first.result.lease_ended);
+  EXPECT_TRUE(commit(BeginCheck{{held.lease}, held.holder}).first.result.lease_ended);
 }
 
 TEST_F(AClusterThatMayBeDead, IsNotHandedBackWhileItIsChecked) {
@@ -99,7 +99,7 @@ TEST_F(AClusterThatMayBeDead, IsNotHandedBackWhileItIsChecked) {
 }
 
 TEST_F(AClusterThatMayBeDead, IsBelievedToBeAndOwedWhereNobodyCanCheck) {
-  const auto [decision, first] = commit(BelieveDead{held.lease});
+  const auto [decision, first] = commit(BelieveDead{{held.lease}});
   EXPECT_TRUE(decision.result);
   EXPECT_EQ(all_of<LeaseLost>(decision.events).size(), 2u);
   ASSERT_THAT(owed(), ElementsAre("c-1"));
@@ -110,14 +110,14 @@ TEST_F(AClusterThatMayBeDead, IsBelievedToBeAndOwedWhereNobodyCanCheck) {
 
 TEST_F(AClusterThatMayBeDead, IsNotBelievedOfALeaseThatEnded) {
   end(held);
-  EXPECT_FALSE(commit(BelieveDead{held.lease}).first.result);
+  EXPECT_FALSE(commit(BelieveDead{{held.lease}}).first.result);
   EXPECT_EQ(entry().status, RegistryStatus::ready);
 }
 
 TEST_F(AClusterThatMayBeDead, IsLostToTheLeasesOfEveryEntryAndOwedOnce) {
   Acquire by = acquirer("cluster-id-c-1");
   by.fixed_cluster = "c-1";
-  commit(BelieveDead{joined(by).lease});
+  commit(BelieveDead{{joined(by).lease}});
   EXPECT_THAT(tables.leases(), IsEmpty());
   EXPECT_THAT(tables.entries(), IsEmpty());
   EXPECT_THAT(owed(), ElementsAre("c-1"));
@@ -125,7 +125,7 @@ TEST_F(AClusterThatMayBeDead, IsLostToTheLeasesOfEveryEntryAndOwedOnce) {
 
 TEST_F(Leases, ADocumentedClusterThatIsBelievedDeadIsNotOwed) {
   append({EntryImported{test::ready(test::entry_row(0, "hash"), "c-1"), {}, {}}});
-  commit(BelieveDead{joined().lease});
+  commit(BelieveDead{{joined().lease}});
   EXPECT_EQ(tables.entry("hash"), std::nullopt);
   EXPECT_THAT(owed(), IsEmpty());
 }

@@ -23,8 +23,16 @@ inline rows::Present present(const rows::TableReader& tables, Timestamp now) {
    public:
     [[nodiscard]] Verdict probe(const rows::Holder&) const override { return Verdict::unknown; }
   };
+  class NothingIsNamed final : public rows::EventNames {
+   public:
+    [[nodiscard]] std::vector<rows::LoggedEvent> events_at(
+        const std::vector<std::int64_t>&) const override {
+      return {};
+    }
+  };
   static const NobodyIsKnown nobody;
-  return {tables, nobody, now};
+  static const NothingIsNamed nothing;
+  return {tables, nobody, now, nothing};
 }
 
 namespace given {

@@ -157,7 +157,7 @@ TEST_F(AmongLeases, CleaningUpADocumentedEntryOwesNothing) {
 }
 
 TEST_F(AmongLeases, CleaningUpAFailedCreationLeavesItsDebtAsItIs) {
-  commit(FailCreation{"hash", acquire().number, "no quota"});
+  commit(FailCreation{"hash", {acquire().number}, "no quota"});
   remove(CleanUpEntry{"hash"});
   ASSERT_THAT(owed(), ElementsAre("token-1"));
   EXPECT_EQ(tables.pending_termination("token-1")->reason, "creation_failed");
@@ -165,8 +165,8 @@ TEST_F(AmongLeases, CleaningUpAFailedCreationLeavesItsDebtAsItIs) {
 
 TEST_F(AmongLeases, CleaningUpAFailedCreationLeavesAClusterThatSomeoneCached) {
   const Step creation = acquire();
-  commit(RecordStarted{"hash", creation.number, "c-1"});
-  commit(FailCreation{"hash", creation.number, "no quota"});
+  commit(RecordStarted{"hash", {creation.number}, "c-1"});
+  commit(FailCreation{"hash", {creation.number}, "no quota"});
   CacheCluster cache;
   cache.input.cluster_id = "c-1";
   cache.default_expiry = std::chrono::hours{1};
@@ -232,8 +232,8 @@ TEST_F(AmongLeases, MarkingIsAllowedWhenNobodyHoldsItAnyMore) {
 
 TEST_F(AmongLeases, MarkingAFailedEntryReadyWithTheStartedClusterCancelsItsDebt) {
   const Step creation = acquire();
-  commit(RecordStarted{"hash", creation.number, "c-1"});
-  commit(FailCreation{"hash", creation.number, "gave up"});
+  commit(RecordStarted{"hash", {creation.number}, "c-1"});
+  commit(FailCreation{"hash", {creation.number}, "gave up"});
   commit(ChangeStatus{"hash", RegistryStatus::ready, {}});
   EXPECT_THAT(owed(), IsEmpty());
   EXPECT_EQ(acquire().cluster_id, "c-1");
@@ -258,8 +258,8 @@ TEST_F(AmongLeases, AClusterThatSomeoneMarkedReadyIsNeverOwed) {
 
 TEST_F(AmongLeases, AStartedClusterThatIsMarkedReadyAndFailedAgainIsOwedAfterAll) {
   const Step creation = acquire();
-  commit(RecordStarted{"hash", creation.number, "c-1"});
-  commit(FailCreation{"hash", creation.number, "gave up"});
+  commit(RecordStarted{"hash", {creation.number}, "c-1"});
+  commit(FailCreation{"hash", {creation.number}, "gave up"});
   commit(ChangeStatus{"hash", RegistryStatus::ready, {}});
   commit(ChangeStatus{"hash", RegistryStatus::failed, {}});
   remove(CleanUpEntry{"hash"});

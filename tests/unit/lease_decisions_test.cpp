@@ -26,7 +26,7 @@ class EndingALease : public Leases {};
 
 TEST_F(EndingALease, TellsTheCountAfterItAndThatItWasTheLast) {
   const Grant held = created();
-  const auto [decision, first] = commit(EndLease{held.lease});
+  const auto [decision, first] = commit(EndLease{{held.lease}});
   EXPECT_TRUE(decision.result.was_held);
   EXPECT_TRUE(decision.result.was_last);
   EXPECT_EQ(decision.result.usage_count, 0);
@@ -55,7 +55,7 @@ TEST_F(EndingALease, IsTheLastWhereOnlyDocumentedUsesAreLeft) {
 TEST_F(EndingALease, TwiceIsOnce) {
   const Grant held = created();
   end(held);
-  const auto [decision, first] = commit(EndLease{held.lease});
+  const auto [decision, first] = commit(EndLease{{held.lease}});
   EXPECT_FALSE(decision.result.was_held);
   EXPECT_THAT(decision.events, IsEmpty());
 }
@@ -78,7 +78,7 @@ TEST_F(EndingALease, KeepsTheClusterCachedByItsPolicy) {
 TEST_F(EndingALease, HandsTheClusterBackByItsPolicyInOneTransaction) {
   const Grant held = created(HandBackPolicy::hand_back);
   append(reap(present()));
-  append(decide(EndLease{held.lease}, present()).events);
+  append(decide(EndLease{{held.lease}}, present()).events);
   EXPECT_EQ(told(hand_back(present())),
             told({TerminationOwed{"c-1", "c-1", "token-1", "hash", workspace,
                                   OwedReason::handed_back, now},
@@ -114,7 +114,7 @@ TEST_F(EndingALease, ByDeathDecidesByItsPolicyToo) {
 
 TEST_F(EndingALease, ByItsDeadlineDecidesByItsPolicyToo) {
   const Grant held = created(HandBackPolicy::hand_back);
-  commit(RenewLease{held.lease, at("10:40"), true});
+  commit(RenewLease{{held.lease}, at("10:40"), true});
   now = at("10:40");
   tidy();
   EXPECT_THAT(owed(), ElementsAre("c-1"));
@@ -167,7 +167,7 @@ TEST_F(Reaping, LeavesDocumentedUses) {
 
 TEST_F(Reaping, OfTheVeryMomentOfADeadline) {
   const Grant held = created();
-  commit(RenewLease{held.lease, at("10:40"), true});
+  commit(RenewLease{{held.lease}, at("10:40"), true});
   kill(held.holder);  // it outlives its process
   now = at("10:39:59.999999");
   EXPECT_THAT(reap(present()), IsEmpty());
@@ -208,7 +208,7 @@ TEST_F(Reaping, OfADeadTerminatorIsAFailureThatKeepsTheDebt) {
 TEST_F(Reaping, EveryoneAtOnce) {
   kill(created(HandBackPolicy::hand_back).holder);
   const Acquire creator = acquirer("other");
-  commit(RecordStarted{"other", acquire(creator).number, "c-2"});
+  commit(RecordStarted{"other", {acquire(creator).number}, "c-2"});
   kill(creator.holder);
   Holder member = someone();
   commit(JoinRun{"nightly", "worker", std::nullopt, member});
@@ -227,7 +227,7 @@ class RenewingALease : public Leases {};
 
 TEST_F(RenewingALease, MakesItHoldByADeadlineAndByNoLock) {
   const Grant held = created();
-  const Events events = commit(RenewLease{held.lease, at("12:30"), true}).first.events;
+  const Events events = commit(RenewLease{{held.lease}, at("12:30"), true}).first.events;
   EXPECT_EQ(told(events), told({LeaseRenewed{"hash", held.lease, at("12:30")}}));
   const Holder holder = tables.lease(held.lease)->holder;
   EXPECT_EQ(holder.until, at("12:30"));
@@ -238,34 +238,34 @@ TEST_F(RenewingALease, MakesItHoldByADeadlineAndByNoLock) {
 
 TEST_F(RenewingALease, MovesTheDeadline) {
   const Grant held = created();
-  commit(RenewLease{held.lease, at("10:40"), true});
-  commit(RenewLease{held.lease, at("12:00"), false});
+  commit(RenewLease{{held.lease}, at("10:40"), true});
+  commit(RenewLease{{held.lease}, at("12:00"), false});
   now = at("11:30");
   EXPECT_THAT(reap(present()), IsEmpty());
 }
 
 TEST_F(RenewingALease, ThatAProcessHoldsIsRefused) {
   const Grant held = created();
-  EXPECT_THROW(commit(RenewLease{held.lease, at("12:00"), false}), InvalidArgument);
+  EXPECT_THROW(commit(RenewLease{{held.lease}, at("12:00"), false}), InvalidArgument);
 }
 
 TEST_F(RenewingALease, ThatEndedIsNotFound) {
   const Grant held = created();
   end(held);
-  EXPECT_THROW(commit(RenewLease{held.lease, at("12:00"), false}), NotFound);
+  EXPECT_THROW(commit(RenewLease{{held.lease}, at("12:00"), false}), NotFound);
 }
 
 TEST_F(RenewingALease, WhoseDeadlinePassedIsNotFound) {
   const Grant held = created();
-  commit(RenewLease{held.lease, at("10:40"), true});
+  commit(RenewLease{{held.lease}, at("10:40"), true});
   now = at("10:40");
-  EXPECT_THROW(commit(RenewLease{held.lease, at("12:00"), false}), NotFound);
+  EXPECT_THROW(commit(RenewLease{{held.lease}, at("12:00"), false}), NotFound);
 }
 
 TEST_F(RenewingALease, OfOnesOwnThatWasLostSaysSo) {
   const Grant held = created();
-  commit(BelieveDead{held.lease});
-  EXPECT_THROW(commit(RenewLease{held.lease, at("12:00"), true}), dbcache::LeaseLost);
+  commit(BelieveDead{{held.lease}});
+  EXPECT_THROW(commit(RenewLease{{held.lease}, at("12:00"), true}), dbcache::LeaseLost);
 }
 
 // ---- Who uses a cluster
@@ -274,14 +274,14 @@ class NotingAUse : public Leases {};
 
 TEST_F(NotingAUse, NamesTheUserAndTheLease) {
   const Grant held = created();
-  const Events events = commit(NoteUse{held.lease, "test_1"}).first.events;
+  const Events events = commit(NoteUse{{held.lease}, "test_1"}).first.events;
   EXPECT_EQ(told(events), told({ClusterUsed{"c-1", held.lease, "test_1"}}));
 }
 
 TEST_F(NotingAUse, UnderALeaseThatHasEndedIsRefused) {
   const Grant held = created();
-  commit(BelieveDead{held.lease});
-  EXPECT_THROW(commit(NoteUse{held.lease, "test_1"}), dbcache::LeaseLost);
+  commit(BelieveDead{{held.lease}});
+  EXPECT_THROW(commit(NoteUse{{held.lease}, "test_1"}), dbcache::LeaseLost);
 }
 
 // ---- Usage

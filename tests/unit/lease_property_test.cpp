@@ -192,15 +192,15 @@ class Game : public LeaseWorld {
       case Worker::At::terminating:
         said_ = "terminate " + worker.pending->subject;
         if (one_in(4)) {
-          commit(FinishTermination{worker.pending->subject, worker.number, "403"});
+          commit(FinishTermination{worker.pending->subject, {worker.number}, "403"});
         } else {
           terminate(*worker.pending);
-          commit(FinishTermination{worker.pending->subject, worker.number, std::nullopt});
+          commit(FinishTermination{worker.pending->subject, {worker.number}, std::nullopt});
         }
         break;
       case Worker::At::in_a_run:
         said_ = "leave the run";
-        commit(LeaveRun{worker.number});
+        commit(LeaveRun{{worker.number}});
         break;
     }
     workers_.erase(workers_.begin() + static_cast<std::ptrdiff_t>(which));
@@ -211,7 +211,7 @@ class Game : public LeaseWorld {
     const std::string& hash = worker.command.config_hash;
     if (!worker.must_report && one_in(5)) {
       said_ = "fail to create " + hash;
-      commit(FailCreation{hash, worker.number, "no quota"});
+      commit(FailCreation{hash, {worker.number}, "no quota"});
       return false;
     }
     const std::string id = one_in(10) ? workspace_.create(worker.command.new_token + "-again")
@@ -219,7 +219,7 @@ class Game : public LeaseWorld {
     // From here on the worker knows of a cluster that the log does not.
     worker.must_report = true;
     said_ = fmt::format("create {}: {}", hash, id);
-    const FailCreation busy{hash, worker.number, "busy", id, worker.command.new_token};
+    const FailCreation busy{hash, {worker.number}, "busy", id, worker.command.new_token};
     if (one_in(10)) {
       said_ += ", which cannot be told in time";
       commit(busy);
@@ -227,7 +227,7 @@ class Game : public LeaseWorld {
     }
     try {
       if (one_in(2)) {
-        const bool stale = commit(RecordStarted{hash, worker.number, id}).first.result.stale;
+        const bool stale = commit(RecordStarted{hash, {worker.number}, id}).first.result.stale;
         worker.must_report = false;
         return !stale;
       }
@@ -252,8 +252,8 @@ class Game : public LeaseWorld {
                                : runs    ? CheckAnswer::alive
                                          : CheckAnswer::dead;
     said_ = fmt::format("check {}: {}", worker.cluster_id, static_cast<int>(answer));
-    commit(AnswerCheck{worker.command.config_hash, worker.number, worker.cluster_id, answer,
-                       std::nullopt});
+    commit(AnswerCheck{
+        worker.command.config_hash, {worker.number}, worker.cluster_id, answer, std::nullopt});
     if (answer == CheckAnswer::failed) return false;
     if (answer == CheckAnswer::dead) workspace_.end(worker.cluster_id);
     if (answer == CheckAnswer::alive) worker.command.checked = worker.cluster_id;
@@ -263,17 +263,17 @@ class Game : public LeaseWorld {
   bool hold(Worker& worker) {
     if (one_in(8)) {
       said_ = "believe dead " + worker.cluster_id;
-      commit(BelieveDead{worker.number});
+      commit(BelieveDead{{worker.number}});
     } else if (one_in(8) && tables.lease(worker.number)) {
       said_ = "hold by a deadline";
-      commit(RenewLease{worker.number, now + 20min, true});
+      commit(RenewLease{{worker.number}, now + 20min, true});
     } else if (one_in(3) && tables.lease(worker.number)) {
       said_ = "use " + worker.cluster_id;
-      commit(NoteUse{worker.number, "a test"});
+      commit(NoteUse{{worker.number}, "a test"});
       return true;
     } else {
       said_ = "release " + worker.cluster_id;
-      commit(EndLease{worker.number});
+      commit(EndLease{{worker.number}});
     }
     return false;
   }
@@ -409,7 +409,7 @@ class Game : public LeaseWorld {
       const auto [decision, first] = commit(command);
       if (!decision.result) break;
       terminate(*decision.result);
-      commit(FinishTermination{decision.result->subject, first, std::nullopt});
+      commit(FinishTermination{decision.result->subject, {first}, std::nullopt});
     }
     EXPECT_THAT(tables.pending_terminations(), testing::IsEmpty());
   }

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "commands/clusters.hpp"
@@ -24,6 +25,26 @@
 // Leases on tables in memory: commands in the order in which the library runs them, and holders who
 // live until they are said to be dead.
 namespace dbcache::test {
+
+/// The names of the events of a log in memory.
+class FakeNames final : public rows::EventNames {
+ public:
+  explicit FakeNames(const events::Events& log) : log_(log) {}
+  [[nodiscard]] std::vector<rows::LoggedEvent> events_at(
+      const std::vector<std::int64_t>& positions) const override {
+    std::vector<rows::LoggedEvent> found;
+    for (const std::int64_t position : positions) {
+      if (position < 1 || position > static_cast<std::int64_t>(log_.size())) continue;
+      const events::Event& event = log_[static_cast<std::size_t>(position - 1)];
+      found.push_back(
+          {{position, fmt::format("{:016x}", position)}, std::string(events::type_of(event))});
+    }
+    return found;
+  }
+
+ private:
+  const events::Events& log_;
+};
 
 class FakeLiveness final : public rows::Liveness {
  public:
@@ -54,7 +75,14 @@ class LeaseWorld {
   FakeLiveness liveness;
   events::Events log;
 
-  [[nodiscard]] rows::Present present() const { return {tables, liveness, now}; }
+  [[nodiscard]] rows::Present present() const { return {tables, liveness, now, names_}; }
+
+  /// What the log names an event.
+  [[nodiscard]] static rows::EventName name_of(std::int64_t position) {
+    return {position, fmt::format("{:016x}", position)};
+  }
+  void foresee_event(std::int64_t) const {}
+  [[nodiscard]] const rows::EventNames& names() const { return names_; }
 
   /// Someone who lives.
   rows::Holder someone() {
@@ -171,7 +199,7 @@ class LeaseWorld {
                                         const std::string& cluster_id) {
     commands::FinishCreation command;
     command.config_hash = by.config_hash;
-    command.creation = creation;
+    command.creation = {creation};
     command.input.cluster_id = cluster_id;
     command.default_expiry = std::chrono::hours{1};
     command.holder = by.holder;
@@ -210,7 +238,7 @@ class LeaseWorld {
   Grant joined(const std::string& hash = "hash") { return joined(acquirer(hash)); }
 
   commands::LeaseEnded end(const Grant& held) {
-    return commit(commands::EndLease{held.lease}).first.result;
+    return commit(commands::EndLease{{held.lease}}).first.result;
   }
 
   /// A claim on what is due on the workspace, by someone who lives, after a sweep.
@@ -242,6 +270,7 @@ class LeaseWorld {
   events::Events appended_;  ///< In this transaction.
   std::int64_t last_holder_ = 0;
   int last_token_ = 0;
+  FakeNames names_{log};
 };
 
 /// A world of leases for each test.

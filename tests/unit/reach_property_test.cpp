@@ -232,12 +232,12 @@ class TwoWorlds {
     const std::string cluster_id = any_cluster();
     switch (below(3)) {
       case 0:
-        both(RecordStarted{hash, *narrow->creation, cluster_id, *narrow->idempotency_token},
-             RecordStarted{hash, whole->creation.value(), cluster_id, *whole->idempotency_token});
+        both(RecordStarted{hash, {*narrow->creation}, cluster_id, *narrow->idempotency_token},
+             RecordStarted{hash, {whole->creation.value()}, cluster_id, *whole->idempotency_token});
         break;
       case 1:
-        both(FailCreation{hash, *narrow->creation, "no quota", {}, ""},
-             FailCreation{hash, whole->creation.value(), "no quota", {}, ""});
+        both(FailCreation{hash, {*narrow->creation}, "no quota", {}, ""},
+             FailCreation{hash, {whole->creation.value()}, "no quota", {}, ""});
         break;
       default: {
         Acquire by;
@@ -264,9 +264,9 @@ class TwoWorlds {
     if (leases.empty()) return "nothing";
     const Lease& lease = leases[below(leases.size())];
     if (one_in(5)) {
-      both(BelieveDead{lease.id}, BelieveDead{there(lease)});
+      both(BelieveDead{{lease.id}}, BelieveDead{{there(lease)}});
     } else {
-      both(EndLease{lease.id, {}}, EndLease{there(lease), {}});
+      both(EndLease{{lease.id}, {}}, EndLease{{there(lease)}, {}});
     }
     return fmt::format("end a lease of {}", lease.config_hash);
   }
@@ -292,7 +292,7 @@ class TwoWorlds {
     const Participant& one = members[below(members.size())];
     for (const Participant& other : whole_.tables.participants()) {
       if (other.holder == one.holder) {
-        both(LeaveRun{one.id}, LeaveRun{other.id});
+        both(LeaveRun{{one.id}}, LeaveRun{{other.id}});
         break;
       }
     }
@@ -311,8 +311,8 @@ class TwoWorlds {
     const auto there = whole_.tables.pending_termination(pending.subject);
     if (!there || !there->termination) return "claim";
     const auto error = one_in(2) ? std::optional<std::string>("403") : std::nullopt;
-    both(FinishTermination{pending.subject, *pending.termination, error},
-         FinishTermination{pending.subject, *there->termination, error});
+    both(FinishTermination{pending.subject, {*pending.termination}, error},
+         FinishTermination{pending.subject, {*there->termination}, error});
     return "settle " + pending.subject;
   }
 

@@ -50,7 +50,7 @@ TEST_F(AReach, EndsAtTheFirstHolderThatLives) {
   kill(held[0].holder);
   kill(held[7].holder);
   const Probes probes(liveness);
-  const Reaped reaped = reap({tables, probes, now}, of("hash"));
+  const Reaped reaped = reap({tables, probes, now, names()}, of("hash"));
   EXPECT_EQ(probes.count, 2);
   EXPECT_TRUE(reaped.all);
   const auto lost = all_of<LeaseLost>(reaped.events);
@@ -100,9 +100,9 @@ TEST_F(AReach, LeavesOtherConfigurationsAlone) {
 TEST_F(AReach, OfALeaseOfAnotherConfigurationEndsNothing) {
   const Grant held = created();
   created("other", "c-2");
-  EXPECT_FALSE(commit(EndLease{held.lease, "other"}).first.result.was_held);
+  EXPECT_FALSE(commit(EndLease{{held.lease}, "other"}).first.result.was_held);
   EXPECT_TRUE(tables.lease(held.lease).has_value());
-  EXPECT_TRUE(commit(EndLease{held.lease, "hash"}).first.result.was_held);
+  EXPECT_TRUE(commit(EndLease{{held.lease}, "hash"}).first.result.was_held);
 }
 
 TEST_F(AReach, GoesOnToAnEntryThatNamesTheSameCluster) {
@@ -129,7 +129,7 @@ TEST_F(AReach, OfTheLastOfARunGoesOnToWhatTheRunUsed) {
     end(created(by, "c-" + hash));
   }
   EXPECT_THAT(owed(), IsEmpty());
-  commit(LeaveRun{id});
+  commit(LeaveRun{{id}});
   EXPECT_THAT(owed(), ElementsAre("c-a", "c-b"));
 }
 
@@ -139,7 +139,7 @@ TEST_F(AReach, OfTheLastOfARunTakesTheDeadForDeadThatUsedTheCluster) {
   by.policy = HandBackPolicy::hand_back;
   by.run = "nightly";
   kill(created(by, "c-1").holder);
-  commit(LeaveRun{id});
+  commit(LeaveRun{{id}});
   EXPECT_THAT(owed(), ElementsAre("c-1"));
 }
 

@@ -34,9 +34,9 @@ TEST_F(Runs, AreJoinedAndLeft) {
   ASSERT_EQ(tables.participants().size(), 1u);
   EXPECT_EQ(tables.participants()[0].id, id);
   EXPECT_EQ(tables.participants()[0].name, "gw0");
-  const Events events = commit(LeaveRun{id}).first.events;
+  const Events events = commit(LeaveRun{{id}}).first.events;
   EXPECT_EQ(told(events), told({RunLeft{"nightly", id, RunLeftReason::left}}));
-  EXPECT_THAT(commit(LeaveRun{id}).first.events, IsEmpty());
+  EXPECT_THAT(commit(LeaveRun{{id}}).first.events, IsEmpty());
 }
 
 TEST_F(Runs, KeepAClusterThatTheyUsedWhileAnyoneTakesPart) {
@@ -44,9 +44,9 @@ TEST_F(Runs, KeepAClusterThatTheyUsedWhileAnyoneTakesPart) {
   const auto second = join("nightly");
   end(created_in("nightly"));
   EXPECT_THAT(owed(), IsEmpty());
-  commit(LeaveRun{first.second});
+  commit(LeaveRun{{first.second}});
   EXPECT_THAT(owed(), IsEmpty());
-  commit(LeaveRun{second.second});
+  commit(LeaveRun{{second.second}});
   EXPECT_THAT(owed(), ElementsAre("c-1"));
 }
 

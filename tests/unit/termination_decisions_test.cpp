@@ -62,7 +62,7 @@ TEST_F(OwedClusters, AreNeverClaimedTwiceAtATime) {
 TEST_F(OwedClusters, AreClaimedAgainAfterAFailureAndTheErrorIsKeptUntilThen) {
   owe_cluster("a");
   const auto [pending, termination] = claim();
-  commit(FinishTermination{"a", termination, "403"});
+  commit(FinishTermination{"a", {termination}, "403"});
   EXPECT_EQ(tables.pending_termination("a")->error, "403");
   EXPECT_EQ(claimed(), "a");
   EXPECT_EQ(tables.pending_termination("a")->attempts, 2);
@@ -111,16 +111,16 @@ TEST_F(OwedClusters, AreSettledByTheAttemptUnderWayAlone) {
   const std::int64_t first = claim().second;
   kill(last_terminator);
   const std::int64_t second = claim().second;
-  EXPECT_THAT(commit(FinishTermination{"a", first, std::nullopt}).first.events, IsEmpty());
-  EXPECT_THAT(commit(FinishTermination{"a", first, "late"}).first.events, IsEmpty());
+  EXPECT_THAT(commit(FinishTermination{"a", {first}, std::nullopt}).first.events, IsEmpty());
+  EXPECT_THAT(commit(FinishTermination{"a", {first}, "late"}).first.events, IsEmpty());
   EXPECT_THAT(owed(), ElementsAre("a"));
-  EXPECT_EQ(told(commit(FinishTermination{"a", second, std::nullopt}).first.events),
+  EXPECT_EQ(told(commit(FinishTermination{"a", {second}, std::nullopt}).first.events),
             told({TerminationDone{"a", second}}));
   EXPECT_THAT(owed(), IsEmpty());
 }
 
 TEST_F(OwedClusters, ByATokenAloneAreClaimedToo) {
-  commit(FailCreation{"hash", acquire().number, "no quota"});
+  commit(FailCreation{"hash", {acquire().number}, "no quota"});
   const auto pending = claim().first;
   EXPECT_EQ(pending->subject, "token-1");
   EXPECT_EQ(pending->cluster_id, std::nullopt);
@@ -128,7 +128,7 @@ TEST_F(OwedClusters, ByATokenAloneAreClaimedToo) {
 }
 
 TEST_F(OwedClusters, MayHaveBeenMadeByACreationThatFailedAfterwards) {
-  commit(FailCreation{"hash", acquire().number, "busy", "c-made", "token-1"});
+  commit(FailCreation{"hash", {acquire().number}, "busy", "c-made", "token-1"});
   const auto pending = claim().first;
   EXPECT_EQ(pending->cluster_id, "c-made");
   EXPECT_EQ(pending->idempotency_token, "token-1");
@@ -137,16 +137,16 @@ TEST_F(OwedClusters, MayHaveBeenMadeByACreationThatFailedAfterwards) {
 
 TEST_F(OwedClusters, MayHaveBeenStartedAndThenAnotherMade) {
   const std::int64_t creation = acquire().number;
-  commit(RecordStarted{"hash", creation, "c-started"});
-  commit(FailCreation{"hash", creation, "busy", "c-made", "token-1"});
+  commit(RecordStarted{"hash", {creation}, "c-started"});
+  commit(FailCreation{"hash", {creation}, "busy", "c-made", "token-1"});
   EXPECT_THAT(owed(), UnorderedElementsAre("c-started", "c-made"));
 }
 
 TEST_F(OwedClusters, MayHaveBeenMadeByOneWhoIsNoLongerTheCreator) {
   const std::int64_t creation = acquire().number;
-  commit(FailCreation{"hash", creation, "no quota"});
+  commit(FailCreation{"hash", {creation}, "no quota"});
   const std::int64_t second = acquire().number;
-  commit(FailCreation{"hash", creation, "busy", "c-late", "token-late"});
+  commit(FailCreation{"hash", {creation}, "busy", "c-late", "token-late"});
   EXPECT_THAT(owed(), ElementsAre("c-late"));
   EXPECT_EQ(tables.share("hash")->creation, second);
 }
@@ -154,7 +154,7 @@ TEST_F(OwedClusters, MayHaveBeenMadeByOneWhoIsNoLongerTheCreator) {
 TEST_F(OwedClusters, AreNotOwedAnewWhileTheirTerminationGoesOn) {
   owe_cluster("c-ending");
   ASSERT_EQ(claim().first->subject, "c-ending");
-  commit(FailCreation{"hash", acquire().number, "busy", "c-ending", "token-1"});
+  commit(FailCreation{"hash", {acquire().number}, "busy", "c-ending", "token-1"});
   EXPECT_THAT(owed(), ElementsAre("c-ending"));
 }
 
@@ -179,7 +179,7 @@ class FailedTerminations : public OwedClusters {
 
   void fail() {
     const auto termination = claim().second;
-    commit(FinishTermination{"a", termination, "403"});
+    commit(FinishTermination{"a", {termination}, "403"});
   }
   [[nodiscard]] ClaimTermination in_passing() {
     ClaimTermination command;
@@ -190,7 +190,7 @@ class FailedTerminations : public OwedClusters {
   }
   /// Whether a step on a lease would try it after so long.
   bool is_offered_after(std::chrono::seconds passed) {
-    return decide(in_passing(), {tables, liveness, now + passed}).result.has_value();
+    return decide(in_passing(), {tables, liveness, now + passed, names()}).result.has_value();
   }
 };
 
@@ -224,7 +224,7 @@ TEST_F(FailedTerminations, LeaveTheOthersToSteps) {
 
 TEST_F(FailedTerminations, AreForgottenOnceOneSucceeds) {
   fail();
-  commit(FinishTermination{"a", claim().second, std::nullopt});
+  commit(FinishTermination{"a", {claim().second}, std::nullopt});
   owe_cluster("a");
   EXPECT_TRUE(is_offered_after(0s));
 }
@@ -238,7 +238,7 @@ TEST_F(FailedTerminations, AreOfferedAtOnceIfTheirProcessDied) {
 
 TEST_F(FailedTerminations, SayInTheLogWhenTheyAreOfferedAgain) {
   const std::int64_t termination = claim().second;
-  EXPECT_EQ(told(commit(FinishTermination{"a", termination, "403"}).first.events),
+  EXPECT_EQ(told(commit(FinishTermination{"a", {termination}, "403"}).first.events),
             told({TerminationFailed{"a", termination, "403", now + 1min}}));
   EXPECT_EQ(tables.pending_termination("a")->retry_at, now + 1min);
   claim();
@@ -270,7 +270,7 @@ void save(test::LeaseWorld& world) {
   world.commit(command);
 }
 void start(test::LeaseWorld& world) {
-  world.commit(RecordStarted{"new", world.acquire("new").number, "c-1"});
+  world.commit(RecordStarted{"new", {world.acquire("new").number}, "c-1"});
 }
 void make_ready(test::LeaseWorld& world) { world.created("new", "c-1"); }
 void mark_ready(test::LeaseWorld& world) {
@@ -320,12 +320,12 @@ TEST_P(UsingWhatIsBeingTerminated, IsBusyUntilItIsSettled) {
   EXPECT_THROW(use(), Busy);
   EXPECT_THAT(owed(), ElementsAre("c-1"));
   EXPECT_FALSE(is_cluster_held("c-1", present()));
-  commit(FinishTermination{"c-1", termination_, "403"});
+  commit(FinishTermination{"c-1", {termination_}, "403"});
   EXPECT_THAT(owed(), ElementsAre("c-1"));
 }
 
 TEST_P(UsingWhatIsBeingTerminated, IsWellOnceItIsSettled) {
-  commit(FinishTermination{"c-1", termination_, std::nullopt});
+  commit(FinishTermination{"c-1", {termination_}, std::nullopt});
   EXPECT_NO_THROW(use());
 }
 

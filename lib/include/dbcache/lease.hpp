@@ -44,6 +44,13 @@ struct ReleaseReport {
   std::optional<std::string> owed{};
   bool settled = false;                ///< `terminate` has terminated that cluster.
   std::optional<std::string> error{};  ///< Why it has not, if it was tried.
+  /// Of a lease that had ended before, released by its name: how it ended, `released` or the reason
+  /// of its loss in docs/log-format.md, such as `deadline`.
+  std::optional<std::string> ended{};
+  std::optional<std::string> cluster_id{};  ///< Of that lease.
+  /// What became of that cluster: `in_use` (by other leases), `cached`, `termination_pending`, or
+  /// `gone` (nothing here knows it any more).
+  std::optional<std::string> cluster_is{};
 };
 
 /// The right to use the cluster of a configuration. This process holds it until it is released.
@@ -85,9 +92,15 @@ class DBCACHE_EXPORT ClusterLease {
   /// that was given up for dead. 0 if the object was made empty or moved from.
   [[nodiscard]] std::int64_t fencing_token() const noexcept;
 
+  /// The lease's name: its number, '-' and 16 hex digits that no lease of another log has. Keep it,
+  /// and not the number, wherever it must find this lease again. Empty if the object was made empty
+  /// or moved from. May throw std::bad_alloc.
+  [[nodiscard]] std::string name() const;
+
   /// Returns whether the lease has ended without being released. Either the cluster was found dead,
-  /// or somebody ended the lease by force. Or, on PostgreSQL, this process could not prove to the
-  /// server for 8 seconds that it lives; others may take the lease soon after.
+  /// or somebody ended the lease by force, or the database no longer has the log that the lease
+  /// stands in: it was wiped, restored or exchanged. Or, on PostgreSQL, this process could not
+  /// prove to the server for 8 seconds that it lives; others may take the lease soon after.
   ///
   /// It reads the database, and throws as the calls of CacheManager do. If a server is out of
   /// reach, it answers from what the process knows, before another process takes the lease.
@@ -120,8 +133,10 @@ class DBCACHE_EXPORT ClusterLease {
   /// failed a short time ago: after 1 failed attempt for 1 minute, then for 2, 4 and so on, up to 1
   /// hour. Once `stop` is requested it begins none of them.
   ///
-  /// Throws what any call of CacheManager may throw. The lease then ends like that of a dead
-  /// process.
+  /// Throws LeaseLost if the database no longer has the log that the lease stands in. The message
+  /// names the cluster, which no log knows any more; the call changes nothing and terminates
+  /// nothing, since others that had joined the cluster may still use it. Throws what any call of
+  /// CacheManager may throw, too. The lease then ends like that of a dead process.
   ReleaseReport release(const std::stop_token& stop = {},
                         Afterwards afterwards = Afterwards::go_on);
 
@@ -156,8 +171,8 @@ class DBCACHE_EXPORT ClusterLease {
 /// move assignment leave the run; they never throw. In a forked child the copy of an object does
 /// nothing.
 ///
-/// Threads: `id` and `run` may be called while another thread calls `leave`. The other members run
-/// one at a time.
+/// Threads: `id`, `name` and `run` may be called while another thread calls `leave`. The other
+/// members run one at a time.
 class DBCACHE_EXPORT RunMembership {
  public:
   /// Has no place in any run.
@@ -168,6 +183,10 @@ class DBCACHE_EXPORT RunMembership {
 
   /// The participant's number: the position of its joining in the log. 0 if there is none.
   [[nodiscard]] std::int64_t id() const noexcept;
+
+  /// The participant's name: its number, '-' and 16 hex digits that no other log has. Empty if
+  /// there is none. May throw std::bad_alloc.
+  [[nodiscard]] std::string name() const;
 
   /// The name of the run. Empty if there is none.
   [[nodiscard]] const std::string& run() const noexcept;
@@ -200,6 +219,7 @@ struct HolderInfo {
 struct LeaseInfo {
   enum class Kind { lease, creation, check };
   std::int64_t lease = 0;  ///< Its fencing token.
+  std::string name{};      ///< What ClusterLease::name and Creation::name return.
   Kind kind = Kind::lease;
   std::string config_hash;
   std::optional<std::string> cluster_id{};
@@ -219,7 +239,8 @@ struct DocumentedUses {
 
 /// A participant of a run.
 struct ParticipantInfo {
-  std::int64_t id = 0;  ///< The position of its joining in the log.
+  std::int64_t id = 0;             ///< The position of its joining in the log.
+  std::string participant_name{};  ///< That, '-' and 16 hex digits that no other log has.
   std::string run;
   std::string kind;  ///< Such as "worker".
   std::optional<std::string> name{};

@@ -47,14 +47,18 @@ class DBCACHE_EXPORT Creation {
   /// The position of this creation in the log. It grows with each takeover.
   [[nodiscard]] std::int64_t fencing_token() const noexcept;
 
+  /// The creation's name, for SharedClusters::creation_started. As ClusterLease::name.
+  [[nodiscard]] std::string name() const;
+
   /// The cluster that an earlier creator had started when it died or failed. Wait for that cluster.
   /// If `create` returns another, a termination of this one becomes pending.
   [[nodiscard]] const std::optional<std::string>& started_cluster_id() const noexcept;
 
   /// Records the cluster in the log while it still starts. It is then found if this process dies.
   /// Throws LeaseLost if another creator took over; then end `create`, since a termination of the
-  /// cluster is pending. Throws Busy if a termination of the cluster has begun, and what any call
-  /// of CacheManager may throw.
+  /// cluster is pending. Throws it too if the database no longer has the log that the creation
+  /// stands in; then end `create` too, and the acquire calls `terminate` for the cluster. Throws
+  /// Busy if a termination of the cluster has begun, and what any call of CacheManager may throw.
   void started(std::string_view cluster_id);
 
   /// The moment at which the acquire times out. If it can, `create` throws Timeout by then.
@@ -188,20 +192,37 @@ class DBCACHE_EXPORT SharedClusters {
                       const std::optional<std::string>& host = std::nullopt,
                       const std::stop_token& stop = {});
 
-  /// Renews a lease that holds by a deadline: it ends `ttl` from now. `lease` is its fencing token.
-  /// `ttl` must be more than 0 and at most 1 year, else InvalidArgument. Throws InvalidArgument too
-  /// for a lease that a process holds, and NotFound for one that has ended.
+  /// Renews a lease that holds by a deadline: it ends `ttl` from now. `lease` is its name
+  /// (ClusterLease::name). `ttl` must be more than 0 and at most 1 year, else InvalidArgument.
+  /// Throws InvalidArgument too for a lease that a process holds, and NotFound for one that has
+  /// ended or that is not of this database's log.
+  void renew_lease(std::string_view lease, std::chrono::microseconds ttl);
+
+  /// The same for a lease's number. Every database has leases of the same small numbers, so this
+  /// acts only if DATABRICKS_CLUSTER_ID names the lease's cluster. Throws InvalidArgument if that
+  /// is unset, and NotFound if it names another cluster.
   void renew_lease(std::int64_t lease, std::chrono::microseconds ttl);
 
-  /// Ends a lease by its number, any process's, as ClusterLease::release does. Of the lifecycle it
+  /// Ends a lease by its name, any process's, as ClusterLease::release does. Of the lifecycle it
   /// uses only `terminate`. It does not end the lease of the `dbcache run` around this process
-  /// (ReleaseReport::of_surrounding_run).
+  /// (ReleaseReport::of_surrounding_run). Throws NotFound for a lease that is not of this
+  /// database's log.
+  ReleaseReport release_lease(std::string_view lease, const ClusterLifecycle& lifecycle = {},
+                              const std::stop_token& stop = {},
+                              Afterwards afterwards = Afterwards::go_on);
+
+  /// The same for a lease's number, under the condition of renew_lease.
   ReleaseReport release_lease(std::int64_t lease, const ClusterLifecycle& lifecycle = {},
                               const std::stop_token& stop = {},
                               Afterwards afterwards = Afterwards::go_on);
 
-  /// Creation::started for a creation that its configuration and fencing token name. Throws
-  /// NotFound for a creation that is not in this database, and as that call does.
+  /// Creation::started for a creation that its configuration and its name (Creation::name) give.
+  /// Throws NotFound for a creation that is not in this database, and as that call does.
+  void creation_started(std::string_view config_hash, std::string_view creation,
+                        std::string_view cluster_id);
+
+  /// The same for its fencing token. It acts only if DBCACHE_IDEMPOTENCY_TOKEN is that creation's,
+  /// as it is in a `create` command; else it throws InvalidArgument.
   void creation_started(std::string_view config_hash, std::int64_t fencing_token,
                         std::string_view cluster_id);
 

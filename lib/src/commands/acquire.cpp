@@ -104,6 +104,15 @@ void owe_earlier_cluster(const RegistryEntry& entry, const std::string& cluster_
                          present.rows, present.now, events);
 }
 
+/// The outcome for a creator whose creation is not of this log.
+CreatorOutcome outside(Fit fit, const std::optional<std::string>& cluster_id,
+                       const Present& present) {
+  CreatorOutcome outcome;
+  outcome.fit = fit;
+  outcome.is_named = cluster_id && is_named(*cluster_id, present);
+  return outcome;
+}
+
 Decision<AcquireStep> join_or_await_creation(const Acquire& command, const RegistryEntry& entry,
                                              const std::optional<Share>& share,
                                              const Present& present) {
@@ -192,10 +201,12 @@ Decision<AcquireStep> decide(const Acquire& command, const Present& present) {
 }
 
 Decision<CreatorOutcome> decide(const RecordStarted& command, const Present& present) {
+  const Fit fit = fit_of(named<events::CreationStarted>(command.creation), present);
+  if (fit != Fit::ours) return {{}, outside(fit, command.cluster_id, present)};
   const auto entry = present.rows.entry(command.config_hash);
   const auto share = present.rows.share(command.config_hash);
   Decision<CreatorOutcome> decision;
-  if (!entry || !share || share->creation != command.creation) {
+  if (!entry || !share || share->creation != command.creation.position) {
     decision.result.stale = true;
     owe_as_superseded(command.cluster_id, command.idempotency_token, command.config_hash, share,
                       present, decision.events);
@@ -212,10 +223,12 @@ Decision<CreatorOutcome> decide(const RecordStarted& command, const Present& pre
 
 Decision<CreatorOutcome> decide(const FinishCreation& command, const Present& present) {
   const std::string& cluster_id = command.input.cluster_id;
+  const Fit fit = fit_of(named<events::CreationStarted>(command.creation), present);
+  if (fit != Fit::ours) return {{}, outside(fit, cluster_id, present)};
   const auto entry = present.rows.entry(command.config_hash);
   const auto share = present.rows.share(command.config_hash);
   Decision<CreatorOutcome> decision;
-  if (!entry || !share || share->creation != command.creation) {
+  if (!entry || !share || share->creation != command.creation.position) {
     decision.result.stale = true;
     owe_unless_named({cluster_id, unused(command.idempotency_token, share), command.config_hash,
                       command.host, events::OwedReason::superseded},
@@ -233,35 +246,39 @@ Decision<CreatorOutcome> decide(const FinishCreation& command, const Present& pr
   events.insert(events.end(), caches.begin(), caches.end());
   events.emplace_back(events::RegistryStatusChanged{
       command.config_hash, entry->status, RegistryStatus::ready, cluster_id, std::nullopt});
-  events.emplace_back(events::LeaseGranted{command.config_hash, cluster_id, command.holder,
-                                           command.policy, command.run, present.now, true,
-                                           command.host, command.creation, entry->usage_count});
+  events.emplace_back(events::LeaseGranted{
+      command.config_hash, cluster_id, command.holder, command.policy, command.run, present.now,
+      true, command.host, command.creation.position, entry->usage_count});
   events.emplace_back(events::ClusterAccessed{cluster_id, present.now, 2});
   return decision;
 }
 
-Decision<> decide(const FailCreation& command, const Present& present) {
+Decision<CreatorOutcome> decide(const FailCreation& command, const Present& present) {
+  const Fit fit = fit_of(named<events::CreationStarted>(command.creation), present);
+  if (fit != Fit::ours) {
+    return {{}, outside(fit, command.cluster_id ? command.cluster_id : command.started, present)};
+  }
   const auto entry = present.rows.entry(command.config_hash);
   const auto share = present.rows.share(command.config_hash);
   Events events;
-  if (!entry || !share || share->creation != command.creation) {
+  if (!entry || !share || share->creation != command.creation.position) {
     if (command.cluster_id) {
       owe_as_superseded(*command.cluster_id, command.idempotency_token, command.config_hash, share,
                         present, events);
     }
-    return {std::move(events)};
+    return {std::move(events), {.stale = true}};
   }
   if (command.cluster_id) owe_earlier_cluster(*entry, *command.cluster_id, *share, present, events);
   const auto cluster_id = command.cluster_id ? command.cluster_id : entry->cluster_id;
   events.emplace_back(events::RegistryStatusChanged{
       command.config_hash, entry->status, RegistryStatus::failed, cluster_id, command.error});
-  events.emplace_back(events::LeaseReleased{command.config_hash, command.creation, cluster_id,
-                                            std::nullopt,
+  events.emplace_back(events::LeaseReleased{command.config_hash, command.creation.position,
+                                            cluster_id, std::nullopt,
                                             std::max<std::int64_t>(entry->usage_count - 1, 0)});
   owe_unless_others_name({cluster_id, share->idempotency_token, command.config_hash, share->host,
                           events::OwedReason::creation_failed},
                          present.rows, present.now, events);
-  return {std::move(events)};
+  return {std::move(events), {}};
 }
 
 }  // namespace dbcache::commands

@@ -39,11 +39,45 @@ void lose_cluster(const std::string& cluster_id, const Present& present, Events&
   }
 }
 
+bool is_by_name(const EndLease& command) { return command.by_name; }
+bool is_by_name(const RenewLease& command) { return !command.convert; }
+template <class Command>
+bool is_by_name(const Command&) {
+  return false;
+}
+
+/// The lease that a command names; nothing if it has ended. Throws if it is not of this log.
+template <class Command>
+std::optional<rows::Lease> lease_of(const Command& command, const Present& present) {
+  const Fit fit = fit_of(named<events::LeaseGranted>(command.lease), present);
+  if (fit == Fit::ours) {
+    auto lease = present.rows.lease(command.lease.position);
+    if (lease && command.lease.mark.empty() && !command.cluster_id.empty() &&
+        lease->cluster_id != command.cluster_id) {
+      throw NotFound(fmt::format(
+          "the lease {} is on the cluster {}, and DATABRICKS_CLUSTER_ID is {}: its number alone is "
+          "also that of a lease of another log; give its name, which `dbcache leases` shows",
+          command.lease.position, lease->cluster_id, command.cluster_id));
+    }
+    return lease;
+  }
+  if (fit == Fit::other_kind && !command.lease.mark.empty()) {
+    throw InvalidArgument(
+        fmt::format("{} is the name of something else than a lease, such as a creation; give the "
+                    "name of a lease, "
+                    "as `dbcache leases` shows it",
+                    to_string(command.lease)));
+  }
+  const std::string text = log_gone_text("the lease", command.lease, fit, command.cluster_id);
+  if (is_by_name(command)) throw NotFound(text);
+  throw LeaseLost(text);
+}
+
 }  // namespace
 
 Decision<LeaseEnded> decide(const EndLease& command, const Present& present) {
   Decision<LeaseEnded> decision;
-  const auto lease = present.rows.lease(command.lease);
+  const auto lease = lease_of(command, present);
   if (!lease || lease->config_hash != command.config_hash.value_or(lease->config_hash)) {
     return decision;
   }
@@ -64,35 +98,37 @@ Decision<LeaseEnded> decide(const EndLease& command, const Present& present) {
 }
 
 Decision<> decide(const RenewLease& command, const Present& present) {
-  const auto lease = present.rows.lease(command.lease);
+  const auto lease = lease_of(command, present);
   if (!lease) {
     if (command.convert)
-      throw LeaseLost(fmt::format("the lease {} has ended; acquire another", command.lease));
+      throw LeaseLost(
+          fmt::format("the lease {} has ended; acquire another", to_string(command.lease)));
     throw NotFound(
         fmt::format("there is no lease {}; it has ended or never existed: see `dbcache leases`",
-                    command.lease));
+                    to_string(command.lease)));
   }
   if (!lease->holder.until && !command.convert) {
     throw InvalidArgument(fmt::format(
         "the lease {} has no deadline to renew: it is held for as long as the process {} "
         "on {} lives; renew only a lease with a deadline",
-        command.lease, lease->holder.process.pid, lease->holder.host));
+        to_string(command.lease), lease->holder.process.pid, lease->holder.host));
   }
   return {{events::LeaseRenewed{lease->config_hash, lease->id, command.until}}};
 }
 
 Decision<> decide(const NoteUse& command, const Present& present) {
-  const auto lease = present.rows.lease(command.lease);
+  const auto lease = lease_of(command, present);
   if (!lease) {
-    throw LeaseLost(fmt::format(
-        "the lease {} has ended; acquire another before you use its cluster", command.lease));
+    throw LeaseLost(
+        fmt::format("the lease {} has ended; acquire another before you use its cluster",
+                    to_string(command.lease)));
   }
   return {{events::ClusterUsed{lease->cluster_id, lease->id, command.by}}};
 }
 
 Decision<CheckBegun> decide(const BeginCheck& command, const Present& present) {
   Decision<CheckBegun> decision;
-  const auto lease = present.rows.lease(command.lease);
+  const auto lease = lease_of(command, present);
   if (!lease) {
     decision.result.lease_ended = true;
     return decision;
@@ -111,9 +147,12 @@ Decision<CheckBegun> decide(const BeginCheck& command, const Present& present) {
 Decision<> decide(const AnswerCheck& command, const Present& present) {
   const auto share = present.rows.share(command.config_hash);
   const auto entry = present.rows.entry(command.config_hash);
-  if (!share || share->check != command.check || !entry) return {};
-  Events events{events::CheckAnswered{command.config_hash, command.cluster_id, command.check,
-                                      command.answer, command.error}};
+  if (!share || share->check != command.check.position || !entry ||
+      !is_ours(named<events::CheckStarted>(command.check), present)) {
+    return {};
+  }
+  Events events{events::CheckAnswered{command.config_hash, command.cluster_id,
+                                      command.check.position, command.answer, command.error}};
   if (command.answer == events::CheckAnswer::dead && entry->status == RegistryStatus::ready &&
       entry->cluster_id == command.cluster_id) {
     lose_cluster(command.cluster_id, present, events);
@@ -122,7 +161,7 @@ Decision<> decide(const AnswerCheck& command, const Present& present) {
 }
 
 Decision<bool> decide(const BelieveDead& command, const Present& present) {
-  const auto lease = present.rows.lease(command.lease);
+  const auto lease = lease_of(command, present);
   if (!lease) return {};
   const auto entry = present.rows.entry(lease->config_hash);
   if (!entry) return {};
@@ -143,10 +182,12 @@ Decision<> decide(const JoinRun& command, const Present& present) {
       {events::RunJoined{command.run, command.kind, command.name, command.holder, present.now}}};
 }
 
-Decision<> decide(const LeaveRun& command, const Present& present) {
-  const auto found = present.rows.participant(command.participant);
-  if (!found) return {};
-  return {{events::RunLeft{found->run, found->id, events::RunLeftReason::left}}};
+Decision<Fit> decide(const LeaveRun& command, const Present& present) {
+  const Fit fit = fit_of(named<events::RunJoined>(command.participant), present);
+  if (fit != Fit::ours) return {{}, fit};
+  const auto found = present.rows.participant(command.participant.position);
+  if (!found) return {{}, fit};
+  return {{events::RunLeft{found->run, found->id, events::RunLeftReason::left}}, fit};
 }
 
 }  // namespace dbcache::commands

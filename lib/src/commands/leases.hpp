@@ -8,6 +8,7 @@
 
 #include "commands/decision.hpp"
 #include "commands/liveness.hpp"
+#include "commands/names.hpp"
 #include "input/input.hpp"
 
 // The rules of leases: decide(command, present) -> Decision. Pure. Every command on leases runs
@@ -41,8 +42,8 @@ struct Acquire {
   std::optional<std::string> fixed_cluster;  ///< DATABRICKS_CLUSTER_ID.
 };
 
-/// The result of a step. The position of its LeaseGranted, CreationStarted or CheckStarted is the
-/// number of the lease, creation or check that the caller now has.
+/// The result of a step. The name of its LeaseGranted, CreationStarted or CheckStarted is that of
+/// the lease, creation or check that the caller now has.
 struct AcquireStep {
   enum class Next {
     granted,
@@ -66,12 +67,15 @@ Decision<AcquireStep> decide(const Acquire& command, const Present& present);
 /// The result of a command that only the current creator may give.
 struct CreatorOutcome {
   bool stale = false;  ///< Another took over, or it was ended by force. What it made is owed.
+  /// Not `ours`: the creation is not of this log, which learns nothing of what it made.
+  Fit fit = Fit::ours;
+  bool is_named = false;  ///< This log has that cluster all the same.
 };
 
 /// The creator has started a cluster, which is not ready yet.
 struct RecordStarted {
   std::string config_hash;
-  std::int64_t creation = 0;
+  EventName creation;
   std::string cluster_id;
   std::string idempotency_token{};  ///< Of that creation.
 };
@@ -80,7 +84,7 @@ Decision<CreatorOutcome> decide(const RecordStarted& command, const Present& pre
 /// The cluster is ready: it is cached and leased to its creator.
 struct FinishCreation {
   std::string config_hash;
-  std::int64_t creation = 0;
+  EventName creation;
   input::ClusterInput input;
   std::chrono::microseconds default_expiry{};
   Holder holder;
@@ -94,18 +98,24 @@ Decision<CreatorOutcome> decide(const FinishCreation& command, const Present& pr
 /// The creation failed. If it made a cluster all the same, that is owed.
 struct FailCreation {
   std::string config_hash;
-  std::int64_t creation = 0;
+  EventName creation;
   std::string error;
   std::optional<std::string> cluster_id{};  ///< What it made, if known.
   std::string idempotency_token{};          ///< Of that creation.
+  std::optional<std::string> started{};     ///< What it said that it started.
 };
-Decision<> decide(const FailCreation& command, const Present& present);
+Decision<CreatorOutcome> decide(const FailCreation& command, const Present& present);
 
-/// Releases a lease.
+/// Releases a lease. If it is not of this log, throws LeaseLost in its holder, and NotFound
+/// elsewhere.
 struct EndLease {
-  std::int64_t lease = 0;
+  EventName lease;
   /// Its configuration, where the caller knows it: a lease of another one is not ended.
   std::optional<std::string> config_hash{};
+  std::string cluster_id{};  ///< Its cluster, where the caller knows it.
+  /// The caller is not the holder. A name without a mark must then be that of a lease on the
+  /// cluster.
+  bool by_name = false;
 };
 struct LeaseEnded {
   bool was_held = false;
@@ -116,28 +126,31 @@ struct LeaseEnded {
 };
 Decision<LeaseEnded> decide(const EndLease& command, const Present& present);
 
-/// Gives a lease a deadline, or a later one. Throws NotFound if it has ended, and InvalidArgument
-/// if a process holds it. `convert` is for that process itself: it turns the lease into one with a
-/// deadline, and throws LeaseLost if the lease has ended.
+/// Gives a lease a deadline, or a later one. Throws NotFound if it has ended or is not of this log,
+/// and InvalidArgument if a process holds it. `convert` is for that process itself: it turns the
+/// lease into one with a deadline, and throws LeaseLost if the lease has ended.
 struct RenewLease {
-  std::int64_t lease = 0;
+  EventName lease;
   Timestamp until{};
   bool convert = false;
+  std::string cluster_id{};  ///< As in EndLease. Only who converts is the holder.
 };
 Decision<> decide(const RenewLease& command, const Present& present);
 
 /// Records a use of a cluster under a lease. Throws LeaseLost if the lease has ended.
 struct NoteUse {
-  std::int64_t lease = 0;
+  EventName lease;
   std::string by;
+  std::string cluster_id{};  ///< Its cluster, where the caller knows it.
 };
 Decision<> decide(const NoteUse& command, const Present& present);
 
 /// A holder begins to check whether its cluster still runs. Changes nothing if its lease has ended,
-/// or if another check is under way.
+/// or if another check is under way. Throws LeaseLost if the lease is not of this log.
 struct BeginCheck {
-  std::int64_t lease = 0;
+  EventName lease;
   Holder holder;
+  std::string cluster_id{};  ///< Its cluster, where the caller knows it.
 };
 struct CheckBegun {
   bool begun = false;
@@ -150,16 +163,18 @@ Decision<CheckBegun> decide(const BeginCheck& command, const Present& present);
 /// then the row, the leases and the entry go.
 struct AnswerCheck {
   std::string config_hash;
-  std::int64_t check = 0;
+  EventName check;
   std::string cluster_id;
   events::CheckAnswer answer = events::CheckAnswer::alive;
   std::optional<std::string> error;
 };
 Decision<> decide(const AnswerCheck& command, const Present& present);
 
-/// A holder reports its cluster dead and has no `check`: the cluster becomes owed.
+/// A holder reports its cluster dead and has no `check`: the cluster becomes owed. Throws LeaseLost
+/// if the lease is not of this log.
 struct BelieveDead {
-  std::int64_t lease = 0;
+  EventName lease;
+  std::string cluster_id{};  ///< Its cluster, where the caller knows it.
 };
 Decision<bool> decide(const BelieveDead& command, const Present& present);
 
@@ -171,10 +186,11 @@ struct JoinRun {
 };
 Decision<> decide(const JoinRun& command, const Present& present);
 
+/// The result says whether the participant is of this log.
 struct LeaveRun {
-  std::int64_t participant = 0;
+  EventName participant;
 };
-Decision<> decide(const LeaveRun& command, const Present& present);
+Decision<Fit> decide(const LeaveRun& command, const Present& present);
 
 /// How an entry's usage count is made up.
 struct Usage {

@@ -5,12 +5,13 @@ namespace {
 
 using rows::TableReader;
 
-Reach reach_of_lease(std::int64_t number, const TableReader& rows) {
-  const auto lease = rows.lease(number);
-  if (!lease) return {};
+Reach reach_of_lease(const EventName& name, const TableReader& rows) {
   Reach reach;
+  reach.named = named<events::LeaseGranted>(name);
+  const auto lease = rows.lease(name.position);
+  if (!lease) return reach;
   reach.config_hash = lease->config_hash;
-  reach.suspects = {number};
+  reach.suspects = {name.position};
   return reach;
 }
 
@@ -20,22 +21,29 @@ Reach reach_of_configuration(const std::string& config_hash) {
   return reach;
 }
 
+Reach reach_of_creation(const std::string& config_hash, const EventName& name) {
+  Reach reach = reach_of_configuration(config_hash);
+  reach.named = named<events::CreationStarted>(name);
+  return reach;
+}
+
 }  // namespace
 
 Reach reach_of(const RecordStarted& command, const TableReader&) {
-  return reach_of_configuration(command.config_hash);
+  return reach_of_creation(command.config_hash, command.creation);
 }
 Reach reach_of(const FinishCreation& command, const TableReader&) {
-  return reach_of_configuration(command.config_hash);
+  return reach_of_creation(command.config_hash, command.creation);
 }
 Reach reach_of(const FailCreation& command, const TableReader&) {
-  return reach_of_configuration(command.config_hash);
+  return reach_of_creation(command.config_hash, command.creation);
 }
 Reach reach_of(const EndLease& command, const TableReader& rows) {
   Reach reach = command.config_hash ? reach_of_configuration(*command.config_hash)
                                     : reach_of_lease(command.lease, rows);
-  reach.suspects = {command.lease};
-  reach.ends = command.lease;
+  reach.named = named<events::LeaseGranted>(command.lease);
+  reach.suspects = {command.lease.position};
+  reach.ends = command.lease.position;
   return reach;
 }
 Reach reach_of(const RenewLease& command, const TableReader& rows) {
@@ -48,7 +56,9 @@ Reach reach_of(const BeginCheck& command, const TableReader& rows) {
   return reach_of_lease(command.lease, rows);
 }
 Reach reach_of(const AnswerCheck& command, const TableReader&) {
-  return reach_of_configuration(command.config_hash);
+  Reach reach = reach_of_configuration(command.config_hash);
+  reach.named = named<events::CheckStarted>(command.check);
+  return reach;
 }
 Reach reach_of(const BelieveDead& command, const TableReader& rows) {
   return reach_of_lease(command.lease, rows);

@@ -30,7 +30,9 @@ struct Reach {
   /// entry is not handed back.
   bool goes_on = false;
   std::optional<std::int64_t>
-      ends;                         ///< A lease that the command ends, and that holds nothing more.
+      ends;  ///< A lease that the command ends, and that holds nothing more.
+  /// What the command is about. If that is not of this log, nobody is reaped for it.
+  std::optional<Named> named{};
   std::set<std::int64_t> suspects;  ///< Leases of it to judge even if a living one comes first.
 };
 

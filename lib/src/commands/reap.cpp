@@ -196,7 +196,7 @@ Events reap(const Present& present, const std::string& taken_over) {
 
 Reaped reap(const Present& present, const Reach& reach) {
   Reaped reaped;
-  if (reach.config_hash.empty()) return reaped;
+  if (reach.config_hash.empty() || (reach.named && !is_ours(*reach.named, present))) return reaped;
   Counts counts(present.rows);
   std::set<std::int64_t> judged;
   for (const std::int64_t id : reach.suspects) {

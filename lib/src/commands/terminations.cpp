@@ -26,9 +26,6 @@ void owe(Owed owed, const rows::TableReader& rows, Timestamp now, Events& events
       std::move(owed.config_hash), std::move(owed.host), owed.reason, now});
 }
 
-namespace {
-
-/// Whether an entry (also one being created) or a lease names a cluster.
 bool is_named(const std::string& cluster_id, const Present& present) {
   const auto entries = present.rows.naming(cluster_id);
   return std::any_of(entries.begin(), entries.end(),
@@ -37,8 +34,6 @@ bool is_named(const std::string& cluster_id, const Present& present) {
                      }) ||
          is_cluster_held(cluster_id, present);
 }
-
-}  // namespace
 
 void owe_unless_named(Owed owed, const Present& present, Events& events) {
   if (owed.cluster_id && is_named(*owed.cluster_id, present)) return;
@@ -140,12 +135,16 @@ std::chrono::minutes pause_after(std::int64_t attempts) {
 
 Decision<> decide(const FinishTermination& command, const Present& present) {
   const auto pending = present.rows.pending_termination(command.subject);
-  if (!pending || pending->termination != command.termination) return {};
-  if (command.error) {
-    return {{events::TerminationFailed{command.subject, command.termination, *command.error,
-                                       present.now + pause_after(pending->attempts)}}};
+  if (!pending || pending->termination != command.termination.position ||
+      !is_ours(named<events::TerminationStarted>(command.termination), present)) {
+    return {};
   }
-  return {{events::TerminationDone{command.subject, command.termination}}};
+  if (command.error) {
+    return {
+        {events::TerminationFailed{command.subject, command.termination.position, *command.error,
+                                   present.now + pause_after(pending->attempts)}}};
+  }
+  return {{events::TerminationDone{command.subject, command.termination.position}}};
 }
 
 }  // namespace dbcache::commands

@@ -8,6 +8,7 @@
 
 #include "commands/decision.hpp"
 #include "commands/liveness.hpp"
+#include "commands/names.hpp"
 
 // The rules of the table `terminations`: which clusters are owed, and who may terminate them. Pure.
 namespace dbcache::commands {
@@ -24,7 +25,10 @@ struct Owed {
 /// Adds a pending termination, unless it exists already.
 void owe(Owed owed, const rows::TableReader& rows, Timestamp now, Events& events);
 
-/// The same, unless an entry, a creation or a lease names the cluster.
+/// Whether an entry (also one being created) or a lease names a cluster.
+bool is_named(const std::string& cluster_id, const Present& present);
+
+/// The same as owe(), unless the cluster is named.
 void owe_unless_named(Owed owed, const Present& present, Events& events);
 
 /// The same if an entry of that configuration gives the cluster up, and no other entry that
@@ -61,10 +65,11 @@ Decision<std::optional<rows::PendingTermination>> decide(const ClaimTermination&
 /// make each of them wait; after an outage, however long, an attempt is at most 1 hour away.
 [[nodiscard]] std::chrono::minutes pause_after(std::int64_t attempts);
 
-/// The outcome of an attempt. Changes nothing if the attempt was reaped meanwhile.
+/// The outcome of an attempt. Changes nothing if the attempt was reaped meanwhile, or is not of
+/// this log.
 struct FinishTermination {
   std::string subject;
-  std::int64_t termination = 0;
+  EventName termination;
   std::optional<std::string> error;
 };
 Decision<> decide(const FinishTermination& command, const Present& present);

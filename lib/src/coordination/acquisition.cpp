@@ -1,7 +1,6 @@
 #include "coordination/acquisition.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <exception>
 
 #include <fmt/format.h>
@@ -42,13 +41,16 @@ Clock::time_point deadline_after(std::chrono::milliseconds timeout) {
   return Clock::now() + std::min(timeout, longest);
 }
 
-/// The number of the lease of the `dbcache run` around this process.
-std::optional<std::int64_t> surrounding_lease() {
+/// The lease of the `dbcache run` around this process.
+std::optional<rows::EventName> surrounding_lease() {
   const std::string text = system::environment_variable("DBCACHE_LEASE");
-  std::int64_t lease = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), lease);
-  if (text.empty() || error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return lease;
+  if (text.empty()) return std::nullopt;
+  try {
+    return commands::read_name(text, "lease");
+  } catch (const InvalidArgument& error) {
+    system::logger()->warn("DBCACHE_LEASE is ignored: {}", error.what());
+    return std::nullopt;
+  }
 }
 
 std::vector<std::string> owed_by(const events::Events& events) {
@@ -122,7 +124,7 @@ Granted Acquisition::run() {
     const AcquireStep& come_to = taken.come_to;
     switch (come_to.next) {
       case Next::granted:
-        return granted(taken.number, come_to.cluster_id.value(), false);
+        return granted(taken.name, come_to.cluster_id.value(), false);
       case Next::create:
         return create(taken);
       case Next::check:
@@ -148,14 +150,29 @@ void Acquisition::take_lock() {
 }
 
 std::optional<Granted> Acquisition::join_surrounding_run() {
-  const auto number = surrounding_lease();
-  if (!number) return std::nullopt;
+  const auto name = surrounding_lease();
+  if (!name) return std::nullopt;
   std::optional<rows::Lease> lease;
+  bool is_known = false;
   coordinator_.store().read([&](const store::ReadSession& session) {
-    lease = session.tables.lease(*number);
     const rows::Present present = store::present(session);
+    lease.reset();
+    is_known = commands::is_ours(commands::named<events::LeaseGranted>(*name), present);
+    if (is_known) lease = session.tables.lease(name->position);
     if (lease && !commands::is_alive(lease->holder, lease->granted_at, present)) lease.reset();
   });
+  if (!is_known) {
+    system::logger()->warn(
+        "DBCACHE_LEASE is ignored: {} is not the name of a lease in this database",
+        commands::to_string(*name));
+  } else if (lease && name->mark.empty() && command_.fixed_cluster != lease->cluster_id) {
+    // A number alone is also that of a lease of any other database.
+    system::logger()->warn(
+        "DBCACHE_LEASE is ignored: it is the number {} without a name, and DATABRICKS_CLUSTER_ID "
+        "does not name that lease's cluster",
+        name->position);
+    return std::nullopt;
+  }
   // A lease with a deadline may end while this process still needs the cluster.
   const bool joinable = lease && !lease->holder.until;
   // `run` exports lease and cluster id together. If they do not match, one of them belongs to
@@ -166,7 +183,7 @@ std::optional<Granted> Acquisition::join_surrounding_run() {
   const bool fixed = lease && lease->config_hash.starts_with(fixed_prefix) &&
                      command_.fixed_cluster == lease->cluster_id;
   if (joinable && (lease->config_hash == command_.config_hash || fixed)) {
-    return Granted{lease->id, lease->cluster_id, lease->config_hash, command_.host};
+    return Granted{*name, lease->cluster_id, lease->config_hash, command_.host};
   }
   // The cluster id that `run` exported belongs to the configuration of `run`, not to this one.
   if (!lease || command_.fixed_cluster == lease->cluster_id) command_.fixed_cluster.reset();
@@ -180,7 +197,7 @@ std::optional<Acquisition::Step> Acquisition::look() const {
     if (!commands::reap(present, reach_).events.empty()) return;
     auto decision = commands::decide(command_, present);
     if (decision.events.empty() && is_waiting(decision.result.next)) {
-      seen = Step{std::move(decision.result)};
+      seen = Step{std::move(decision.result), {}, {}};
     }
   });
   return seen;
@@ -207,35 +224,32 @@ Acquisition::Step Acquisition::step(const Answer& answer) {
         auto decision = commands::decide(command_, transaction.present());
         const std::int64_t first = transaction.append(decision.events);
         step.come_to = std::move(decision.result);
-        step.number = step.come_to.next == Next::granted
-                          ? position_of<events::LeaseGranted>(decision.events, first)
-                      : step.come_to.next == Next::create
-                          ? position_of<events::CreationStarted>(decision.events, first)
-                          : position_of<events::CheckStarted>(decision.events, first);
+        step.name = name_of_held(transaction, decision.events, first);
         step.owed = owed_by(transaction.appended());
       });
   command_.checked.reset();
   return step;
 }
 
-Granted Acquisition::granted(std::int64_t lease, std::string cluster_id, bool created_here) {
+Granted Acquisition::granted(rows::EventName lease, std::string cluster_id, bool created_here) {
   lock_->done();
-  return {lease,  std::move(cluster_id), command_.config_hash, command_.host, created_here,
-          swept_, std::move(owed_),      std::move(lock_)};
+  return {std::move(lease), std::move(cluster_id), command_.config_hash,
+          command_.host,    created_here,          swept_,
+          std::move(owed_), std::move(lock_)};
 }
 
 Granted Acquisition::create(const Step& step) {
-  const std::int64_t number = step.number;
+  const rows::EventName& name = step.name;
   Creation::Impl under_way{coordinator_,
                            command_.config_hash,
                            step.come_to.idempotency_token,
-                           number,
+                           name,
                            step.come_to.cluster_id,
                            deadline_,
                            options_.stop,
                            *lock_};
   std::optional<std::string> made;
-  std::pair<commands::Decision<commands::CreatorOutcome>, std::int64_t> finished;
+  Committed<commands::CreatorOutcome> finished;
   TakenLock lease;
   try {
     Creation creation(under_way);
@@ -246,7 +260,7 @@ Granted Acquisition::create(const Step& step) {
     lease = coordinator_.take_lock();
     finished = coordinator_.commit_with(lease, [&](const Holder& holder) {
       return commands::FinishCreation{
-          command_.config_hash, number,       input_,        coordinator_.default_expiry(), holder,
+          command_.config_hash, name,         input_,        coordinator_.default_expiry(), holder,
           command_.policy,      command_.run, command_.host, step.come_to.idempotency_token};
     });
   } catch (const StorageFailure& error) {
@@ -260,39 +274,76 @@ Granted Acquisition::create(const Step& step) {
                     error.what(), *made),
         error.outcome());
   } catch (...) {
-    fail_creation({command_.config_hash, number, message_of(std::current_exception()), made,
-                   step.come_to.idempotency_token});
+    fail_creation({command_.config_hash, name, message_of(std::current_exception()), made,
+                   step.come_to.idempotency_token, under_way.started_here()});
     throw;
+  }
+  if (const commands::CreatorOutcome& outcome = finished.first.result;
+      outcome.fit != commands::Fit::ours) {
+    const std::string fate =
+        terminate_unknown(*made, step.come_to.idempotency_token, outcome.is_named);
+    lock_.reset();
+    throw LeaseLost(fmt::format("{}; its cluster {} {}",
+                                commands::log_gone_text("the creation", name, outcome.fit, ""),
+                                *made, fate));
   }
   if (finished.first.result.stale) {
     throw LeaseLost(fmt::format(
         "the creation {} of '{}' was ended while `create` ran; its cluster {} will be handed "
         "back: acquire again",
-        number, command_.config_hash, input_.cluster_id));
+        name.position, command_.config_hash, input_.cluster_id));
   }
   const auto superseded = owed_by(finished.first.events);
   owed_.insert(owed_.end(), superseded.begin(), superseded.end());
   lock_->done();
   lock_ = std::move(lease.lock);
-  return granted(position_of<events::LeaseGranted>(finished.first.events, finished.second),
-                 input_.cluster_id, true);
+  return granted(finished.second, input_.cluster_id, true);
 }
 
 /// Throws nothing: the caller must see why the creation failed, not why that was not recorded.
 void Acquisition::fail_creation(const commands::FailCreation& failed) {
   try {
-    coordinator_.commit(failed);
+    const commands::CreatorOutcome outcome = coordinator_.commit(failed).first.result;
+    if (outcome.fit != commands::Fit::ours) {
+      const auto& cluster_id = failed.cluster_id ? failed.cluster_id : failed.started;
+      const std::string fate =
+          cluster_id ? fmt::format("; its cluster {} {}", *cluster_id,
+                                   terminate_unknown(*cluster_id, failed.idempotency_token,
+                                                     outcome.is_named))
+                     : std::string();
+      system::logger()->warn(
+          "{}{}", commands::log_gone_text("the creation", failed.creation, outcome.fit, ""), fate);
+    }
   } catch (const std::exception& error) {
     system::logger()->error(
-        "the creation {} of '{}' failed ({}){}; the log could not record this: {}", failed.creation,
-        failed.config_hash, failed.error,
+        "the creation {} of '{}' failed ({}){}; the log could not record this: {}",
+        commands::to_string(failed.creation), failed.config_hash, failed.error,
         failed.cluster_id ? " and left the cluster " + *failed.cluster_id : "", error.what());
   }
   lock_.reset();
 }
 
+std::string Acquisition::terminate_unknown(const std::string& cluster_id,
+                                           const std::string& idempotency_token,
+                                           bool is_named) const {
+  if (is_named) return "is one of the database's now";
+  if (!lifecycle_.terminate) return "is nobody's now: terminate it yourself";
+  Termination termination;
+  termination.owed = {cluster_id,    cluster_id,  idempotency_token,          command_.config_hash,
+                      command_.host, "log_gone",  coordinator_.store().now(), 1,
+                      std::nullopt,  std::nullopt};
+  termination.lock_descriptor = lock_ ? lock_->descriptor() : -1;
+  try {
+    lifecycle_.terminate(termination);
+  } catch (...) {
+    return fmt::format("is nobody's now, and could not be terminated ({}): terminate it yourself",
+                       message_of(std::current_exception()));
+  }
+  return "was terminated";
+}
+
 Acquisition::Answer Acquisition::check(const Step& step) {
-  commands::AnswerCheck answer{command_.config_hash, step.number, step.come_to.cluster_id.value(),
+  commands::AnswerCheck answer{command_.config_hash, step.name, step.come_to.cluster_id.value(),
                                events::CheckAnswer::alive, std::nullopt};
   try {
     if (!lifecycle_.check(answer.cluster_id)) answer.answer = events::CheckAnswer::dead;

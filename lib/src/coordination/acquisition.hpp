@@ -14,7 +14,7 @@ namespace dbcache::coordination {
 
 /// The result of an acquire.
 struct Granted {
-  std::int64_t lease = 0;
+  rows::EventName lease;
   std::string cluster_id;
   std::string config_hash;
   std::optional<std::string> host;
@@ -39,7 +39,7 @@ class Acquisition {
 
   struct Step {
     commands::AcquireStep come_to;
-    std::int64_t number = 0;          ///< Of the lease, the creation or the check.
+    rows::EventName name;             ///< Of the lease, the creation or the check.
     std::vector<std::string> owed{};  ///< The terminations that became pending with it.
   };
 
@@ -47,9 +47,14 @@ class Acquisition {
   void take_lock();
   [[nodiscard]] Step step(const Answer& answer);
   [[nodiscard]] std::optional<Step> look() const;
-  [[nodiscard]] Granted granted(std::int64_t lease, std::string cluster_id, bool created_here);
+  [[nodiscard]] Granted granted(rows::EventName lease, std::string cluster_id, bool created_here);
   [[nodiscard]] Granted create(const Step& step);
   void fail_creation(const commands::FailCreation& failed);
+  /// For a creation whose log is gone: nobody else will ever know of its cluster. Returns what
+  /// became of it.
+  [[nodiscard]] std::string terminate_unknown(const std::string& cluster_id,
+                                              const std::string& idempotency_token,
+                                              bool is_named) const;
   [[nodiscard]] Answer check(const Step& step);
   void wait(const commands::AcquireStep& awaited);
   /// Without a session, where the server is crowded.

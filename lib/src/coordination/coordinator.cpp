@@ -126,7 +126,7 @@ bool Coordinator::settle_one(commands::ClaimTermination& claim,
   });
   if (!due) return false;
   TakenLock taken = take_lock();
-  const auto [claimed, first] = commit_with(taken, [&](const Holder& holder) {
+  const auto [claimed, claim_name] = commit_with(taken, [&](const Holder& holder) {
     claim.holder = holder;
     return claim;
   });
@@ -134,7 +134,7 @@ bool Coordinator::settle_one(commands::ClaimTermination& claim,
   const PendingTermination& pending = *claimed.result;
   claim.skip.insert(pending.subject);
 
-  commands::FinishTermination finish{pending.subject, first, std::nullopt};
+  commands::FinishTermination finish{pending.subject, claim_name, std::nullopt};
   Termination termination;
   termination.owed = {pending.subject,     pending.cluster_id,   pending.idempotency_token,
                       pending.config_hash, pending.host,         pending.reason,
@@ -168,7 +168,7 @@ ReleaseReport Coordinator::release(const commands::EndLease& lease, const Ending
   bool known = false;
   commands::LeaseEnded ended;
   const auto reach = [&](const rows::TableReader& rows) {
-    known = lease.config_hash || rows.lease(lease.lease);
+    known = lease.config_hash || rows.lease(lease.lease.position);
     return commands::reach_of(lease, rows);
   };
   const auto end = [&](store::Store::Transaction& transaction) {
@@ -183,8 +183,11 @@ ReleaseReport Coordinator::release(const commands::EndLease& lease, const Ending
         ended.was_last ? transaction.rows().pending_termination(ended.cluster_id) : std::nullopt;
   };
   try {
-    // Where there is no database there is no lease, and none is made.
-    if (store().engine().exists()) transact(store(), reach, end, look_for_debt);
+    if (store().engine().exists()) {
+      transact(store(), reach, end, look_for_debt);
+    } else {
+      commands::decide(lease, store().nothing());  // and no database is made
+    }
   } catch (const DatabaseMoved&) {
     if (known) throw;
   }
@@ -225,31 +228,47 @@ void Coordinator::settle_after(ReleaseReport& report, const Ending& ending,
   settle(ending.terminate, {workspaces, {}, Debts::Others::due}, ending.stop);
 }
 
-void Coordinator::record_started(const std::string& config_hash, std::int64_t creation,
-                                 std::string_view cluster_id) const {
+void Coordinator::record_started(const CreationName& creation, std::string_view cluster_id) const {
+  const std::string& config_hash = creation.config_hash;
+  const std::int64_t number = creation.name.position;
   commands::RecordStarted command{input::require_id(config_hash, "config hash"),
-                                  creation,
+                                  creation.name,
                                   input::require_id(cluster_id, "cluster id"),
                                   {}};
   // A creation that never existed would make a cluster owed that dbcache did not create.
-  const auto begun = creation > 0 ? store::events_from(store(), creation, 1, store::Extent::visible)
-                                  : std::vector<RecordedEvent>();
-  if (begun.empty() || begun.front().position != creation ||
-      begun.front().type != events::CreationStarted::type ||
-      begun.front().stream != events::registry_stream(config_hash)) {
+  const auto begun = number > 0 ? store::events_from(store(), number, 1, store::Extent::visible)
+                                : std::vector<RecordedEvent>();
+  if (!begun.empty() && begun.front().position == number &&
+      begun.front().type == events::CreationStarted::type &&
+      begun.front().stream == events::registry_stream(config_hash)) {
+    command.idempotency_token = std::get<events::CreationStarted>(
+                                    events::parse_event(begun.front().type, begun.front().payload))
+                                    .idempotency_token;
+  } else if (creation.by_name) {
     throw NotFound(
         fmt::format("there is no creation {} of '{}' in this database; use the DBCACHE_CREATION, "
                     "DBCACHE_CONFIG_HASH and DBCACHE_DATABASE that the create command was given",
-                    creation, config_hash));
+                    commands::to_string(creation.name), config_hash));
   }
-  command.idempotency_token = std::get<events::CreationStarted>(
-                                  events::parse_event(begun.front().type, begun.front().payload))
-                                  .idempotency_token;
-  if (!commit(command).first.result.stale) return;
+  if (creation.name.mark.empty() && creation.idempotency_token != command.idempotency_token) {
+    throw InvalidArgument(fmt::format(
+        "the number {} alone may be that of another log's creation; give the creation's name, "
+        "$DBCACHE_CREATION_NAME, or leave DBCACHE_IDEMPOTENCY_TOKEN as the create command was "
+        "given it",
+        number));
+  }
+  const commands::CreatorOutcome outcome = commit(command).first.result;
+  if (outcome.fit != commands::Fit::ours) {
+    const std::string text =
+        commands::log_gone_text("the creation", creation.name, outcome.fit, cluster_id);
+    if (creation.by_name) throw NotFound(text);
+    throw LeaseLost(text);
+  }
+  if (!outcome.stale) return;
   throw LeaseLost(fmt::format(
       "another worker took over the creation {} of '{}'; stop waiting for the cluster {}, which "
       "will be handed back",
-      creation, config_hash, cluster_id));
+      number, config_hash, cluster_id));
 }
 
 std::string message_of(std::exception_ptr error) {
@@ -263,8 +282,11 @@ std::string message_of(std::exception_ptr error) {
   }
 }
 
-bool is_of_surrounding_run(std::int64_t lease) {
-  return system::environment_variable("DBCACHE_RUN_LEASE") == std::to_string(lease);
+bool is_of_surrounding_run(const rows::EventName& lease) {
+  const std::string text = system::environment_variable("DBCACHE_RUN_LEASE");
+  // A number alone may be that lease, which must not be ended by accident.
+  return lease.mark.empty() ? std::to_string(lease.position) == text.substr(0, text.find('-'))
+                            : commands::to_string(lease) == text;
 }
 
 HolderInfo describe(const Holder& holder, bool alive) {

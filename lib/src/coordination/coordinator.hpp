@@ -54,6 +54,14 @@ struct Debts {
   Others others = Others::none;
 };
 
+/// A creation as a caller names it.
+struct CreationName {
+  std::string config_hash;
+  rows::EventName name;
+  bool by_name = false;             ///< The caller is not the creator.
+  std::string idempotency_token{};  ///< A name without a mark counts only with the creation's own.
+};
+
 /// How a lease is ended, in addition to what the log records.
 struct Ending {
   const std::function<void(const Termination&)>& terminate;
@@ -121,9 +129,9 @@ class Coordinator {
   ReleaseReport release(const commands::EndLease& lease, const Ending& ending,
                         const std::function<void()>& let_go = {}) const;
 
-  /// Throws LeaseLost if another worker took over; the cluster is owed then.
-  void record_started(const std::string& config_hash, std::int64_t creation,
-                      std::string_view cluster_id) const;
+  /// Throws LeaseLost if another worker took over (the cluster is owed then), or if the creation is
+  /// not of this log; the latter is NotFound unless the caller is the creator.
+  void record_started(const CreationName& creation, std::string_view cluster_id) const;
 
  private:
   /// At the end of a release: settles its own debt, and those of others if this process has the
@@ -154,21 +162,12 @@ class Coordinator {
   std::chrono::microseconds default_expiry_;
 };
 
-/// The position of the event of this type among those appended from `first` on.
-template <class Payload>
-std::int64_t position_of(const events::Events& events, std::int64_t first) {
-  for (std::size_t at = 0; at < events.size(); ++at) {
-    if (std::holds_alternative<Payload>(events[at])) return first + static_cast<std::int64_t>(at);
-  }
-  return 0;
-}
-
 /// An exception's message in a form that the log may keep.
 std::string message_of(std::exception_ptr error);
 
 HolderInfo describe(const Holder& holder, bool alive);
 
 /// Whether it is the lease of the `dbcache run` around this process (DBCACHE_RUN_LEASE).
-bool is_of_surrounding_run(std::int64_t lease);
+bool is_of_surrounding_run(const rows::EventName& lease);
 
 }  // namespace dbcache::coordination

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <chrono>
-#include <cstdint>
+#include <mutex>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -18,11 +18,18 @@ class Creation::Impl {
   const coordination::Coordinator& coordinator;
   std::string config_hash;
   std::string idempotency_token;
-  std::int64_t fencing_token = 0;
+  rows::EventName name;
   std::optional<std::string> started_cluster_id;
   std::chrono::steady_clock::time_point deadline;
   std::stop_token stop;
   const store::LifeLock& lock;  ///< The creator's.
+  std::mutex mutex{};
+  std::optional<std::string> started{};  ///< What `create` has said that it started.
+
+  std::optional<std::string> started_here() {
+    const std::scoped_lock guard(mutex);
+    return started;
+  }
 };
 
 }  // namespace dbcache

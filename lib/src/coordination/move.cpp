@@ -212,7 +212,10 @@ class Move {
   /// Returns how many events were copied.
   std::int64_t copy() {
     close_target();
-    from_.read([&](const ReadSession& session) { gaps_until_ = session.log.gaps_until(); });
+    from_.read([&](const ReadSession& session) {
+      gaps_until_ = session.log.gaps_until();
+      incarnation_ = session.log.incarnation();
+    });
     std::int64_t copied = 0;
     source_.emplace(gaps_until_);
     for_each_page(from_, [&](const std::vector<EventRecord>& events, std::int64_t after) {
@@ -296,6 +299,7 @@ class Move {
       session.tables.clear();
       source_->tables().copy_to(session.tables);
       session.log.set_gaps_until(std::min(gaps_until_, last_));
+      session.log.set_incarnation(incarnation_);
     });
 
     std::int64_t gaps_until = 0;
@@ -379,6 +383,7 @@ class Move {
   const ClosedLog came_from_there_{
       Moving::gone, from_name_};  ///< The state of a target to which the log moves back.
   std::int64_t gaps_until_ = 0;
+  std::string incarnation_;        ///< Of the source.
   std::int64_t last_ = 0;          ///< Position of the source's last event.
   std::optional<Rebuild> source_;  ///< Built from what was read so far.
 };

@@ -1,6 +1,27 @@
 #include "coordination/transact.hpp"
 
+#include <cstddef>
+#include <variant>
+
+#include <boost/mp11/algorithm.hpp>
+#include <boost/mp11/list.hpp>
+
 namespace dbcache::coordination {
+
+rows::EventName name_of_held(const store::Store::Transaction& transaction,
+                             const events::Events& events, std::int64_t first) {
+  using Held =
+      boost::mp11::mp_list<events::LeaseGranted, events::CreationStarted, events::CheckStarted,
+                           events::TerminationStarted, events::RunJoined>;
+  for (std::size_t at = 0; at < events.size(); ++at) {
+    const bool is_held =
+        std::visit([]<class Payload>(
+                       const Payload&) { return boost::mp11::mp_contains<Held, Payload>::value; },
+                   events[at]);
+    if (is_held) return transaction.name_of(first + static_cast<std::int64_t>(at));
+  }
+  return {};
+}
 
 events::Events transact(store::Store& store, const ReachOf& reach, const Steps& steps,
                         const Steps& then) {

@@ -27,6 +27,7 @@ template <class Transaction>
 std::optional<events::Events> run_in_order(Transaction& transaction, const commands::Reach& reach,
                                            const std::function<void(Transaction&)>& steps,
                                            const std::function<void(Transaction&)>& then) {
+  if (reach.named) transaction.foresee_event(reach.named->name.position);
   transaction.present().rows.foresee(foresight_of(reach));
   const bool closed = transaction.closed().has_value();
   if (!closed) {
@@ -70,18 +71,30 @@ events::Events transact(store::Store& store, const ReachOf& reach, const Steps& 
 events::Events transact_over_everything(store::Store& store, const Steps& steps,
                                         const Steps& then = {});
 
-/// A command's decision, and the position of its first event.
+/// The name of what the events give their caller to hold: a lease, creation, check, termination or
+/// part in a run. A decision gives one at most. Position 0: none.
+rows::EventName name_of_held(const store::Store::Transaction& transaction,
+                             const events::Events& events, std::int64_t first);
+
+/// A command's decision, and the name of what it gave to hold.
 template <class Result>
-using Committed = std::pair<commands::Decision<Result>, std::int64_t>;
+using Committed = std::pair<commands::Decision<Result>, rows::EventName>;
 
 /// Decides on one command in such a transaction. `before` runs first.
 template <class Command>
 auto commit(store::Store& store, const Command& command, const std::function<void()>& before = {}) {
-  std::pair<decltype(decide(command, std::declval<const rows::Present&>())), std::int64_t> result;
+  std::pair<decltype(decide(command, std::declval<const rows::Present&>())), rows::EventName>
+      result;
+  if (!store.engine().exists()) {
+    // A command that changes nothing must not create the database.
+    result.first = decide(command, store.nothing());
+    if (result.first.events.empty()) return result;
+  }
   const auto step = [&](store::Store::Transaction& transaction) {
     if (before) before();
     result.first = decide(command, transaction.present());
-    result.second = transaction.append(result.first.events);
+    const std::int64_t first = transaction.append(result.first.events);
+    result.second = name_of_held(transaction, result.first.events, first);
   };
   if constexpr (commands::reaches_everything<Command>) {
     transact_over_everything(store, step);

@@ -34,12 +34,13 @@ static std::string_view to_string(LeaseInfo::Kind kind) {
 
 BOOST_DESCRIBE_STRUCT(Removal, (), (removed, held))
 BOOST_DESCRIBE_STRUCT(ReleaseReport, (),
-                      (of_surrounding_run, was_held, was_last, usage_count, owed, settled, error))
+                      (of_surrounding_run, was_held, was_last, usage_count, owed, settled, error,
+                       ended, cluster_id, cluster_is))
 BOOST_DESCRIBE_STRUCT(HolderInfo, (), (host, pid, label, until, alive))
 BOOST_DESCRIBE_STRUCT(LeaseInfo, (),
-                      (lease, kind, config_hash, cluster_id, holder, since, policy, run))
+                      (lease, name, kind, config_hash, cluster_id, holder, since, policy, run))
 BOOST_DESCRIBE_STRUCT(DocumentedUses, (), (config_hash, cluster_id, count))
-BOOST_DESCRIBE_STRUCT(ParticipantInfo, (), (id, run, kind, name, holder, since))
+BOOST_DESCRIBE_STRUCT(ParticipantInfo, (), (id, participant_name, run, kind, name, holder, since))
 BOOST_DESCRIBE_STRUCT(LeaseReport, (), (leases, documented_uses, participants))
 BOOST_DESCRIBE_STRUCT(OwedTermination, (),
                       (subject, cluster_id, idempotency_token, config_hash, host, reason, owed_at,

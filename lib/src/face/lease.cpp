@@ -41,6 +41,8 @@ template <class End>
 void end_quietly(const char* what, End end) noexcept {
   try {
     end();
+  } catch (const LeaseLost& error) {
+    system::logger()->warn("{}", error.what());
   } catch (const std::exception& error) {
     // The lock is let go all the same, so a later call reaps what it held.
     system::logger()->warn("the log could not record the end of {}: {}; a later call records it",
@@ -79,7 +81,10 @@ const std::string& ClusterLease::config_hash() const noexcept {
 }
 bool ClusterLease::created_here() const noexcept { return impl_ && impl_->granted.created_here; }
 std::int64_t ClusterLease::fencing_token() const noexcept {
-  return impl_ ? impl_->granted.lease : 0;
+  return impl_ ? impl_->granted.lease.position : 0;
+}
+std::string ClusterLease::name() const {
+  return impl_ ? commands::to_string(impl_->granted.lease) : no_text;
 }
 
 bool ClusterLease::lost() const {
@@ -98,7 +103,10 @@ bool ClusterLease::lost() const {
   try {
     impl_->coordinator.store().read(
         [&](const store::ReadSession& session) {
-          there = session.tables.lease(impl_->granted.lease).has_value();
+          const auto& lease = impl_->granted.lease;
+          there = session.tables.lease(lease.position).has_value() &&
+                  commands::is_ours(commands::named<events::LeaseGranted>(lease),
+                                    store::present(session));
         },
         patience_of_lost);
   } catch (const Error&) {
@@ -112,8 +120,8 @@ void ClusterLease::note_use(std::string_view by) {
   if (!impl_ || !impl_->is_ours())
     throw LeaseLost("this process does not hold the lease; acquire it again");
   const input::Redactor redactor(system::Environment::read().databricks_token);
-  impl_->coordinator.commit(
-      commands::NoteUse{impl_->granted.lease, input::clean_label(by, redactor)});
+  impl_->coordinator.commit(commands::NoteUse{
+      impl_->granted.lease, input::clean_label(by, redactor), impl_->granted.cluster_id});
 }
 
 bool ClusterLease::report_dead() {
@@ -121,17 +129,18 @@ bool ClusterLease::report_dead() {
   const coordination::Coordinator& coordinator = impl_->coordinator;
   const coordination::Granted& granted = impl_->granted;
   if (!impl_->lifecycle.check) {
-    return coordinator.commit(commands::BelieveDead{granted.lease}).first.result;
+    return coordinator.commit(commands::BelieveDead{granted.lease, granted.cluster_id})
+        .first.result;
   }
   coordination::TakenLock taken = coordinator.take_lock();
-  std::int64_t number = 0;
+  rows::EventName check;
   for (;;) {
-    const auto [begun, position] = coordinator.commit_with(taken, [&](const rows::Holder& holder) {
-      return commands::BeginCheck{granted.lease, holder};
+    const auto [begun, name] = coordinator.commit_with(taken, [&](const rows::Holder& holder) {
+      return commands::BeginCheck{granted.lease, holder, granted.cluster_id};
     });
     if (begun.result.lease_ended) return true;
     if (begun.result.begun) {
-      number = position;
+      check = name;
       break;
     }
     // Another holder is checking the cluster now: wait, and use its answer if it gives one.
@@ -142,7 +151,7 @@ bool ClusterLease::report_dead() {
     }
     if (checker_of(coordinator, granted.config_hash) == Checker::nobody) return lost();
   }
-  commands::AnswerCheck answer{granted.config_hash, number, granted.cluster_id,
+  commands::AnswerCheck answer{granted.config_hash, check, granted.cluster_id,
                                events::CheckAnswer::alive, std::nullopt};
   try {
     if (!impl_->lifecycle.check(granted.cluster_id)) answer.answer = events::CheckAnswer::dead;
@@ -168,9 +177,9 @@ ReleaseReport ClusterLease::release(const std::stop_token& stop, Afterwards afte
     Impl& impl;
     ~LetGo() { impl.give_lock_up(); }
   } const let_go{*impl_};
-  return impl_->coordinator.release({impl_->granted.lease, impl_->granted.config_hash},
-                                    {impl_->lifecycle.terminate, stop, afterwards},
-                                    [&] { impl_->give_lock_up(); });
+  return impl_->coordinator.release(
+      {impl_->granted.lease, impl_->granted.config_hash, impl_->granted.cluster_id},
+      {impl_->lifecycle.terminate, stop, afterwards}, [&] { impl_->give_lock_up(); });
 }
 
 void ClusterLease::hold_for(std::chrono::microseconds ttl) {
@@ -184,8 +193,9 @@ void ClusterLease::hold_for(std::chrono::microseconds ttl) {
     impl_->ended = true;
     return;
   }
-  impl_->coordinator.commit(commands::RenewLease{
-      impl_->granted.lease, impl_->coordinator.store().now() + ttl, /*convert=*/true});
+  impl_->coordinator.commit(commands::RenewLease{impl_->granted.lease,
+                                                 impl_->coordinator.store().now() + ttl,
+                                                 /*convert=*/true, impl_->granted.cluster_id});
   impl_->ended = true;
   impl_->give_lock_up();
 }
@@ -212,7 +222,10 @@ RunMembership::~RunMembership() {
   if (impl_) end_quietly("a part in a run", [&] { leave(); });
 }
 
-std::int64_t RunMembership::id() const noexcept { return impl_ ? impl_->id : 0; }
+std::int64_t RunMembership::id() const noexcept { return impl_ ? impl_->participant.position : 0; }
+std::string RunMembership::name() const {
+  return impl_ ? commands::to_string(impl_->participant) : no_text;
+}
 const std::string& RunMembership::run() const noexcept { return impl_ ? impl_->run : no_text; }
 
 std::vector<std::string> RunMembership::leave() {
@@ -224,13 +237,25 @@ std::vector<std::string> RunMembership::leave() {
   } const let_go{impl_->lock};
   const coordination::Coordinator& coordinator = impl_->coordinator;
   end_quietly("others of the run", [&] { coordinator.sweep(); });
-  const commands::LeaveRun command{impl_->id};
-  const events::Events handed_back = coordination::transact(
-      impl_->coordinator.store(),
-      [&](const rows::TableReader& rows) { return commands::reach_of(command, rows); },
-      [&](store::Store::Transaction& transaction) {
-        transaction.append(commands::decide(command, transaction.present()).events);
-      });
+  const commands::LeaveRun command{impl_->participant};
+  commands::Fit fit = commands::Fit::ours;
+  events::Events handed_back;
+  if (store::Store& store = coordinator.store(); store.engine().exists()) {
+    handed_back = coordination::transact(
+        store, [&](const rows::TableReader& rows) { return commands::reach_of(command, rows); },
+        [&](store::Store::Transaction& transaction) {
+          const auto decision = commands::decide(command, transaction.present());
+          fit = decision.result;
+          transaction.append(decision.events);
+        });
+  } else {
+    fit = commands::decide(command, store.nothing()).result;
+  }
+  if (fit != commands::Fit::ours) {
+    system::logger()->warn(
+        "{}", commands::log_gone_text(fmt::format("the part in the run '{}'", impl_->run),
+                                      impl_->participant, fit, ""));
+  }
   std::vector<std::string> owed;
   for (const events::Event& event : handed_back) {
     if (const auto* pending = std::get_if<events::TerminationOwed>(&event)) {

@@ -54,13 +54,16 @@ class ClusterLease::Impl {
 
 class RunMembership::Impl {
  public:
-  Impl(coordination::Coordinator of, std::unique_ptr<store::LifeLock> held, std::int64_t number,
+  Impl(coordination::Coordinator of, std::unique_ptr<store::LifeLock> held, rows::EventName who,
        std::string name)
-      : coordinator(std::move(of)), lock(std::move(held)), id(number), run(std::move(name)) {}
+      : coordinator(std::move(of)),
+        lock(std::move(held)),
+        participant(std::move(who)),
+        run(std::move(name)) {}
 
   coordination::Coordinator coordinator;
   std::unique_ptr<store::LifeLock> lock;
-  std::int64_t id = 0;
+  rows::EventName participant;
   std::string run;
   const pid_t owner = ::getpid();
   bool ended = false;

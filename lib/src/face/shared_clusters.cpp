@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <map>
+#include <mutex>
 #include <utility>
 
 #include <fmt/format.h>
@@ -11,6 +13,7 @@
 #include "coordination/coordinator.hpp"
 #include "coordination/creation.hpp"
 #include "coordination/open_store.hpp"
+#include "coordination/past_lease.hpp"
 #include "face/cache_manager_impl.hpp"
 #include "face/lease_impl.hpp"
 #include "input/input.hpp"
@@ -28,12 +31,17 @@ using rows::Share;
 
 const std::string& Creation::config_hash() const noexcept { return impl_.config_hash; }
 const std::string& Creation::idempotency_token() const noexcept { return impl_.idempotency_token; }
-std::int64_t Creation::fencing_token() const noexcept { return impl_.fencing_token; }
+std::int64_t Creation::fencing_token() const noexcept { return impl_.name.position; }
+std::string Creation::name() const { return commands::to_string(impl_.name); }
 const std::optional<std::string>& Creation::started_cluster_id() const noexcept {
   return impl_.started_cluster_id;
 }
 void Creation::started(std::string_view cluster_id) {
-  impl_.coordinator.record_started(impl_.config_hash, impl_.fencing_token, cluster_id);
+  {
+    const std::scoped_lock guard(impl_.mutex);
+    impl_.started = cluster_id;
+  }
+  impl_.coordinator.record_started({impl_.config_hash, impl_.name}, cluster_id);
 }
 std::chrono::steady_clock::time_point Creation::deadline() const noexcept { return impl_.deadline; }
 std::stop_token Creation::stop_token() const noexcept { return impl_.stop; }
@@ -45,7 +53,49 @@ class SharedClusters::Impl {
  public:
   explicit Impl(Coordinator of) : coordinator(std::move(of)) {}
 
+  void renew(const rows::EventName& lease, std::chrono::microseconds ttl) const {
+    if (ttl <= std::chrono::microseconds{0} || ttl > std::chrono::years{1}) {
+      throw InvalidArgument(fmt::format("ttl is {} s; it must be more than 0 and at most 1 year",
+                                        std::chrono::duration<double>(ttl).count()));
+    }
+    const std::string cluster_id = exported_cluster(lease);
+    if (!coordinator.store().engine().exists()) {
+      throw NotFound(
+          fmt::format("there is no lease {}, since the database does not exist yet; check its path",
+                      commands::to_string(lease)));
+    }
+    coordinator.commit(commands::RenewLease{lease, coordinator.store().now() + ttl,
+                                            /*convert=*/false, cluster_id});
+  }
+
+  [[nodiscard]] ReleaseReport release(const rows::EventName& lease,
+                                      const coordination::Ending& ending) const {
+    if (coordination::is_of_surrounding_run(lease)) {
+      ReleaseReport report;
+      report.of_surrounding_run = true;
+      return report;
+    }
+    ReleaseReport report = coordinator.release(
+        {lease, std::nullopt, exported_cluster(lease), /*by_name=*/true}, ending);
+    if (!report.was_held) coordination::describe_past_lease(coordinator.store(), lease, report);
+    return report;
+  }
+
   Coordinator coordinator;
+
+ private:
+  /// DATABRICKS_CLUSTER_ID. A number alone is not enough without it.
+  [[nodiscard]] static std::string exported_cluster(const rows::EventName& lease) {
+    std::string cluster_id = system::Environment::read().databricks_cluster_id;
+    if (lease.mark.empty() && cluster_id.empty()) {
+      throw InvalidArgument(fmt::format(
+          "{} is the number of a lease, and every database has a lease of that number; give its "
+          "name, as `dbcache acquire` prints it and `dbcache leases` shows it, or set "
+          "DATABRICKS_CLUSTER_ID to its cluster",
+          lease.position));
+    }
+    return cluster_id;
+  }
 };
 
 namespace {
@@ -58,6 +108,7 @@ Coordinator coordinator_of(Options options) {
 
 LeaseInfo describe(const Lease& lease, const rows::Present& present) {
   return {lease.id,
+          {},
           LeaseInfo::Kind::lease,
           lease.config_hash,
           lease.cluster_id,
@@ -73,13 +124,32 @@ void add_doings(const Share& share, const RegistryEntry& entry, const rows::Pres
                 std::vector<LeaseInfo>& leases) {
   const auto add = [&](std::int64_t number, LeaseInfo::Kind kind, const rows::Holder& holder) {
     leases.push_back(
-        {number, kind, entry.config_hash, entry.cluster_id,
+        {number,
+         {},
+         kind,
+         entry.config_hash,
+         entry.cluster_id,
          coordination::describe(holder, commands::is_alive(holder, entry.creation_time, present)),
-         entry.creation_time, HandBackPolicy::keep, std::nullopt});
+         entry.creation_time,
+         HandBackPolicy::keep,
+         std::nullopt});
   };
   if (share.creation && share.worker)
     add(*share.creation, LeaseInfo::Kind::creation, *share.worker);
   if (share.check && share.checker) add(*share.check, LeaseInfo::Kind::check, *share.checker);
+}
+
+/// The names of everything in the report, asked for at once.
+void add_names(const rows::EventNames& log, LeaseReport& report) {
+  std::vector<std::int64_t> positions;
+  for (const LeaseInfo& lease : report.leases) positions.push_back(lease.lease);
+  for (const ParticipantInfo& one : report.participants) positions.push_back(one.id);
+  std::map<std::int64_t, std::string> names;
+  for (const rows::LoggedEvent& event : log.events_at(positions)) {
+    names.emplace(event.name.position, commands::to_string(event.name));
+  }
+  for (LeaseInfo& lease : report.leases) lease.name = names[lease.lease];
+  for (ParticipantInfo& one : report.participants) one.participant_name = names[one.id];
 }
 
 }  // namespace
@@ -129,12 +199,14 @@ RunMembership SharedClusters::join_run(std::string_view run, std::string_view ki
                             input::require_id(kind, "kind of participant"), std::nullopt,
                             taken.holder};
   if (name) command.name = input::clean_label(*name, redactor);
-  const auto [decision, first] = coordinator.commit_with(taken, [&](const rows::Holder& holder) {
-    command.holder = holder;
-    return command;
-  });
+  const auto [decision, participant] =
+      coordinator.commit_with(taken, [&](const rows::Holder& holder) {
+        command.holder = holder;
+        return command;
+      });
   taken.lock->done();
-  return LeaseMaker::membership(coordinator, std::move(taken.lock), first, std::move(command.run));
+  return LeaseMaker::membership(coordinator, std::move(taken.lock), participant,
+                                std::move(command.run));
 }
 
 LeaseReport SharedClusters::leases() const {
@@ -158,11 +230,16 @@ LeaseReport SharedClusters::leases() const {
     }
     for (const Participant& one : session.tables.participants()) {
       report.participants.push_back(
-          {one.id, one.run, one.kind, one.name,
+          {one.id,
+           {},
+           one.run,
+           one.kind,
+           one.name,
            coordination::describe(one.holder,
                                   commands::is_alive(one.holder, one.joined_at, present)),
            one.joined_at});
     }
+    add_names(session.log, report);
   });
   std::sort(report.leases.begin(), report.leases.end(),
             [](const LeaseInfo& a, const LeaseInfo& b) { return a.lease < b.lease; });
@@ -198,32 +275,41 @@ SettleReport SharedClusters::settle(const std::function<void(const Termination&)
                                        stop);
 }
 
+void SharedClusters::renew_lease(std::string_view lease, std::chrono::microseconds ttl) {
+  impl_->renew(commands::read_name(lease, "lease"), ttl);
+}
+
 void SharedClusters::renew_lease(std::int64_t lease, std::chrono::microseconds ttl) {
-  if (ttl <= std::chrono::microseconds{0} || ttl > std::chrono::years{1}) {
-    throw InvalidArgument(fmt::format("ttl is {} s; it must be more than 0 and at most 1 year",
-                                      std::chrono::duration<double>(ttl).count()));
-  }
-  if (!impl_->coordinator.store().engine().exists()) {
-    throw NotFound(fmt::format(
-        "there is no lease {}, since the database does not exist yet; check its path", lease));
-  }
-  impl_->coordinator.commit(
-      commands::RenewLease{lease, impl_->coordinator.store().now() + ttl, /*convert=*/false});
+  impl_->renew({lease, {}}, ttl);
+}
+
+ReleaseReport SharedClusters::release_lease(std::string_view lease,
+                                            const ClusterLifecycle& lifecycle,
+                                            const std::stop_token& stop, Afterwards afterwards) {
+  return impl_->release(commands::read_name(lease, "lease"),
+                        {lifecycle.terminate, stop, afterwards});
 }
 
 ReleaseReport SharedClusters::release_lease(std::int64_t lease, const ClusterLifecycle& lifecycle,
                                             const std::stop_token& stop, Afterwards afterwards) {
-  if (coordination::is_of_surrounding_run(lease)) {
-    ReleaseReport report;
-    report.of_surrounding_run = true;
-    return report;
-  }
-  return impl_->coordinator.release({lease, std::nullopt}, {lifecycle.terminate, stop, afterwards});
+  return impl_->release({lease, {}}, {lifecycle.terminate, stop, afterwards});
+}
+
+void SharedClusters::creation_started(std::string_view config_hash, std::string_view creation,
+                                      std::string_view cluster_id) {
+  impl_->coordinator.record_started(
+      {std::string(config_hash), commands::read_name(creation, "creation"), true,
+       system::environment_variable("DBCACHE_IDEMPOTENCY_TOKEN")},
+      cluster_id);
 }
 
 void SharedClusters::creation_started(std::string_view config_hash, std::int64_t fencing_token,
                                       std::string_view cluster_id) {
-  impl_->coordinator.record_started(std::string(config_hash), fencing_token, cluster_id);
+  impl_->coordinator.record_started({std::string(config_hash),
+                                     {fencing_token, {}},
+                                     true,
+                                     system::environment_variable("DBCACHE_IDEMPOTENCY_TOKEN")},
+                                    cluster_id);
 }
 
 }  // namespace dbcache

@@ -2,6 +2,7 @@
 
 #include <dbcache/time.hpp>
 
+#include "rows/event_name.hpp"
 #include "rows/lease_rows.hpp"
 #include "rows/tables.hpp"
 
@@ -23,11 +24,12 @@ class Liveness {
   virtual void expect_many() const {}
 };
 
-/// What a decision sees: the rows, which holders live, and the time.
+/// What a decision sees: the rows, which holders live, the time, and what names stand for.
 struct Present {
   const TableReader& rows;
   const Liveness& liveness;
   Timestamp now;
+  const EventNames& names;
 };
 
 }  // namespace dbcache::rows

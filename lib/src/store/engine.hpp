@@ -14,6 +14,7 @@
 #include <dbcache/time.hpp>
 
 #include "rows/documented_rows.hpp"
+#include "rows/event_name.hpp"
 #include "rows/present.hpp"
 #include "rows/tables.hpp"
 #include "store/closed_log.hpp"
@@ -44,13 +45,15 @@ struct AppendPoint {
   std::vector<StreamEnd> ends;  ///< Of the requested streams, in their order.
 };
 
-class EventLogReader {
- public:
-  EventLogReader() = default;
-  EventLogReader(const EventLogReader&) = delete;
-  EventLogReader& operator=(const EventLogReader&) = delete;
-  virtual ~EventLogReader() = default;
+/// What an event's name is made of.
+struct EventFact {
+  std::int64_t position = 0;
+  std::string type;
+  std::string hash;
+};
 
+class EventLogReader : public rows::EventNames {
+ public:
   /// The highest position; 0 in an empty log.
   [[nodiscard]] virtual std::int64_t last_position() const = 0;
 
@@ -79,6 +82,19 @@ class EventLogReader {
   /// Why nobody may append; nothing if the log is open.
   [[nodiscard]] virtual std::optional<ClosedLog> closed() const = 0;
 
+  [[nodiscard]] std::vector<rows::LoggedEvent> events_at(
+      const std::vector<std::int64_t>& positions) const final;
+
+  /// The events at these positions, in order of position.
+  [[nodiscard]] virtual std::vector<EventFact> facts_at(
+      const std::vector<std::int64_t>& positions) const = 0;
+  /// A caller will ask for the event at this position: an engine may read it with what is foreseen
+  /// of the tables.
+  virtual void foresee_event(std::int64_t /*position*/) const {}
+
+  /// Random, made with the log, and carried along when it is moved.
+  [[nodiscard]] virtual std::string incarnation() const = 0;
+
   /// The registry streams with an event that names this cluster.
   [[nodiscard]] virtual std::vector<std::string> streams_naming(
       std::string_view cluster_id) const = 0;
@@ -102,6 +118,9 @@ class EventLog : public EventLogReader {
   /// Opens the log again. If close() follows in the same transaction, only this transaction can
   /// append in between.
   virtual void open() = 0;
+
+  /// Makes this log the one that has this incarnation. From the next transaction on.
+  virtual void set_incarnation(std::string_view incarnation) = 0;
 
   /// Allows gaps up to this position, for a log from an engine that leaves gaps. Does nothing on
   /// engines that allow gaps anywhere.

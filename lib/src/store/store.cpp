@@ -15,6 +15,7 @@
 #include "projections/memory_tables.hpp"
 #include "projections/project.hpp"
 #include "store/chain.hpp"
+#include "store/event_mark.hpp"
 #include "store/migration.hpp"
 #include "system/environment.hpp"
 #include "system/fork_gate.hpp"
@@ -38,6 +39,15 @@ namespace {
   static_cast<void>(sqlite_migrations());
   return true;
 }();
+
+/// Without a database there are no events.
+class NothingIsNamed final : public rows::EventNames {
+ public:
+  [[nodiscard]] std::vector<rows::LoggedEvent> events_at(
+      const std::vector<std::int64_t>&) const override {
+    return {};
+  }
+};
 
 /// Without a database there are no holders.
 class NobodyIsKnown final : public rows::Liveness {
@@ -83,7 +93,7 @@ Store::Store(Options options, Adopt adopt)
 void Store::transact(const Decide& decide, const Observe& observe) {
   // A command that changes nothing must not create the database: a mistyped path would go
   // unnoticed.
-  if (!engine_->exists() && decide({projections::MemoryTables(), NobodyIsKnown(), now()}).empty()) {
+  if (!engine_->exists() && decide(nothing()).empty()) {
     return;
   }
 
@@ -120,7 +130,11 @@ void Store::transact_in_steps(const std::function<void(Transaction&)>& steps,
 std::int64_t Store::Transaction::append(const events::Events& events) {
   appended_.insert(appended_.end(), events.begin(), events.end());
   if (std::any_of(events.begin(), events.end(), must_be_synced)) sync_ = Sync::always;
-  return store_.append(session_, events, metadata_, command_id_);
+  return store_.append(session_, events, metadata_, command_id_, &hashes_);
+}
+
+rows::EventName Store::Transaction::name_of(std::int64_t position) const {
+  return {position, event_mark(hashes_.at(position), session_.log.incarnation())};
 }
 
 void Store::Transaction::close_log(const ClosedLog& closed) {
@@ -137,6 +151,14 @@ void Store::require_open(const EventLogReader& log) const {
 
 bool Store::read(const ReadWork& work, Engine::Patience patience) const {
   return engine_->read(given_now(), work, patience);
+}
+
+rows::Present Store::nothing() const {
+  // Never destroyed: a fixture's static objects may come here last.
+  static const auto& tables = *new projections::MemoryTables();
+  static const auto& liveness = *new NobodyIsKnown();
+  static const auto& names = *new NothingIsNamed();
+  return {tables, liveness, now(), names};
 }
 
 Timestamp Store::now() const { return clock_ ? clock_() : engine_->now(); }
@@ -180,7 +202,8 @@ std::string Store::new_metadata() const {
 }
 
 std::int64_t Store::append(WriteSession& session, const events::Events& events,
-                           const std::string& metadata, const std::string& command_id) const {
+                           const std::string& metadata, const std::string& command_id,
+                           std::map<std::int64_t, std::string>* hashes) const {
   if (events.empty()) return 0;
   std::vector<std::string> streams;  // only a few, since a command has few events
   for (const events::Event& event : events) {
@@ -211,6 +234,7 @@ std::int64_t Store::append(WriteSession& session, const events::Events& events,
     record.hash = chain_hash(record, end.hash);
     session.log.append(record);
     projections::project(event, record.position, session.tables);
+    if (hashes != nullptr) hashes->emplace(record.position, record.hash);
     end = {record.version, std::move(record.hash)};
   }
   return point.position;

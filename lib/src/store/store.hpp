@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -26,7 +27,7 @@ inline constexpr std::size_t page_size = 1000;
 
 /// What a decision sees, from a read session.
 inline rows::Present present(const ReadSession& session) {
-  return {session.tables, session.liveness, session.now};
+  return {session.tables, session.liveness, session.now, session.log};
 }
 
 /// The event store, the same on every engine. One transaction decides on events, appends them with
@@ -38,11 +39,17 @@ class Store {
    public:
     [[nodiscard]] const rows::TableReader& rows() const { return session_.tables; }
     [[nodiscard]] rows::Present present() const {
-      return {session_.tables, session_.liveness, session_.now};
+      return {session_.tables, session_.liveness, session_.now, session_.log};
     }
 
     /// Appends and projects events. Returns the position of the first.
     std::int64_t append(const events::Events& events);
+
+    /// The name of an event that it has appended.
+    [[nodiscard]] rows::EventName name_of(std::int64_t position) const;
+
+    /// The event at this position will be asked for.
+    void foresee_event(std::int64_t position) const { session_.log.foresee_event(position); }
 
     /// What it has appended so far.
     [[nodiscard]] const events::Events& appended() const { return appended_; }
@@ -63,6 +70,7 @@ class Store {
     const std::string& metadata_;
     const std::string& command_id_;
     events::Events appended_;
+    std::map<std::int64_t, std::string> hashes_;  ///< Of what was appended, by position.
     bool closed_ = false;
     Sync sync_ = Sync::as_configured;
   };
@@ -88,6 +96,9 @@ class Store {
   /// Runs `work` on one consistent view. Returns false if there is no database yet.
   bool read(const ReadWork& work, Engine::Patience patience = std::nullopt) const;
 
+  /// What a decision sees if there is no database: no rows, no holders and no events.
+  [[nodiscard]] rows::Present nothing() const;
+
   /// The present by the clock of the options, or else by the clock of the engine.
   [[nodiscard]] Timestamp now() const;
 
@@ -112,7 +123,8 @@ class Store {
   [[nodiscard]] std::string metadata() const;
   [[nodiscard]] std::string new_metadata() const;
   std::int64_t append(WriteSession& session, const events::Events& events,
-                      const std::string& metadata, const std::string& command_id) const;
+                      const std::string& metadata, const std::string& command_id,
+                      std::map<std::int64_t, std::string>* hashes = nullptr) const;
   AdoptionReport adopt_rows(WriteSession& session, const rows::DocumentedRows& rows) const;
 
   /// The metadata of events as JSON, and the values that it was made from.

@@ -5,6 +5,7 @@
 
 #include <boost/describe/enum_to_string.hpp>
 #include <boost/json/parse.hpp>
+#include <fmt/format.h>
 
 #include <dbcache/errors.hpp>
 
@@ -14,6 +15,12 @@
 
 namespace dbcache::store::postgres {
 namespace {
+
+constexpr std::string_view select_fact =
+    "SELECT position, type, hash FROM events WHERE position = $1::bigint";
+constexpr std::string_view select_facts =
+    "SELECT position, type, hash FROM events WHERE position = ANY($1::text::bigint[]) "
+    "ORDER BY position";
 
 void read_records(const Result& rows, std::vector<EventRecord>& records) {
   records.resize(static_cast<std::size_t>(rows.rows()));
@@ -97,6 +104,37 @@ std::optional<ClosedLog> PostgresEventLog::closed() const {
   return closed_ ? *closed_ : transaction_.closed();
 }
 
+std::vector<EventFact> PostgresEventLog::facts_at(
+    const std::vector<std::int64_t>& positions) const {
+  std::vector<EventFact> facts;
+  const auto add = [&](const Result& rows) {
+    for (int at = 0; at < rows.rows(); ++at) {
+      facts.push_back(
+          {rows.integer(at, 0), std::string(rows.text(at, 1)), std::string(rows.bytes(at, 2))});
+    }
+  };
+  if (positions.size() == 1) {
+    if (positions.front() == foreseen_) {
+      if (!foreseen_event_) transaction_.run();
+      add(*foreseen_event_);
+    } else {
+      add(transaction_.ask(select_fact, Values().integer(positions.front())));
+    }
+  } else if (!positions.empty()) {
+    add(transaction_.ask(select_facts,
+                         Values().text(fmt::format("{{{}}}", fmt::join(positions, ",")))));
+  }
+  return facts;
+}
+
+void PostgresEventLog::foresee_event(std::int64_t position) const {
+  if (foreseen_ == position) return;
+  foreseen_ = position;
+  transaction_.expect(foreseen_event_, select_fact, Values().integer(position));
+}
+
+std::string PostgresEventLog::incarnation() const { return transaction_.incarnation(); }
+
 std::vector<std::string> PostgresEventLog::streams_naming(std::string_view cluster_id) const {
   const Result rows =
       transaction_.ask("SELECT DISTINCT stream FROM events WHERE names = $1::text ORDER BY stream",
@@ -171,6 +209,13 @@ void PostgresEventLog::close(const ClosedLog& closed) {
       "UPDATE schema_version SET closed = $1::text, other = $2::text",
       Values().text(boost::describe::enum_to_string(closed.moving, "")).text(closed.other));
   closed_.emplace(closed);
+  changed_ = true;
+}
+
+void PostgresEventLog::set_incarnation(std::string_view incarnation) {
+  locks_->need_everything();
+  transaction_.change("UPDATE schema_version SET incarnation = $1::text",
+                      Values().text(incarnation));
   changed_ = true;
 }
 

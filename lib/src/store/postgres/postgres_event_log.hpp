@@ -26,11 +26,15 @@ class PostgresEventLog final : public EventLog {
                                        std::size_t limit) const override;
   std::int64_t gaps_until() const override;
   std::optional<ClosedLog> closed() const override;
+  std::vector<EventFact> facts_at(const std::vector<std::int64_t>& positions) const override;
+  void foresee_event(std::int64_t position) const override;
+  std::string incarnation() const override;
   std::vector<std::string> streams_naming(std::string_view cluster_id) const override;
   AppendPoint begin_append(const std::vector<std::string>& streams, std::size_t events) override;
   void append(const EventRecord& record) override;
   void close(const ClosedLog& closed) override;
   void open() override;
+  void set_incarnation(std::string_view incarnation) override;
   void set_gaps_until(std::int64_t) override {}
 
   /// Whether anything was appended.
@@ -54,6 +58,9 @@ class PostgresEventLog final : public EventLog {
   std::string command_id_;
   std::int64_t ordinal_ = 0;
   std::int64_t appended_ = 0;
+  /// An event that was foreseen. It never changes, so that a run that is stopped leaves it valid.
+  mutable std::optional<std::int64_t> foreseen_;
+  mutable std::optional<Result> foreseen_event_;
 };
 
 }  // namespace dbcache::store::postgres

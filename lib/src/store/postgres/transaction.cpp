@@ -13,7 +13,7 @@ namespace {
 /// The present, and which database this is.
 constexpr std::string_view select_present =
     "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, number, log, "
-    "closed, other FROM schema_version";
+    "closed, other, incarnation FROM schema_version";
 
 /// It differs if the schema was created again, or migrated by a newer dbcache, after the connection
 /// was opened.
@@ -30,6 +30,11 @@ void require_same(const SchemaVersion& schema, const Result& present) {
 const std::optional<ClosedLog>& Transaction::closed() {
   if (!asked_) run();
   return closed_;
+}
+
+const std::string& Transaction::incarnation() {
+  if (!asked_) run();
+  return incarnation_;
 }
 
 void Transaction::change(std::string_view sql, const Values& values) {
@@ -74,6 +79,7 @@ void Transaction::learn_present() {
     }
     closed_->other = present->text(0, 4);
   }
+  incarnation_ = present->text(0, 5);
   if (!now_) now_ = Timestamp(std::chrono::microseconds(present->integer(0, 0)));
 }
 

@@ -49,6 +49,8 @@ class Transaction {
 
   /// Why the log was closed when this began; nothing if it was open.
   [[nodiscard]] const std::optional<ClosedLog>& closed();
+  /// Of the log, when this began.
+  [[nodiscard]] const std::string& incarnation();
   [[nodiscard]] const std::string& database() const { return schema_.database; }
 
   /// Sends a statement with the next query, and ignores its rows. It must not change any row.
@@ -71,6 +73,7 @@ class Transaction {
   std::optional<Timestamp> now_;
   bool asked_ = false;
   std::optional<ClosedLog> closed_;
+  std::string incarnation_;
   std::vector<std::optional<Result>*> expected_;
   /// The query at which work was stopped.
   std::string first_question_;

@@ -1,6 +1,7 @@
 #include "store/sqlite/sqlite_event_log.hpp"
 
 #include <limits>
+#include <set>
 
 #include <boost/algorithm/string/replace.hpp>
 #include <boost/describe/enum_from_string.hpp>
@@ -97,6 +98,24 @@ std::optional<ClosedLog> SqliteEventLog::closed() const {
   return closed;
 }
 
+std::vector<EventFact> SqliteEventLog::facts_at(const std::vector<std::int64_t>& positions) const {
+  auto query = connection_.prepare("SELECT type, hash FROM events WHERE position = ?1");
+  std::vector<EventFact> facts;
+  for (const std::int64_t position : std::set<std::int64_t>(positions.begin(), positions.end())) {
+    query->bind(1, position);
+    if (query->step()) {
+      facts.push_back({position, std::string(query->bytes(0)), std::string(query->bytes(1))});
+    }
+    query->reset();
+  }
+  return facts;
+}
+
+std::string SqliteEventLog::incarnation() const {
+  auto query = connection_.prepare("SELECT incarnation FROM log_state");
+  return query->step() ? std::string(query->bytes(0)) : std::string();
+}
+
 std::vector<std::string> SqliteEventLog::streams_naming(std::string_view cluster_id) const {
   // Expression and condition are the index's (migrations/sqlite/0003_leases.sql), word for word.
   auto query = connection_.prepare(
@@ -158,6 +177,12 @@ void SqliteEventLog::close(const ClosedLog& closed) {
 void SqliteEventLog::open() {
   connection_.execute("DROP TRIGGER IF EXISTS events_closed");
   connection_.run("UPDATE log_state SET closed = NULL, other = NULL");
+}
+
+void SqliteEventLog::set_incarnation(std::string_view incarnation) {
+  auto query = connection_.prepare("UPDATE log_state SET incarnation = ?1");
+  query->bind(1, incarnation);
+  query->step();
 }
 
 void SqliteEventLog::set_gaps_until(std::int64_t position) {

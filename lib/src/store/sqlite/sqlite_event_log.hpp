@@ -18,11 +18,14 @@ class SqliteEventLog final : public EventLog {
                                        std::size_t limit) const override;
   std::int64_t gaps_until() const override;
   std::optional<ClosedLog> closed() const override;
+  std::vector<EventFact> facts_at(const std::vector<std::int64_t>& positions) const override;
+  std::string incarnation() const override;
   std::vector<std::string> streams_naming(std::string_view cluster_id) const override;
   AppendPoint begin_append(const std::vector<std::string>& streams, std::size_t events) override;
   void append(const EventRecord& record) override;
   void close(const ClosedLog& closed) override;
   void open() override;
+  void set_incarnation(std::string_view incarnation) override;
   void set_gaps_until(std::int64_t position) override;
 
  private:

@@ -1,0 +1,15 @@
+#pragma once
+
+#include <dbcache/lease.hpp>
+
+#include "rows/event_name.hpp"
+#include "store/store.hpp"
+
+namespace dbcache::coordination {
+
+/// Says in the report of a release how a lease of this log had ended before, and what became of its
+/// cluster. Reads the stream of its configuration from the grant on.
+void describe_past_lease(const store::Store& store, const rows::EventName& lease,
+                         ReleaseReport& report);
+
+}  // namespace dbcache::coordination

@@ -10,6 +10,8 @@
 
 #include <sys/eventfd.h>
 
+#include "system/descriptor.hpp"
+
 namespace dbcache::coordination {
 namespace {
 
@@ -53,7 +55,7 @@ class Waiter::Stop {
 
  private:
   struct Event {
-    Event() : descriptor(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+    Event() : descriptor(system::above_standard(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))) {}
     ~Event() {
       if (descriptor >= 0) ::close(descriptor);
     }

@@ -10,6 +10,7 @@
 #include "store/postgres/postgres_engine.hpp"
 #endif
 #include "store/sqlite/sqlite_engine.hpp"
+#include "system/descriptor.hpp"
 #include "system/environment.hpp"
 
 namespace dbcache::store {
@@ -77,6 +78,7 @@ std::string resolve(const std::string& database) {
 }  // namespace
 
 std::unique_ptr<Engine> open_engine(const Options& options, AdoptRows adopt) {
+  system::reserve_standard_descriptors();
   if (options.busy_timeout < std::chrono::milliseconds{0}) {
     throw InvalidArgument("the busy timeout is negative; give 0 or more");
   }

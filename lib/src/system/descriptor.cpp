@@ -1,5 +1,7 @@
 #include "system/descriptor.hpp"
 
+#include <cerrno>
+#include <fcntl.h>
 #include <mutex>
 #include <set>
 #include <unistd.h>
@@ -54,6 +56,26 @@ class Registry final : private ForkAware {
 
 }  // namespace
 
+int above_standard(int descriptor) {
+  if (descriptor < 0 || descriptor > STDERR_FILENO) return descriptor;
+  const int moved = ::fcntl(descriptor, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+  const int error = errno;
+  ::close(descriptor);
+  errno = error;
+  return moved;
+}
+
+void reserve_standard_descriptors() {
+  for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(descriptor, F_GETFD) != -1) continue;
+    // Reading from stdin and writing to the others fails. Without FD_CLOEXEC: a program that this
+    // process starts would have the same trouble.
+    const int opened = ::open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+    // Another thread may have taken the number, or /dev/null may be missing.
+    if (opened != descriptor && opened >= 0) ::close(opened);
+  }
+}
+
 ForkClosed::ForkClosed(int descriptor) : descriptor_(descriptor), owner_(::getpid()) {
   Registry::instance().add(descriptor_);
 }
@@ -64,7 +86,8 @@ ForkClosed::~ForkClosed() {
 
 bool ForkClosed::is_open() const noexcept { return owner_ == ::getpid(); }
 
-Descriptor::Descriptor(int descriptor) : descriptor_(descriptor < 0 ? -1 : descriptor) {
+Descriptor::Descriptor(int descriptor)
+    : descriptor_(descriptor < 0 ? -1 : above_standard(descriptor)) {
   if (descriptor_ < 0) return;
   owner_ = ::getpid();
   Registry::instance().add(descriptor_);

@@ -15,6 +15,7 @@
 
 #include <dbcache/errors.hpp>
 
+#include "system/descriptor.hpp"
 #include "text/redacted_url.hpp"
 
 namespace dbcache::store::postgres {
@@ -146,6 +147,7 @@ Connection::Handle open_handle(const Target& target,
   const Parsed parsed = parse(target.url);
   require_readable(target.url, parsed);
   const Settings settings(target, host_timeout);
+  system::reserve_standard_descriptors();  // libpq takes any number for its socket
   Connection::Handle handle(pq.connect(settings.names(), settings.values(), 1), pq.finish);
   if (handle && pq.status(handle.get()) == CONNECTION_OK) return handle;
   const auto hosts = reasons_by_host(without_secrets(

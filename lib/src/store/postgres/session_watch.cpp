@@ -84,7 +84,7 @@ void SessionKeeper::watch_socket() {
   if (!connection_ || connection_->descriptor() < 0) return;
   if (loop_->is_watching && loop_->watched == sessions_) return;
   close_copy();
-  const int copy = ::fcntl(connection_->descriptor(), F_DUPFD_CLOEXEC, 0);
+  const int copy = ::fcntl(connection_->descriptor(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
   if (copy < 0) return;
   loop_->copy.emplace(copy);
   loop_->watched = sessions_;

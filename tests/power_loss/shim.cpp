@@ -40,6 +40,7 @@ struct Real {
   int (*posix_fallocate)(int, off_t, off_t);
   int (*fsync)(int);
   int (*fdatasync)(int);
+  int (*linkat)(int, const char*, int, const char*, int);
   int (*unlink)(const char*);
   int (*unlinkat)(int, const char*, int);
   int (*rename)(const char*, const char*);
@@ -60,6 +61,7 @@ struct Real {
     find(posix_fallocate, "posix_fallocate");
     find(fsync, "fsync");
     find(fdatasync, "fdatasync");
+    find(linkat, "linkat");
     find(unlink, "unlink");
     find(unlinkat, "unlinkat");
     find(rename, "rename");
@@ -121,7 +123,9 @@ const char* redirect(const char* path) {
 template <class Open>
 int record_open(const char* path, int flags, Open open) {
   const auto watched = watched_path(path);
-  if (!watched) return open(redirect(path));
+  // A file without a name appears when it is linked.
+  const bool is_unnamed = (flags & O_TMPFILE) == O_TMPFILE;
+  if (!watched || is_unnamed) return open(redirect(path));
   const Journal::Lock lock(*journal);
   struct stat status {};
   const bool existed = ::lstat(path, &status) == 0;
@@ -338,6 +342,19 @@ int unlink(const char* path) noexcept {
 }
 int unlinkat(int at, const char* path, int flags) noexcept {
   return record_unlink(path, [&] { return real().unlinkat(at, path, flags); });
+}
+
+int linkat(int from_at, const char* from, int to_at, const char* to, int flags) noexcept {
+  const auto watched = watched_path(to);
+  if (!watched) return real().linkat(from_at, from, to_at, to, flags);
+  const Journal::Lock lock(*journal);
+  const int result = real().linkat(from_at, from, to_at, to, flags);
+  const KeepErrno keep;
+  struct stat status {};
+  if (result == 0 && ::lstat(to, &status) == 0) {
+    journal->append({What::create, status.st_ino, 0, *watched});
+  }
+  return result;
 }
 
 int rename(const char* from, const char* to) noexcept {

@@ -7,7 +7,7 @@
 
 #include <dbcache/cache_manager.hpp>
 
-#include "refused_call.hpp"
+#include "support/refused_call.hpp"
 #include "support/child_process.hpp"
 #include "support/errors.hpp"
 #include "support/holder.hpp"

@@ -5,9 +5,11 @@
 #include <dbcache/shared_clusters.hpp>
 
 #include "store/sqlite/files.hpp"
+#include "store/sqlite/side_rights.hpp"
 #include "support/child_process.hpp"
 #include "support/errors.hpp"
 #include "support/files.hpp"
+#include "support/refused_call.hpp"
 #include "support/scoped_variable.hpp"
 #include "support/temporary_directory.hpp"
 
@@ -124,6 +126,162 @@ TEST_F(OtherUser, WhatRootLeavesBehindIsTheOwnersToUse) {
     EXPECT_EQ(test::status_of(directory_.path() / name).st_uid, test::status_of(path_).st_uid)
         << name;
   }
+}
+
+/// A database that somebody else made, which others may write. All of them can go on using it, in
+/// whatever order they come.
+class Shared : public ::testing::Test {
+ protected:
+  static constexpr gid_t group = 12345;
+  static constexpr uid_t owner = 1001;
+  static constexpr uid_t user = 1002;
+
+  void SetUp() override {
+    if (!test::is_root()) GTEST_SKIP() << "only root can be several users";
+    CacheManager({.database = path_}).cache_new_cluster("c");
+    for (const std::string& name : test::names_in(directory_.path())) {
+      if (name != "cache.db") std::filesystem::remove(directory_.path() / name);
+    }
+  }
+
+  void make(mode_t directory, mode_t database, gid_t of = group) const {
+    ASSERT_EQ(::chown(directory_.path().c_str(), 0, of), 0);
+    ASSERT_EQ(::chmod(directory_.path().c_str(), directory), 0);
+    ASSERT_EQ(::chown(path_.c_str(), owner, of), 0);
+    ASSERT_EQ(::chmod(path_.c_str(), database), 0);
+  }
+  /// Writes, and takes part in a run, as this user with these groups; the error, or nothing.
+  [[nodiscard]] std::string use(uid_t as, gid_t own_group, std::vector<gid_t> others = {}) const {
+    return test::in_child([&]() -> std::string {
+      if (::setgroups(others.size(), others.data()) != 0 || ::setgid(own_group) != 0 ||
+          ::setuid(as) != 0) {
+        return "the user could not be changed";
+      }
+      ::umask(0077);
+      return test::error_of([&] {
+        CacheManager manager({.database = path_});
+        manager.cache_new_cluster("by " + std::to_string(as));
+        SharedClusters(manager).join_run("r").leave();
+        return manager.get_all_clusters();
+      });
+    });
+  }
+  /// As what is left by somebody who was killed: the WAL too.
+  [[nodiscard]] std::string use_and_be_killed(uid_t as, gid_t own_group,
+                                              std::vector<gid_t> others = {}) const {
+    return test::in_child([&] {
+      test::Pipe used;
+      test::ChildProcess killed([&] {
+        if (::setgroups(others.size(), others.data()) != 0 || ::setgid(own_group) != 0 ||
+            ::setuid(as) != 0) {
+          return 1;
+        }
+        ::umask(0077);
+        CacheManager manager({.database = path_});
+        manager.cache_new_cluster("by " + std::to_string(as));
+        const auto joined = SharedClusters(manager).join_run("r");
+        used.signal();
+        for (;;) ::pause();
+      });
+      used.close_write();
+      const bool done = used.wait();
+      killed.kill(SIGKILL);
+      killed.wait();
+      return std::string(done ? "" : "not used");
+    });
+  }
+  [[nodiscard]] std::vector<std::string> names() const { return test::names_in(directory_.path()); }
+
+  test::BareEnvironment environment_;
+  test::Umask umask_{0022};
+  test::TemporaryDirectory directory_;
+  std::string path_ = directory_.database();
+};
+
+TEST_F(Shared, WithEverybodyByItsModeItLocksNobodyOut) {
+  make(0777, 0666, 0);
+
+  EXPECT_EQ(use_and_be_killed(user, user), "");  // in no group of the database's
+  EXPECT_EQ(use(owner, owner), "");
+  EXPECT_EQ(use(user + 1, user + 1), "");
+  EXPECT_EQ(use(0, 0), "");
+  EXPECT_EQ(use(user, user), "");
+}
+
+TEST_F(Shared, WithItsGroupItLocksNobodyOut) {
+  make(0770, 0660);
+
+  EXPECT_EQ(use_and_be_killed(user, user, {group}), "");
+  EXPECT_EQ(use(owner, group), "");
+  EXPECT_EQ(use(user + 1, group), "");
+  for (const std::string& name : names()) {
+    EXPECT_EQ(test::status_of(directory_.path() / name).st_gid, group) << name;
+    EXPECT_EQ(test::mode_of(directory_.path() / name), 0660U) << name;
+  }
+}
+
+TEST_F(Shared, InADirectoryWithTheSetgidBitItLocksNobodyOut) {
+  make(02770, 0664);
+
+  EXPECT_EQ(use_and_be_killed(user, user, {group}), "");
+  EXPECT_EQ(use(owner, owner, {group}), "");
+  EXPECT_EQ(use(0, 0), "");
+  EXPECT_EQ(use(user, group), "");
+}
+
+TEST_F(Shared, AUserWhoCannotGiveFilesItsGroupIsRefusedAndMakesNone) {
+  make(0777, 0660);
+  // The owner itself could not let the group use its files.
+  ASSERT_EQ(::chown(path_.c_str(), user, group), 0);
+
+  EXPECT_THAT(use(user, user), AllOf(StartsWith("StorageFailure: "), HasSubstr("its group")));
+
+  EXPECT_THAT(names(), ElementsAre("cache.db"));
+}
+
+TEST_F(Shared, AnOwnerWhoIsNotInItsGroupIsNotLockedOut) {
+  make(0777, 0660);
+  // `nobody` is a user that every machine knows, and is in no group of this number.
+  ASSERT_EQ(::chown(path_.c_str(), test::other_user, group), 0);
+
+  EXPECT_THAT(use(user, group), AllOf(StartsWith("StorageFailure: "), HasSubstr("its group")));
+
+  EXPECT_THAT(names(), ElementsAre("cache.db"));
+}
+
+TEST_F(Shared, AFileOfAnotherIsOpenedWithoutMakingIt) {
+  make(0777, 0666);
+  ASSERT_EQ(use(owner, group), "");
+
+  EXPECT_EQ(test::in_child([&] {
+              test::refuse_open(O_CREAT, EACCES);
+              const int turn = store::sqlite::open_side_file(path_, "-turn");
+              const int locks = store::sqlite::open_side_file(path_, "-locks");
+              return std::string(turn >= 0 && locks >= 0 ? "opened" : "not opened");
+            }),
+            "opened");
+}
+
+TEST(ProtectedFiles, AreThoseOfOthersInStickyDirectories) {
+  struct stat file {};
+  struct stat directory {};
+  file.st_uid = ::geteuid() + 1;
+  directory.st_uid = ::geteuid() + 2;
+  directory.st_mode = S_IFDIR | 01777;
+  using store::sqlite::is_protected;
+  EXPECT_TRUE(is_protected(file, directory, 1));
+  EXPECT_TRUE(is_protected(file, directory, 2));
+  EXPECT_FALSE(is_protected(file, directory, 0));
+  directory.st_mode = S_IFDIR | 01770;
+  EXPECT_FALSE(is_protected(file, directory, 1));
+  EXPECT_TRUE(is_protected(file, directory, 2));
+  directory.st_mode = S_IFDIR | 0777;
+  EXPECT_FALSE(is_protected(file, directory, 2));
+  directory.st_mode = S_IFDIR | 01777;
+  file.st_uid = ::geteuid();
+  EXPECT_FALSE(is_protected(file, directory, 2));
+  file.st_uid = directory.st_uid;
+  EXPECT_FALSE(is_protected(file, directory, 2));
 }
 
 /// The mode of a database, which its side files take.

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "refused_call.hpp"
+#include "support/refused_call.hpp"
 #include "support/child_process.hpp"
 #include "support/files.hpp"
 #include "support/temporary_directory.hpp"

@@ -15,6 +15,9 @@
 
 #include <dbcache/errors.hpp>
 
+#include "store/sqlite/side_rights.hpp"
+#include "system/descriptor.hpp"
+
 namespace dbcache::store::sqlite {
 
 std::string reason(int error) { return std::generic_category().message(error); }
@@ -26,10 +29,11 @@ std::string directory_of(const std::string& path) {
 }
 
 bool may(const std::string& path, int mode) {
-  return ::faccessat(AT_FDCWD, path.c_str(), mode, AT_EACCESS) == 0;
+  if (::faccessat(AT_FDCWD, path.c_str(), mode, AT_EACCESS) == 0) return true;
+  // Older container runtimes refuse faccessat2(2), which they do not know, with EPERM.
+  return errno == EPERM && ::getuid() == ::geteuid() && ::getgid() == ::getegid() &&
+         ::access(path.c_str(), mode) == 0;
 }
-
-constexpr mode_t permission_bits = 07777;
 
 /// A database has at least one page, and this is SQLite's smallest.
 constexpr off_t smallest_database = 512;
@@ -80,9 +84,8 @@ void make_directory(const std::filesystem::path& directory, const std::string& p
   }
 }
 
-}  // namespace
-
-std::optional<FileIdentity> find_database(const std::string& path) {
+/// Of a database, but not which of its names this is.
+std::optional<struct stat> find_file(const std::string& path) {
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0) {
     if (errno == ENOENT) {
@@ -109,7 +112,60 @@ std::optional<FileIdentity> find_database(const std::string& path) {
     throw CorruptDatabase(fmt::format(
         "{} is not a SQLite database, or is damaged; give another path, or restore it", path));
   }
-  return FileIdentity{status.st_dev, status.st_ino};
+  return status;
+}
+
+int open_above_standard(const std::string& side) {
+  return system::above_standard(::open(side.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
+}
+
+/// A file without a name in the directory of `side`, or one that has the name at once where the
+/// file system knows no others. Returns -1 with errno.
+int make_unnamed(const std::string& side, bool& is_named) {
+  const std::string directory = directory_of(side);
+  is_named = false;
+  const int unnamed = ::open(directory.c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+  if (unnamed >= 0 || errno == EACCES || errno == ENOSPC || errno == EROFS) return unnamed;
+  is_named = true;
+  return ::open(side.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+}
+
+/// The file appears with its rights: others who look for it meanwhile find none that they may not
+/// open. Returns its descriptor or -errno; -EEXIST where another has made it.
+int make_side_file(const std::string& side, const struct stat* database) {
+  bool is_named = false;
+  const int descriptor = system::above_standard(make_unnamed(side, is_named));
+  if (descriptor < 0) return -errno;
+  const auto give_up = [&](int error) {
+    if (is_named) ::unlink(side.c_str());
+    ::close(descriptor);
+    return -error;
+  };
+  if (database != nullptr && !give_rights_of(*database, descriptor)) return give_up(EPERM);
+  if (is_named) return descriptor;
+  const std::string own = fmt::format("/proc/self/fd/{}", descriptor);
+  if (::linkat(AT_FDCWD, own.c_str(), AT_FDCWD, side.c_str(), AT_SYMLINK_FOLLOW) == 0) {
+    return descriptor;
+  }
+  if (errno == EEXIST) return give_up(EEXIST);
+  // Without /proc.
+  ::close(descriptor);
+  const int named = system::above_standard(
+      ::open(side.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (named < 0) return -errno;
+  if (database == nullptr || give_rights_of(*database, named)) return named;
+  ::unlink(side.c_str());
+  ::close(named);
+  return -EPERM;
+}
+
+}  // namespace
+
+std::optional<FileIdentity> find_database(const std::string& path) {
+  const auto status = find_file(path);
+  if (!status) return std::nullopt;
+  const FileIdentity file{status->st_dev, status->st_ino};
+  return file;
 }
 
 std::optional<Wal> find_wal(const std::string& path) {
@@ -136,6 +192,7 @@ void require_usable(const std::string& path) {
         "permission, or use a database of your own",
         directory));
   }
+  if (exists) require_shareable(path);
 }
 
 bool may_use_file(const std::string& path) { return may(path, R_OK | W_OK); }
@@ -172,36 +229,30 @@ void align_side_files(const std::string& path) {
         status.st_uid != ::geteuid()) {
       continue;
     }
-    const mode_t mode = database.st_mode & permission_bits;
-    if (status.st_gid != database.st_gid &&
-        ::lchown(side.c_str(), static_cast<uid_t>(-1), database.st_gid) != 0) {
-      continue;  // this user is not in that group, and the mode must not open the file to another
-    }
-    if ((status.st_mode & permission_bits) != mode) {
-      ::fchmodat(AT_FDCWD, side.c_str(), mode, AT_SYMLINK_NOFOLLOW);
-    }
+    give_rights_of(database, side);
   }
 }
 
 int open_side_file(const std::string& path, const std::string& suffix) {
   const std::string side = path + suffix;
-  const int descriptor = ::open(side.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-  if (descriptor < 0) return -errno;
   struct stat database {};
-  struct stat status {};
-  if (::stat(path.c_str(), &database) == 0 && ::fstat(descriptor, &status) == 0 &&
-      (status.st_uid == ::geteuid() || ::geteuid() == 0)) {
-    const bool same_group = status.st_gid == database.st_gid ||
-                            ::fchown(descriptor, static_cast<uid_t>(-1), database.st_gid) == 0;
-    // As root, give it to the database's owner, as SQLite does with its own files.
-    const bool same_owner = ::geteuid() != 0 || status.st_uid == database.st_uid ||
-                            ::fchown(descriptor, database.st_uid, static_cast<gid_t>(-1)) == 0;
-    const mode_t mode = database.st_mode & permission_bits;
-    if (same_group && same_owner && (status.st_mode & permission_bits) != mode) {
-      ::fchmod(descriptor, mode);
+  const bool has_database = ::stat(path.c_str(), &database) == 0;
+  for (;;) {
+    // Without O_CREAT: in a directory with the sticky bit the kernel would refuse another's file.
+    const int descriptor = open_above_standard(side);
+    if (descriptor < 0 && errno != ENOENT) return -errno;
+    if (descriptor < 0) {
+      const int made = make_side_file(side, has_database ? &database : nullptr);
+      if (made != -EEXIST) return made;
+      continue;
     }
+    struct stat status {};
+    if (has_database && ::fstat(descriptor, &status) == 0 &&
+        (status.st_uid == ::geteuid() || ::geteuid() == 0)) {
+      give_rights_of(database, descriptor);
+    }
+    return descriptor;
   }
-  return descriptor;
 }
 
 bool is_not_ours(int opened) { return opened == -ELOOP || opened == -EISDIR; }
@@ -215,6 +266,7 @@ void throw_not_ours(const std::string& path, std::string_view suffix) {
 int open_side_file_or_throw(const std::string& path, std::string_view suffix) {
   const int opened = open_side_file(path, std::string(suffix));
   if (is_not_ours(opened)) throw_not_ours(path, suffix);
+  if (opened == -EPERM) require_shareable(path);  // says more
   if (opened < 0) {
     throw StorageFailure(
         fmt::format("{}{} cannot be opened: {}; check the permissions beside the database", path,

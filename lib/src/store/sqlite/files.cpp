@@ -15,6 +15,7 @@
 
 #include <dbcache/errors.hpp>
 
+#include "store/sqlite/one_name.hpp"
 #include "store/sqlite/side_rights.hpp"
 #include "system/descriptor.hpp"
 
@@ -105,6 +106,7 @@ std::optional<struct stat> find_file(const std::string& path) {
   }
   if (status.st_size == 0) {
     require_no_wal(path, "is empty");
+    if (status.st_nlink > 1) require_own_side_files(path, {status.st_dev, status.st_ino});
     return std::nullopt;
   }
   if (status.st_size < smallest_database) {
@@ -161,10 +163,17 @@ int make_side_file(const std::string& side, const struct stat* database) {
 
 }  // namespace
 
+std::optional<FileIdentity> identify_database(const std::string& path) {
+  const auto status = find_file(path);
+  if (!status) return std::nullopt;
+  return FileIdentity{status->st_dev, status->st_ino};
+}
+
 std::optional<FileIdentity> find_database(const std::string& path) {
   const auto status = find_file(path);
   if (!status) return std::nullopt;
   const FileIdentity file{status->st_dev, status->st_ino};
+  if (status->st_nlink > 1) require_own_side_files(path, file);
   return file;
 }
 
@@ -180,6 +189,7 @@ void require_usable(const std::string& path) {
   refuse_network_filesystem(path, path);
   refuse_network_filesystem(directory, path);
   const bool exists = may(path, F_OK);
+  if (exists) refuse_mounted_file(path);
   if (exists && !may(path, R_OK | W_OK)) {
     throw StorageFailure(fmt::format(
         "you may not write the database {}, and reading it would leave files that lock its owner "

@@ -25,9 +25,14 @@ struct FileIdentity {
 
 /// The database file at `path`; nothing where there is none, or an empty one. Throws StorageFailure
 /// where `path` leads to something else than a regular file, or cannot be followed; and where the
-/// database is gone or empty but its WAL is there, whose changes would be lost. Throws
-/// CorruptDatabase for a file too small to be a database.
+/// database is gone or empty but its WAL is there, whose changes would be lost; and for a hard link
+/// of a database whose files lie beside another of its names. Throws CorruptDatabase for a file too
+/// small to be a database.
 std::optional<FileIdentity> find_database(const std::string& path);
+
+/// The same, also by another name (a hard link) than the one that its files lie beside. Only to
+/// compare: by that name nothing may be opened.
+std::optional<FileIdentity> identify_database(const std::string& path);
 
 struct Wal {
   FileIdentity file;
@@ -39,8 +44,8 @@ std::optional<Wal> find_wal(const std::string& path);
 
 /// Call it before SQLite opens anything. Throws StorageFailure where this user may not write the
 /// database or its directory: even a SELECT leaves -wal and -shm files that would lock their owner
-/// out. Also on a network file system, where SQLite's locks do not hold between machines
-/// (https://www.sqlite.org/faq.html#q5).
+/// out. Also where the database is mounted without its directory, and on a network file system,
+/// where SQLite's locks do not hold between machines (https://www.sqlite.org/faq.html#q5).
 void require_usable(const std::string& path);
 
 /// Whether there is a file that this user may read and write.

@@ -4,9 +4,12 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <cstddef>
 #include <cstring>
 #include <ctime>
 #include <fcntl.h>
+#include <filesystem>
+#include <optional>
 #include <string_view>
 #include <thread>
 #include <unistd.h>
@@ -44,9 +47,12 @@ struct Header {
   std::array<char, 64> boot_id;
   std::uint64_t device;
   std::uint64_t inode;
+  /// The inode of the directory, for a database that gets another hard link; 0 from older versions.
+  std::uint64_t directory;
 
+  /// Whether the words after it are valid.
   bool operator==(const Header& other) const {
-    return std::memcmp(this, &other, sizeof *this) == 0;
+    return std::memcmp(this, &other, offsetof(Header, directory)) == 0;
   }
 };
 
@@ -62,13 +68,21 @@ void put(std::array<char, size>& field, std::string_view text) {
   std::copy_n(text.begin(), std::min(text.size(), size), field.begin());
 }
 
+/// The inode of the directory that holds `path`; 0 where it cannot be told.
+std::uint64_t inode_of_directory(const std::string& path) {
+  struct stat status {};
+  return ::stat(std::filesystem::path(path).parent_path().c_str(), &status) == 0 ? status.st_ino
+                                                                                 : 0;
+}
+
 /// The header that fits now; its boot id is empty where that is not known.
-Header header_of(const FileIdentity& database) {
+Header header_of(const std::string& path, const FileIdentity& database) {
   Header header{};
   put(header.format, "dbcache sync 2");
   put(header.boot_id, system::boot_id());
   header.device = database.device;
   header.inode = database.inode;
+  header.directory = inode_of_directory(path);
   return header;
 }
 
@@ -84,12 +98,25 @@ bool is_empty(int descriptor) {
   return ::fstat(descriptor, &status) == 0 && status.st_size == 0;
 }
 
-bool has(int descriptor, const Header& wanted) {
+std::optional<Header> read_header(int descriptor) {
   Header header{};
   struct stat status {};
-  return ::fstat(descriptor, &status) == 0 && status.st_size == file_size &&
-         ::pread(descriptor, &header, sizeof header, 0) == static_cast<ssize_t>(sizeof header) &&
-         header == wanted;
+  if (::fstat(descriptor, &status) != 0 || status.st_size != file_size ||
+      ::pread(descriptor, &header, sizeof header, 0) != static_cast<ssize_t>(sizeof header)) {
+    return std::nullopt;
+  }
+  return header;
+}
+
+/// Whether it has this header. Notes the directory, which is another once the files were moved.
+bool has(int descriptor, const Header& wanted) {
+  const auto header = read_header(descriptor);
+  if (!header || !(*header == wanted)) return false;
+  if (header->directory == wanted.directory) return true;
+  // Where it cannot be noted, no other hard link will be taken for the first.
+  static_cast<void>(!::pwrite(descriptor, &wanted.directory, sizeof wanted.directory,
+                              offsetof(Header, directory)));
+  return true;
 }
 
 /// In full: storing into a hole of a mapped file kills the process where the disk is full.
@@ -103,6 +130,18 @@ bool make(int descriptor, const Header& header) {
 }
 
 }  // namespace
+
+bool SharedState::is_beside(const std::string& database, const FileIdentity& file) {
+  const int descriptor =
+      ::open((database + sync_suffix).c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  if (descriptor < 0) return false;
+  const auto header = read_header(descriptor);
+  ::close(descriptor);
+  const Header wanted = header_of(database, file);
+  // Not its boot or device, whose number may be another after a boot.
+  return header && header->format == wanted.format && header->inode == wanted.inode &&
+         header->directory != 0 && header->directory == wanted.directory;
+}
 
 std::shared_ptr<SharedState> SharedState::open(const std::string& database,
                                                const FileIdentity& file) {
@@ -118,7 +157,7 @@ std::shared_ptr<SharedState> SharedState::open(const std::string& database,
 }
 
 bool SharedState::map(const std::string& database) {
-  const Header wanted = header_of(database_);
+  const Header wanted = header_of(database, database_);
   if (wanted.boot_id[0] == '\0') return false;
   const std::string path = database + sync_suffix;
   // Making the file takes a moment, in which its maker may be stopped. Others may unlink a file of

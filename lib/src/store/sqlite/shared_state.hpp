@@ -52,6 +52,10 @@ class SharedState {
   /// the state belongs to this process, and works for its threads.
   static std::shared_ptr<SharedState> open(const std::string& database, const FileIdentity& file);
 
+  /// Whether the file beside this name of the database is that of this database file, and was made
+  /// in this directory.
+  [[nodiscard]] static bool is_beside(const std::string& database, const FileIdentity& file);
+
   ~SharedState();
   SharedState(const SharedState&) = delete;
   SharedState& operator=(const SharedState&) = delete;

@@ -48,7 +48,7 @@ SqliteEngine::~SqliteEngine() {
 bool SqliteEngine::exists() { return find_database(options_.database).has_value(); }
 
 std::optional<std::string> SqliteEngine::identity() {
-  const auto file = find_database(options_.database);
+  const auto file = identify_database(options_.database);
   if (!file) return std::nullopt;
   return fmt::format("sqlite {} {}", file->device, file->inode);
 }

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <fstream>
 #include <iterator>
+#include <limits>
 #include <optional>
 #include <poll.h>
 #include <sstream>
@@ -56,19 +57,17 @@ bool is_ready(int descriptor, std::chrono::milliseconds within) {
 
 /// A guard lives long. A lock or a pipe of its caller must not stay open because of it.
 void close_all_but(int first, int second) {
-  const auto close_between = [](int from, int to) {
-    if (from <= to) ::close_range(static_cast<unsigned>(from), static_cast<unsigned>(to), 0);
-  };
   const auto [low, high] = std::minmax(first, second);
-  close_between(STDERR_FILENO + 1, low - 1);
-  close_between(low + 1, high - 1);
-  ::close_range(static_cast<unsigned>(high) + 1, ~0U, 0);
+  close_descriptors(STDERR_FILENO + 1, low - 1);
+  close_descriptors(low + 1, high - 1);
+  close_descriptors(high + 1, std::numeric_limits<int>::max());
 }
 
 void close_standard_streams() {
   const Descriptor null(::open("/dev/null", O_RDWR | O_CLOEXEC));
   for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
-    ::dup2(null.number(), stream);
+    // The caller may wait for the end of its pipe.
+    if (!null.is_open() || ::dup2(null.number(), stream) < 0) ::close(stream);
   }
 }
 

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <sys/mman.h>
 
 #include <dbcache/errors.hpp>
 
@@ -36,10 +35,10 @@ PipeEnds make_pipe() {
   return {Descriptor(ends[0]), Descriptor(ends[1])};
 }
 
-/// A file in memory: unlike a pipe, it makes the writer neither wait nor receive SIGPIPE.
+/// A file: unlike a pipe, it makes the writer neither wait nor receive SIGPIPE.
 Descriptor make_input(const std::string& text) {
   if (text.empty()) return Descriptor(checked(::open("/dev/null", O_RDONLY | O_CLOEXEC), "open"));
-  Descriptor file(checked(::memfd_create("dbcache-input", MFD_CLOEXEC), "memfd_create"));
+  Descriptor file = make_unnamed_file();
   for (std::string_view left = text; !left.empty();) {
     const ssize_t written = ::write(file.number(), left.data(), left.size());
     if (written < 0 && errno == EINTR) continue;

@@ -23,6 +23,13 @@ void set_disposition(int number, void (*handler)(int)) {
   ::sigaction(number, &action, nullptr);
 }
 
+/// Also throws where the children that will be started could not be watched: before anything is
+/// begun that would be left unfinished.
+Descriptor open_signals_before_start(const BlockedSignals& blocked) {
+  static_cast<void>(open_process(::getpid()));
+  return open_signal_descriptor(blocked);
+}
+
 }  // namespace
 
 BlockedSignals::BlockedSignals() : children_were_ignored_(is_ignored(SIGCHLD)) {
@@ -56,7 +63,7 @@ Signal read_signal(const Descriptor& signals) {
 
 SignalThread::SignalThread(const BlockedSignals& blocked, int hang_up)
     : mask_(blocked.mask_before()),
-      signals_(open_signal_descriptor(blocked)),
+      signals_(open_signals_before_start(blocked)),
       signalled_(make_eventfd()),
       quit_(make_eventfd()),
       thread_([this, hang_up] { read_signals(hang_up); }) {}

@@ -86,7 +86,8 @@ class SignalForwarder;
 /// goes to the SignalForwarder, if there is one.
 class SignalThread {
  public:
-  /// Stops also when the other end of the socket `hang_up` is closed; -1: no such socket.
+  /// Throws where this process cannot watch the children that it will start. Stops also when the
+  /// other end of the socket `hang_up` is closed; -1: no such socket.
   explicit SignalThread(const BlockedSignals& blocked, int hang_up = -1);
   ~SignalThread();
   SignalThread(const SignalThread&) = delete;

@@ -119,8 +119,10 @@ std::string program_name() { return program_invocation_short_name; }
 std::array<unsigned char, 16> random_128_bits() {
   std::array<unsigned char, 16> bytes{};
   while (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
-    if (errno != EINTR)
-      throw Error("the kernel gave no random bits; allow this process to call getrandom(2)");
+    if (errno == EINTR) continue;
+    std::ifstream device("/dev/urandom", std::ios::binary);
+    if (device.read(reinterpret_cast<char*>(bytes.data()), bytes.size())) break;
+    throw Error("the kernel gave no random bits; allow this process to call getrandom(2)");
   }
   return bytes;
 }

@@ -23,7 +23,11 @@ namespace {
 /// inodes of both files are in one block of the disk.
 bool is_deleted(int descriptor) {
   struct statx status {};
-  return ::statx(descriptor, "", AT_EMPTY_PATH, STATX_NLINK, &status) == 0 && status.stx_nlink == 0;
+  if (::statx(descriptor, "", AT_EMPTY_PATH, STATX_NLINK, &status) == 0) {
+    return status.stx_nlink == 0;
+  }
+  struct stat more {};
+  return ::fstat(descriptor, &more) == 0 && more.st_nlink == 0;
 }
 
 class WatchedFile final : public Wakeup {

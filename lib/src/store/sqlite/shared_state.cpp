@@ -121,7 +121,11 @@ bool has(int descriptor, const Header& wanted) {
 
 /// In full: storing into a hole of a mapped file kills the process where the disk is full.
 bool make(int descriptor, const Header& header) {
-  if (::posix_fallocate(descriptor, 0, file_size) == 0 &&
+  constexpr std::array<char, file_size> zeros{};
+  const int allocated = ::posix_fallocate(descriptor, 0, file_size);
+  const bool is_refused = allocated == EPERM || allocated == ENOSYS;
+  if ((allocated == 0 ||
+       (is_refused && ::pwrite(descriptor, zeros.data(), zeros.size(), 0) == file_size)) &&
       ::pwrite(descriptor, &header, sizeof header, 0) == static_cast<ssize_t>(sizeof header)) {
     return true;
   }

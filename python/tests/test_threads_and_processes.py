@@ -5,6 +5,8 @@ import contextlib
 import multiprocessing
 import os
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 
@@ -185,3 +187,36 @@ def test_a_program_exits_cleanly_beside_daemon_threads(run_python, place):
         run = run_python(ENDS_BESIDE_THREADS, *place.values())
         assert (run.returncode, run.stderr) == (0, "")
         assert run.stdout in ("terminated\n", "")
+
+
+DAEMON = """
+import os, stat, sys, dbcache
+place = dict(zip(("database", "schema"), sys.argv[1:]))
+closed = [int(number) for number in os.environ["CLOSED"]]
+for number in closed:
+    os.close(number)
+membership = dbcache.SharedClusters(**place).join_run("r")
+dbcache.CacheManager(**place).cache_new_cluster("c")
+taken = []
+for number in closed:
+    try:
+        os.write(number, b"a line for the terminal")
+        taken += [number] * (not stat.S_ISCHR(os.fstat(number).st_mode))
+    except OSError:
+        pass
+membership.leave()
+sound = not dbcache.CacheManager(**place).verify()["problems"]
+os._exit(0 if sound and not taken else 1)
+"""
+
+
+@pytest.mark.parametrize("closed", ["012", "12", "0", "1", "2"])
+def test_what_a_program_prints_to_closed_descriptors_lands_nowhere(place, tmp_path, closed):
+    environment = {**os.environ, "CLOSED": closed}
+
+    command = [sys.executable, "-c", DAEMON, *place.values()]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, check=False)
+
+    assert done.returncode == 0
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [path for path in files if b"a line for" in path.read_bytes()]

@@ -189,6 +189,7 @@ void apply(const LeaseRenewed& event, std::int64_t, Tables& tables) {
     lease->holder.lock_file.clear();
     lease->holder.lock = 0;
     lease->holder.until = event.until;
+    lease->holder.deadline = event.deadline;
     tables.put(*lease);
   }
 }

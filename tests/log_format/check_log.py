@@ -50,7 +50,7 @@ EVENTS = {kind: keys.split() for kind, keys in {
                     "creation usage_count",
     "LeaseReleased": "config_hash lease cluster_id policy usage_count",
     "LeaseLost": "config_hash lease cluster_id policy reason usage_count",
-    "LeaseRenewed": "config_hash lease until",
+    "LeaseRenewed": "config_hash lease until deadline",
     "ClusterUsed": "cluster_id lease by",
     "CheckStarted": "config_hash cluster_id holder",
     "CheckAnswered": "config_hash cluster_id check answer error",
@@ -62,7 +62,7 @@ EVENTS = {kind: keys.split() for kind, keys in {
     "RunJoined": "run kind name holder joined_at",
     "RunLeft": "run participant reason",
 }.items()}
-ADDED_IN_SCHEMA_2 = {"TerminationFailed": "retry_at"}
+ADDED_IN_SCHEMA_2 = {"LeaseRenewed": "deadline", "TerminationFailed": "retry_at"}
 
 
 def event_hash(event, hash_before):
@@ -217,6 +217,10 @@ class Log:
         elif payload["lease"] in leases:  # LeaseRenewed
             leases[payload["lease"]]["holder"] |= {
                 "until": given("until"), "lock_file": "", "lock": 0}
+            holder = leases[payload["lease"]]["holder"]
+            holder.pop("deadline", None)
+            if payload.get("deadline") is not None:
+                holder["deadline"] = payload["deadline"]
 
     def project_check(self, position, kind, payload):
         key, shares = payload["config_hash"], self.tables["shares"]

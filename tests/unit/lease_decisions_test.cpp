@@ -228,12 +228,86 @@ class RenewingALease : public Leases {};
 TEST_F(RenewingALease, MakesItHoldByADeadlineAndByNoLock) {
   const Grant held = created();
   const Events events = commit(RenewLease{{held.lease}, at("12:30"), true}).first.events;
-  EXPECT_EQ(told(events), told({LeaseRenewed{"hash", held.lease, at("12:30")}}));
+  EXPECT_EQ(told(events),
+            told({LeaseRenewed{"hash", held.lease, at("12:30"), rows::Deadline{now, "", 0}}}));
   const Holder holder = tables.lease(held.lease)->holder;
   EXPECT_EQ(holder.until, at("12:30"));
   EXPECT_EQ(holder.lock_file, "");
   EXPECT_EQ(holder.lock, 0);
   EXPECT_EQ(holder.process, held.holder.process);
+}
+
+// ---- The clock that gives a deadline, or judges it, may be wrong
+
+class WrongClock : public Leases {
+ protected:
+  WrongClock() { liveness.boot = system::BootTime{"boot", minutes{100}}; }
+
+  /// A lease for an hour, given when the clock shows this.
+  void lease_for_an_hour(const std::string& time) {
+    const Grant held = created();
+    now = at(time);
+    commit(RenewLease{{held.lease}, now + minutes{60}, true});
+  }
+  void pass(std::chrono::minutes time) { liveness.boot->since_boot += time; }
+  [[nodiscard]] bool is_held() { return reap(present()).empty(); }
+  using minutes = std::chrono::minutes;
+};
+
+TEST_F(WrongClock, AheadWhenTheDeadlineIsGivenItHoldsForItsHourAlone) {
+  lease_for_an_hour("23:00");
+  now = at("10:30");
+
+  EXPECT_TRUE(is_held());
+  pass(minutes{59});
+  EXPECT_TRUE(is_held());
+  pass(minutes{1});
+  EXPECT_FALSE(is_held());
+}
+
+TEST_F(WrongClock, BehindWhenTheDeadlineIsGivenItHoldsForItsHourAllTheSame) {
+  lease_for_an_hour("01:00");
+  now = at("10:30");
+
+  EXPECT_TRUE(is_held());
+  pass(minutes{60});
+  EXPECT_FALSE(is_held());
+}
+
+TEST_F(WrongClock, AheadBeforeABootTheDeadlineHasEnded) {
+  lease_for_an_hour("23:00");
+  now = at("10:30");
+  liveness.boot = system::BootTime{"the next boot", minutes{1}};
+
+  EXPECT_FALSE(is_held());
+}
+
+TEST_F(WrongClock, AfterABootTheClockTells) {
+  lease_for_an_hour("10:30");
+  liveness.boot = system::BootTime{"the next boot", minutes{1000}};
+
+  now = at("11:29");
+  EXPECT_TRUE(is_held());
+  now = at("11:30");
+  EXPECT_FALSE(is_held());
+}
+
+TEST_F(WrongClock, OnAServerADeadlineThatBeginsInTheFutureHasEnded) {
+  liveness.boot.reset();
+  lease_for_an_hour("23:00");
+
+  EXPECT_TRUE(is_held());
+  now = at("22:59");
+  EXPECT_FALSE(is_held());
+}
+
+TEST_F(WrongClock, ADeadlineOfAnOlderVersionBeginsWithItsGrant) {
+  const Grant held = created();
+  append({LeaseRenewed{"hash", held.lease, at("23:00"), std::nullopt}});
+
+  EXPECT_TRUE(is_held());
+  now = at("10:00");
+  EXPECT_FALSE(is_held());
 }
 
 TEST_F(RenewingALease, MovesTheDeadline) {

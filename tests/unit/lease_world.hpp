@@ -53,8 +53,11 @@ class FakeLiveness final : public rows::Liveness {
     return holder.lock == 0 || unjudgeable.contains(holder.lock) ? Verdict::unknown
                                                                  : Verdict::alive;
   }
+  [[nodiscard]] std::optional<system::BootTime> boot_time() const override { return boot; }
+
   std::set<std::int64_t> dead;
   std::set<std::int64_t> unjudgeable;
+  std::optional<system::BootTime> boot;
 };
 
 inline const std::string workspace = "https://workspace.example";

@@ -73,6 +73,16 @@ std::optional<rows::Lease> lease_of(const Command& command, const Present& prese
   throw LeaseLost(text);
 }
 
+rows::Deadline deadline_at(Timestamp until, const Present& present) {
+  rows::Deadline deadline{present.now, "", 0};
+  if (auto boot = present.liveness.boot_time()) {
+    deadline.boot_id = std::move(boot->boot_id);
+    const std::chrono::nanoseconds left = until - present.now;
+    deadline.boot_until = (boot->since_boot + left).count();
+  }
+  return deadline;
+}
+
 }  // namespace
 
 Decision<LeaseEnded> decide(const EndLease& command, const Present& present) {
@@ -113,7 +123,8 @@ Decision<> decide(const RenewLease& command, const Present& present) {
         "on {} lives; renew only a lease with a deadline",
         to_string(command.lease), lease->holder.process.pid, lease->holder.host));
   }
-  return {{events::LeaseRenewed{lease->config_hash, lease->id, command.until}}};
+  return {{events::LeaseRenewed{lease->config_hash, lease->id, command.until,
+                                deadline_at(command.until, present)}}};
 }
 
 Decision<> decide(const NoteUse& command, const Present& present) {

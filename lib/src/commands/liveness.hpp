@@ -17,9 +17,24 @@ using rows::Present;
 /// If it cannot be judged whether a holder lives, it counts as dead after this time.
 inline constexpr std::chrono::minutes staleness{30};
 
+/// Whether the deadline of a holder is still to come. A clock that was wrong when it was given, or
+/// is wrong now, must not make it longer.
+inline bool is_before_deadline(const rows::Holder& holder, Timestamp since,
+                               const Present& present) {
+  const auto& deadline = holder.deadline;
+  if (deadline && !deadline->boot_id.empty()) {
+    const auto boot = present.liveness.boot_time();
+    if (boot && boot->boot_id == deadline->boot_id) {
+      return boot->since_boot.count() < deadline->boot_until;
+    }
+  }
+  // What was given in the future was given by a wrong clock.
+  return (deadline ? deadline->given_at : since) <= present.now && present.now < *holder.until;
+}
+
 /// Whether a holder lives that has held something since the time `since`.
 inline bool is_alive(const rows::Holder& holder, Timestamp since, const Present& present) {
-  if (holder.until) return present.now < *holder.until;
+  if (holder.until) return is_before_deadline(holder, since, present);
   switch (present.liveness.probe(holder)) {
     case Liveness::Verdict::alive:
       return true;

@@ -46,7 +46,7 @@ BOOST_DESCRIBE_STRUCT(LeaseGranted, (),
                        creation, usage_count))
 BOOST_DESCRIBE_STRUCT(LeaseReleased, (), (config_hash, lease, cluster_id, policy, usage_count))
 BOOST_DESCRIBE_STRUCT(LeaseLost, (), (config_hash, lease, cluster_id, policy, reason, usage_count))
-BOOST_DESCRIBE_STRUCT(LeaseRenewed, (), (config_hash, lease, until))
+BOOST_DESCRIBE_STRUCT(LeaseRenewed, (), (config_hash, lease, until, deadline))
 BOOST_DESCRIBE_STRUCT(ClusterUsed, (), (cluster_id, lease, by))
 BOOST_DESCRIBE_STRUCT(CheckStarted, (), (config_hash, cluster_id, holder))
 BOOST_DESCRIBE_STRUCT(CheckAnswered, (), (config_hash, cluster_id, check, answer, error))
@@ -75,6 +75,8 @@ json::object upcast(std::string_view type, int from, int to, json::object payloa
   }
   // Before schema 2 a failed termination was tried again at once.
   if (type == TerminationFailed::type && from == 1) payload["retry_at"] = nullptr;
+  // Before schema 2 only the clock told when a lease ended.
+  if (type == LeaseRenewed::type && from == 1) payload["deadline"] = nullptr;
   return payload;
 }
 

@@ -205,10 +205,11 @@ struct LeaseLost {
 /// A lease got a deadline, or a later one.
 struct LeaseRenewed {
   static constexpr std::string_view type = "LeaseRenewed";
-  static constexpr int schema = 1;
+  static constexpr int schema = 2;
   std::string config_hash;
   std::int64_t lease = 0;
   Timestamp until;
+  std::optional<rows::Deadline> deadline{};  ///< Since 2.
 };
 
 /// The cluster is used under a lease, for example by a test.

@@ -16,6 +16,7 @@
 #include <dbcache/registry.hpp>
 #include <dbcache/time.hpp>
 
+#include "rows/lease_rows.hpp"
 #include "rows/rows.hpp"
 
 // Converts described structs to JSON and back, one key a member. A member that is a row has no key
@@ -38,6 +39,11 @@ template <class T>
 struct IsList : std::false_type {};
 template <class T>
 struct IsList<std::vector<T>> : std::true_type {};
+
+/// A member whose key is left out where it is empty: older versions know no such key.
+template <class Struct, class T>
+inline constexpr bool is_left_out_if_empty =
+    std::is_same_v<Struct, Holder>&& std::is_same_v<T, std::optional<Deadline>>;
 
 template <class Struct>
 void write_fields(const Struct& from, boost::json::object& to);
@@ -79,6 +85,8 @@ void write_fields(const Struct& from, boost::json::object& to) {
     if constexpr (is_row<std::remove_cvref_t<decltype(field)>>) {
       write_fields(field, to);
       to.stable_erase("id");
+    } else if constexpr (is_left_out_if_empty<Struct, std::remove_cvref_t<decltype(field)>>) {
+      if (field) to.insert_or_assign(member.name, write_field(field, to.storage()));
     } else {
       to.insert_or_assign(member.name, write_field(field, to.storage()));
     }
@@ -135,6 +143,10 @@ void read_fields(const boost::json::object& from, Struct& to) {
           to.id = 0;
           return;
         }
+      }
+      if constexpr (is_left_out_if_empty<Struct, std::remove_cvref_t<decltype(field)>>) {
+        field.reset();
+        if (!from.contains(member.name)) return;
       }
       read_field(from.at(member.name), field);
     }

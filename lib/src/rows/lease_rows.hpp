@@ -28,6 +28,16 @@ BOOST_DESCRIBE_STRUCT(ProcessIdentity, (), (pid, start_time, boot_id, pid_namesp
 
 namespace dbcache::rows {
 
+/// How long a deadline holds, although the clock that gave it may have been wrong: from when it was
+/// given, and never longer than it was given for.
+struct Deadline {
+  Timestamp given_at{};
+  std::string boot_id;          ///< Of the machine, on SQLite; else empty.
+  std::int64_t boot_until = 0;  ///< The deadline, in nanoseconds since that boot.
+
+  bool operator==(const Deadline&) const = default;
+};
+
 /// The holder of a lease, creation, check, termination or membership of a run: a process with a
 /// life lock, or only a deadline.
 struct Holder {
@@ -36,7 +46,8 @@ struct Holder {
   system::ProcessIdentity process;
   std::string host;
   std::optional<std::string> label;
-  std::optional<Timestamp> until;  ///< The deadline of a holder that outlives its process.
+  std::optional<Timestamp> until;      ///< The deadline of a holder that outlives its process.
+  std::optional<Deadline> deadline{};  ///< More of it, except from an older version.
 
   bool operator==(const Holder&) const = default;
 };
@@ -116,7 +127,8 @@ struct Participant {
   bool operator==(const Participant&) const = default;
 };
 
-BOOST_DESCRIBE_STRUCT(Holder, (), (lock_file, lock, process, host, label, until))
+BOOST_DESCRIBE_STRUCT(Deadline, (), (given_at, boot_id, boot_until))
+BOOST_DESCRIBE_STRUCT(Holder, (), (lock_file, lock, process, host, label, until, deadline))
 BOOST_DESCRIBE_STRUCT(Share, (),
                       (config_hash, origin, host, worker, creation, idempotency_token, created,
                        check, checker, policy, runs))

@@ -298,6 +298,7 @@ struct EngineOptions {
   Durability durability = Durability::full;
   std::chrono::milliseconds busy_timeout{};
   AdoptRows adopt;
+  bool has_clock_of_caller = false;  ///< Whether `now` of each transaction is the caller's.
 };
 
 /// The engine for a database as users name it; an empty name means the default. Opens nothing yet.

@@ -82,8 +82,9 @@ std::unique_ptr<Engine> open_engine(const Options& options, AdoptRows adopt) {
   if (options.busy_timeout < std::chrono::milliseconds{0}) {
     throw InvalidArgument("the busy timeout is negative; give 0 or more");
   }
-  EngineOptions given{named_database(options), schema_of(options), options.durability,
-                      options.busy_timeout, std::move(adopt)};
+  EngineOptions given{named_database(options), schema_of(options),
+                      options.durability,      options.busy_timeout,
+                      std::move(adopt),        static_cast<bool>(options.clock)};
   if (is_url(given.database)) {
 #ifdef DBCACHE_POSTGRES
     return std::make_unique<postgres::PostgresEngine>(std::move(given));

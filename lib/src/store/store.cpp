@@ -82,7 +82,7 @@ bool must_be_synced(const events::Event& event) {
 Store::Store(Options options, Adopt adopt)
     : origin_{text::to_valid_utf8(system::host_name()), text::to_valid_utf8(system::user_name()),
               text::to_valid_utf8(system::program_name()), std::move(options.label)},
-      clock_(std::move(options.clock)),
+      clock_(options.clock),
       adopt_(std::move(adopt)) {
   engine_ =
       open_engine(options, [this](WriteSession& session, const rows::DocumentedRows& documented) {

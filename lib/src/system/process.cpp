@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <charconv>
 #include <climits>
+#include <ctime>
 #include <fstream>
 #include <memory>
 #include <pwd.h>
@@ -59,6 +60,12 @@ std::optional<std::int64_t> start_time_in(const std::string& folder) {
 }
 
 }  // namespace
+
+std::chrono::nanoseconds since_boot() {
+  timespec time{};
+  ::clock_gettime(CLOCK_BOOTTIME, &time);
+  return std::chrono::seconds{time.tv_sec} + std::chrono::nanoseconds{time.tv_nsec};
+}
 
 ProcessIdentity identify_process(std::int64_t pid) {
   ProcessIdentity identity{pid, std::nullopt, boot_id(), ""};

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -18,6 +19,16 @@ struct ProcessIdentity {
 
   bool operator==(const ProcessIdentity&) const = default;
 };
+
+/// A time by a clock that nobody sets: it counts from the kernel's boot (CLOCK_BOOTTIME), and not
+/// beyond the next one.
+struct BootTime {
+  std::string boot_id;
+  std::chrono::nanoseconds since_boot{};
+};
+
+/// The present.
+std::chrono::nanoseconds since_boot();
 
 /// What is known of the process `pid` of this PID namespace.
 ProcessIdentity identify_process(std::int64_t pid);

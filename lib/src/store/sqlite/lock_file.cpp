@@ -220,6 +220,11 @@ rows::Liveness::Verdict LockFile::probe(const Holder& holder) const {
   return *held ? Verdict::alive : Verdict::dead;
 }
 
+std::optional<system::BootTime> LockFile::boot_time() const {
+  if (options_.has_clock_of_caller) return std::nullopt;
+  return system::BootTime{system::own_process().boot_id, system::since_boot()};
+}
+
 /// Raised once a byte is let go of.
 class LockFile::Freed {
  public:

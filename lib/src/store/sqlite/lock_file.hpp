@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include <sys/types.h>
@@ -12,6 +13,7 @@
 #include "store/engine.hpp"
 #include "store/sqlite/shared_state.hpp"
 #include "system/descriptor.hpp"
+#include "system/process.hpp"
 
 namespace dbcache::store::sqlite {
 
@@ -36,6 +38,7 @@ class LockFile final : public rows::Liveness {
   /// `counters`: those of the database, if there is one.
   [[nodiscard]] std::unique_ptr<LifeLock> take_lock(std::shared_ptr<SharedState> counters);
   [[nodiscard]] Verdict probe(const rows::Holder& holder) const override;
+  [[nodiscard]] std::optional<system::BootTime> boot_time() const override;
   [[nodiscard]] std::unique_ptr<Wakeup> watch(const rows::Holder& holder) const;
 
  private:

@@ -6,7 +6,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstring>
-#include <ctime>
 #include <fcntl.h>
 #include <filesystem>
 #include <optional>
@@ -34,11 +33,8 @@ constexpr std::chrono::milliseconds pause_between_tries{1};
 constexpr std::uint64_t pause_between_sweeps = 1'000'000'000;
 constexpr std::uint64_t longest_pause = 60 * pause_between_sweeps;
 
-std::uint64_t since_boot() {
-  timespec time{};
-  ::clock_gettime(CLOCK_BOOTTIME, &time);
-  return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000 +
-         static_cast<std::uint64_t>(time.tv_nsec);
+std::uint64_t nanoseconds_since_boot() {
+  return static_cast<std::uint64_t>(system::since_boot().count());
 }
 
 /// The file's beginning. It says for which boot and database the words after it are.
@@ -196,7 +192,7 @@ SharedState::~SharedState() {
 }
 
 bool SharedState::claim_sweep(std::chrono::nanoseconds overdue) {
-  const std::uint64_t now = since_boot();
+  const std::uint64_t now = nanoseconds_since_boot();
   std::uint64_t due = words_->sweep_due;
   const auto left = static_cast<std::uint64_t>(overdue.count());
   if (now < due + left && due <= now + longest_pause) return false;
@@ -205,7 +201,7 @@ bool SharedState::claim_sweep(std::chrono::nanoseconds overdue) {
 
 void SharedState::swept(std::chrono::nanoseconds pause, std::size_t holders) {
   words_->life_locks = static_cast<std::uint32_t>(holders);
-  const std::uint64_t now = since_boot();
+  const std::uint64_t now = nanoseconds_since_boot();
   const std::uint64_t due =
       now + std::min(static_cast<std::uint64_t>(pause.count()), longest_pause);
   std::uint64_t before = words_->sweep_due;

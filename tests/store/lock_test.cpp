@@ -7,12 +7,12 @@
 
 #include <dbcache/cache_manager.hpp>
 
-#include "support/refused_call.hpp"
 #include "support/child_process.hpp"
 #include "support/errors.hpp"
 #include "support/holder.hpp"
 #include "support/python_database.hpp"
 #include "support/raw_database.hpp"
+#include "support/refused_call.hpp"
 #include "support/scoped_variable.hpp"
 #include "support/temporary_directory.hpp"
 

@@ -2,9 +2,9 @@
 
 #include <gtest/gtest.h>
 
-#include "support/refused_call.hpp"
 #include "support/child_process.hpp"
 #include "support/files.hpp"
+#include "support/refused_call.hpp"
 #include "support/temporary_directory.hpp"
 
 namespace dbcache::store::sqlite {

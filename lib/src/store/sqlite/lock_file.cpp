@@ -1,9 +1,7 @@
 #include "store/sqlite/lock_file.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <fcntl.h>
 #include <random>
@@ -12,27 +10,24 @@
 
 #include <fmt/format.h>
 #include <sys/eventfd.h>
-#include <sys/stat.h>
 
 #include <dbcache/errors.hpp>
 
 #include "store/process_verdict.hpp"
 #include "store/sqlite/files.hpp"
+#include "store/sqlite/held_places.hpp"
 #include "store/sqlite/lock_wait.hpp"
 #include "store/sqlite/ofd_lock.hpp"
+#include "store/sqlite/opened_locks.hpp"
 #include "store/sqlite/shared_state.hpp"
 #include "system/detached_thread.hpp"
 #include "system/fork_gate.hpp"
 #include "system/process.hpp"
-#include "text/hex.hpp"
 
 namespace dbcache::store::sqlite {
 namespace {
 
 using rows::Holder;
-
-/// The id, in hex, at the file's beginning. Its maker locks the first byte.
-constexpr std::size_t id_bytes = 32;
 
 /// Places begin behind the id. The largest offset that a lock may have is far behind the last one.
 constexpr std::int64_t first_place = 4096;
@@ -46,51 +41,9 @@ std::int64_t random_place() {
   return first_place + static_cast<std::int64_t>(number % range) * 2;
 }
 
-std::string read_id(int descriptor) {
-  std::array<char, id_bytes> id{};
-  return ::pread(descriptor, id.data(), id.size(), 0) == static_cast<ssize_t>(id.size())
-             ? std::string(id.data(), id.size())
-             : "";
-}
-
-/// The file's id, and makes one where there is none. Empty while another process makes it.
-std::string make_id(int descriptor, const std::string& path) {
-  if (auto id = read_id(descriptor); !id.empty()) return id;
-  if (!set_ofd_lock(descriptor, F_WRLCK, 0)) {
-    if (errno == EAGAIN || errno == EACCES) return "";
-    throw StorageFailure(fmt::format("{} cannot be locked: {}; put the database on a local disk",
-                                     path, reason(errno)));
-  }
-  auto id = read_id(descriptor);
-  int error = 0;
-  if (id.empty()) {
-    const auto bits = system::random_128_bits();
-    id = text::to_hex({reinterpret_cast<const char*>(bits.data()), bits.size()});
-    const ssize_t written = ::pwrite(descriptor, id.data(), id.size(), 0);
-    if (written != static_cast<ssize_t>(id.size())) error = written < 0 ? errno : ENOSPC;
-  }
-  set_ofd_lock(descriptor, F_UNLCK, 0);
-  if (error == 0) return id;
-  throw StorageFailure(
-      fmt::format("{} cannot be written: {}; free some space on its disk", path, reason(error)));
-}
-
 /// The kernel looks through all locks of a file to set, probe or drop one: 10,000 in one file cost
 /// 0.7 ms a lease (measured). So there is another file for about so many locks.
 constexpr std::uint32_t locks_of_a_file = 32;
-
-/// A holder names its file `ID`, or `ID.NUMBER` where it is not the first one.
-std::string name_of_file(const std::string& id, std::uint32_t number) {
-  return number == 0 ? id : fmt::format("{}.{}", id, number);
-}
-std::uint32_t number_of_file(std::string_view name) {
-  const auto dot = name.find('.');
-  std::uint32_t number = 0;
-  if (dot != std::string_view::npos) {
-    std::from_chars(name.data() + dot + 1, name.data() + name.size(), number);
-  }
-  return number < most_lock_files ? number : 0;
-}
 
 /// One of the files that so many locks need.
 std::uint32_t any_file_of(std::uint32_t locks) {
@@ -123,41 +76,37 @@ class LockFile::Counted {
 /// A place in the file, locked by this process.
 class LockFile::LockedPlace final : public LifeLock {
  public:
-  LockedPlace(system::Descriptor descriptor, Holder holder, std::unique_ptr<Counted> counted)
+  LockedPlace(std::shared_ptr<HeldPlaces> held, HeldPlaces::Place place, Holder holder,
+              std::unique_ptr<Counted> counted)
       : counted_(std::move(counted)),
-        descriptor_(std::move(descriptor)),
+        held_(std::move(held)),
+        place_(held_->add(std::move(place))),
         holder_(std::move(holder)) {}
+  ~LockedPlace() override {
+    if (held_->is_ours()) held_->remove(place_);
+  }
+  LockedPlace(const LockedPlace&) = delete;
+  LockedPlace& operator=(const LockedPlace&) = delete;
 
   [[nodiscard]] const Holder& holder() const override { return holder_; }
   void done() override {
-    if (descriptor_.get() >= 0) set_ofd_lock(descriptor_.get(), F_UNLCK, holder_.lock + 1);
+    if (held_->is_ours()) held_->end_work(place_);
   }
-  [[nodiscard]] int descriptor() const override { return descriptor_.get(); }
+  [[nodiscard]] int descriptor() const override {
+    return held_->is_ours() ? held_->descriptor(place_) : -1;
+  }
 
  private:
   const std::unique_ptr<Counted> counted_;
-  system::Descriptor descriptor_;
-  Holder holder_;
+  const std::shared_ptr<HeldPlaces> held_;
+  const HeldPlaces::Handle place_;
+  const Holder holder_;
 };
 
-LockFile::Opened LockFile::open(std::uint32_t number, Id wanted) const {
-  Opened opened;
-  opened.descriptor =
-      system::Descriptor(open_side_file_or_throw(options_.database, suffix_of_locks(number)));
-  const int file = opened.descriptor.get();
-  opened.id = wanted == Id::make ? make_id(file, path(number)) : read_id(file);
-  struct stat status {};
-  ::fstat(opened.descriptor.get(), &status);
-  opened.device = status.st_dev;
-  opened.inode = status.st_ino;
-  return opened;
-}
-
-bool LockFile::is_current(std::uint32_t number, const Opened& opened) const {
-  struct stat status {};
-  return opened.descriptor.get() >= 0 && !opened.id.empty() &&
-         ::lstat(path(number).c_str(), &status) == 0 && status.st_dev == opened.device &&
-         status.st_ino == opened.inode;
+std::shared_ptr<HeldPlaces> LockFile::held_places() const {
+  const std::lock_guard lock(mutex_);
+  if (!held_ || !held_->is_ours()) held_ = std::make_shared<HeldPlaces>(options_.database);
+  return held_;
 }
 
 std::unique_ptr<LifeLock> LockFile::take_lock(std::shared_ptr<SharedState> counters) {
@@ -184,7 +133,7 @@ std::unique_ptr<LifeLock> LockFile::try_hold(std::uint32_t number,
     // First, since the database's owner could not use a file that another user makes here.
     require_usable(options_.database);
   }
-  Opened opened = open(number, Id::make);
+  OpenedLocks opened = open_locks(options_.database, number, MissingId::make);
   if (opened.id.empty()) return nullptr;
   Holder holder;
   holder.lock_file = name_of_file(opened.id, number);
@@ -198,26 +147,37 @@ std::unique_ptr<LifeLock> LockFile::try_hold(std::uint32_t number,
                                        path(number), reason(errno)));
     }
   }
-  return std::make_unique<LockedPlace>(std::move(opened.descriptor), std::move(holder),
+  HeldPlaces::Place place{number, holder.lock, true, {}};
+  place.files.push_back(std::move(opened));
+  return std::make_unique<LockedPlace>(held_places(), std::move(place), std::move(holder),
                                        std::move(counted));
 }
 
 std::string LockFile::path(std::uint32_t number) const {
-  return options_.database + suffix_of_locks(number);
+  return path_of_locks(options_.database, number);
+}
+
+OpenedLocks LockFile::open_to_probe(std::uint32_t number) const {
+  try {
+    // Makes it, so that holders in a file before it have their grace.
+    return open_locks(options_.database, number, MissingId::make);
+  } catch (const StorageFailure&) {
+    return open_locks(options_.database, number, MissingId::leave);
+  }
 }
 
 rows::Liveness::Verdict LockFile::probe(const Holder& holder) const {
   if (holder.lock_file.empty()) return judge_process(holder.process, OtherBoot::dead);
   const std::lock_guard lock(mutex_);
   const std::uint32_t number = number_of_file(holder.lock_file);
-  Opened& probing = probing_[number];
-  if (!is_current(number, probing)) probing = open(number, Id::read);
-  if (name_of_file(probing.id, number) != holder.lock_file) {
-    return judge_process(holder.process, OtherBoot::dead);
-  }
+  OpenedLocks& probing = probing_[number];
+  if (probing.id.empty() || !probing.is_at(path(number))) probing = open_to_probe(number);
+  // The place stays the same where the holder follows to a file that was put in place of its own.
   const auto held = ofd_lock_held_by_others(probing.descriptor.get(), F_RDLCK, holder.lock);
-  if (!held) return judge_process(holder.process, OtherBoot::dead);
-  return *held ? Verdict::alive : Verdict::dead;
+  if (held && *held) return Verdict::alive;
+  if (held && name_of_file(probing.id, number) == holder.lock_file) return Verdict::dead;
+  const Verdict process = judge_process(holder.process, OtherBoot::dead);
+  return process == Verdict::unknown && probing.is_new() ? Verdict::alive : process;
 }
 
 std::optional<system::BootTime> LockFile::boot_time() const {
@@ -262,9 +222,14 @@ std::unique_ptr<Wakeup> LockFile::watch(const Holder& holder) const {
   // In a forked child there is no thread that would raise it.
   if (!freed || freed->descriptor() < 0) {
     const std::uint32_t number = number_of_file(holder.lock_file);
-    Opened opened = open(number, Id::read);
-    if (name_of_file(opened.id, number) != holder.lock_file) return std::make_unique<NoWakeup>();
+    OpenedLocks opened = open_locks(options_.database, number, MissingId::leave);
+    if (name_of_file(opened.id, number) != holder.lock_file &&
+        !ofd_lock_held_by_others(opened.descriptor.get(), F_RDLCK, holder.lock + 1)
+             .value_or(false)) {
+      return std::make_unique<NoWakeup>();
+    }
     freed = std::make_shared<Freed>();
+    if (freed->descriptor() < 0) return std::make_unique<NoWakeup>();
     // A thread blocks on the byte. Only a signal could interrupt fcntl(2), and signals belong to
     // the program. So a wait that is given up leaves the thread behind, for the next waits to
     // share.

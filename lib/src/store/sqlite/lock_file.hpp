@@ -7,12 +7,11 @@
 #include <optional>
 #include <string>
 
-#include <sys/types.h>
-
 #include "rows/present.hpp"
 #include "store/engine.hpp"
+#include "store/sqlite/held_places.hpp"
+#include "store/sqlite/opened_locks.hpp"
 #include "store/sqlite/shared_state.hpp"
-#include "system/descriptor.hpp"
 #include "system/process.hpp"
 
 namespace dbcache::store::sqlite {
@@ -26,7 +25,8 @@ namespace dbcache::store::sqlite {
 /// Each holder locks two bytes at a random place: the first while it lives, the next while it is
 /// busy, which is the one that waiters block on. No place is used twice, so a thread that still
 /// waits for an old lock does no harm. The file holds a random id, which the log records beside the
-/// place. If somebody replaces the file, holders are judged by their processes.
+/// place. If somebody deletes or replaces the file, the holders follow within seconds (HeldPlaces);
+/// until then, and where they cannot, they are judged by their processes.
 ///
 /// Thread-safe. It needs no connection, and holds none while it waits.
 class LockFile final : public rows::Liveness {
@@ -42,32 +42,22 @@ class LockFile final : public rows::Liveness {
   [[nodiscard]] std::unique_ptr<Wakeup> watch(const rows::Holder& holder) const;
 
  private:
-  /// The file as it is now: opened anew where the path leads to another one.
-  struct Opened {
-    system::Descriptor descriptor;
-    std::string id;
-    dev_t device{};
-    ino_t inode{};
-  };
-  /// A file that is just being made has no id yet. Judging a holder does not wait for one: the
-  /// holder is not in that file.
-  enum class Id { make, read };
-  [[nodiscard]] Opened open(std::uint32_t number, Id wanted) const;
-  [[nodiscard]] bool is_current(std::uint32_t number, const Opened& opened) const;
-
   class Counted;
   class LockedPlace;
 
   /// Nothing while another process makes the file. On success takes `counted`.
   std::unique_ptr<LifeLock> try_hold(std::uint32_t number, std::unique_ptr<Counted>& counted) const;
   [[nodiscard]] std::string path(std::uint32_t number) const;
+  [[nodiscard]] OpenedLocks open_to_probe(std::uint32_t number) const;
+  [[nodiscard]] std::shared_ptr<HeldPlaces> held_places() const;
 
   class Freed;
   class FreedWakeup;
 
   const EngineOptions& options_;
   mutable std::mutex mutex_;  // guards what follows; taken with a system::ForkGate::Pass
-  mutable std::map<std::uint32_t, Opened> probing_;               ///< By their numbers.
+  mutable std::shared_ptr<HeldPlaces> held_;
+  mutable std::map<std::uint32_t, OpenedLocks> probing_;          ///< By their numbers.
   mutable std::map<std::int64_t, std::weak_ptr<Freed>> watched_;  ///< By place: one thread each.
 };
 

@@ -276,7 +276,7 @@ void throw_not_ours(const std::string& path, std::string_view suffix) {
 int open_side_file_or_throw(const std::string& path, std::string_view suffix) {
   const int opened = open_side_file(path, std::string(suffix));
   if (is_not_ours(opened)) throw_not_ours(path, suffix);
-  if (opened == -EPERM) require_shareable(path);  // says more
+  if (opened == -EPERM) throw_not_shareable(path);
   if (opened < 0) {
     throw StorageFailure(
         fmt::format("{}{} cannot be opened: {}; check the permissions beside the database", path,

@@ -101,6 +101,15 @@ bool give_rights_of(const struct stat& database, const std::string& path) {
       [&](mode_t mode) { return ::fchmodat(AT_FDCWD, name, mode, AT_SYMLINK_NOFOLLOW); });
 }
 
+void throw_not_shareable(const std::string& path) {
+  struct stat database {};
+  static_cast<void>(::stat(path.c_str(), &database));
+  throw StorageFailure(fmt::format(
+      "others who may write the database {} could not use the files that you would make beside it; "
+      "ask its owner to join you both to its group (now {}), or to let everybody write it",
+      path, database.st_gid));
+}
+
 void require_shareable(const std::string& path) {
   struct stat database {};
   struct stat directory {};
@@ -114,10 +123,7 @@ void require_shareable(const std::string& path) {
         is_in_group(database.st_gid);
     const gid_t group = has_group ? database.st_gid : static_cast<gid_t>(-1);
     if (!is_for_all(database, user, group)) {
-      throw StorageFailure(fmt::format(
-          "others who may write the database {} could not use the files that you would make beside "
-          "it; ask its owner to join you both to its group (now {}), or to let everybody write it",
-          path, database.st_gid));
+      throw_not_shareable(path);
     }
   }
   // SQLite opens its files with O_CREAT.

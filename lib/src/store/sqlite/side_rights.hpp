@@ -19,6 +19,9 @@ bool give_rights_of(const struct stat& database, const std::string& path);
 /// it those rights.
 void require_shareable(const std::string& path);
 
+/// What a failure of `give_rights_of` means to a user.
+[[noreturn]] void throw_not_shareable(const std::string& path);
+
 /// The value of the kernel's fs.protected_regular (proc_sys_fs(5)).
 int protected_regular();
 

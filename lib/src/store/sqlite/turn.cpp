@@ -11,6 +11,7 @@
 
 #include "store/sqlite/files.hpp"
 #include "store/sqlite/ofd_lock.hpp"
+#include "store/sqlite/side_rights.hpp"
 #include "system/futex.hpp"
 
 namespace dbcache::store::sqlite {
@@ -74,6 +75,7 @@ bool Turn::open() {
   if (descriptor_ >= 0) return true;
   const int opened = open_side_file(database_, turn_suffix);
   if (is_not_ours(opened)) throw_not_ours(database_, turn_suffix);
+  if (opened == -EPERM) throw_not_shareable(database_);
   descriptor_ = opened < 0 ? -1 : opened;
   return descriptor_ >= 0;
 }

@@ -1,6 +1,10 @@
+#include <algorithm>
+#include <array>
 #include <filesystem>
 
+#include <boost/algorithm/string/case_conv.hpp>
 #include <boost/algorithm/string/predicate.hpp>
+#include <boost/algorithm/string/trim.hpp>
 #include <fmt/format.h>
 
 #include <dbcache/errors.hpp>
@@ -18,15 +22,45 @@ namespace {
 
 constexpr std::string_view documented_location = "Environment/Databricks/cluster_cache.db";
 
+/// The first of the words that name a server in a string of settings, as libpq (`host=h dbname=d`),
+/// ADO or PHP have it.
+bool begins_with_setting(std::string_view database) {
+  constexpr std::array<std::string_view, 14> names{
+      "host",     "hostaddr", "port",    "dbname",   "user",   "password", "service",
+      "passfile", "sslmode",  "options", "database", "server", "username", "user id"};
+  const std::size_t end = database.find('=');
+  if (end == std::string_view::npos) return false;
+  const std::string name = boost::algorithm::trim_copy(
+      boost::algorithm::to_lower_copy(std::string(database.substr(0, end))));
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+/// `db.example.com:5432/ci`
+bool begins_with_port(std::string_view database) {
+  const std::string_view first = database.substr(0, database.find('/'));
+  const std::size_t colon = first.rfind(':');
+  return first.size() < database.size() && colon != std::string_view::npos && colon > 0 &&
+         colon + 1 < first.size() &&
+         first.find_first_not_of("0123456789", colon + 1) == std::string_view::npos;
+}
+
 bool is_url(std::string_view database) {
   if (database.starts_with("postgresql://") || database.starts_with("postgres://")) return true;
   // Never take a mistyped URL for a file name: it may hold a password.
-  if (database.find("://") != std::string_view::npos ||
-      boost::algorithm::istarts_with(database, "postgres:") ||
-      boost::algorithm::istarts_with(database, "postgresql:")) {
+  const auto begins = [&](std::string_view scheme) {
+    return boost::algorithm::istarts_with(database, scheme);
+  };
+  if (database.find("://") != std::string_view::npos || begins("postgres:") ||
+      begins("postgresql:") || begins("jdbc:") || begins("pgsql:") || begins("sqlite:") ||
+      begins_with_port(database)) {
     throw InvalidArgument(
         "the database looks like a URL but does not begin with postgresql:// or postgres://; give "
         "a URL that does, or a path");
+  }
+  if (begins_with_setting(database)) {
+    throw InvalidArgument(
+        "the database looks like settings of a server (host=... dbname=...); give them as a URL, "
+        "postgresql://USER@HOST:PORT/DBNAME?SETTING=VALUE, or begin a path with ./");
   }
   return false;
 }
@@ -48,6 +82,11 @@ std::string schema_of(const Options& options) {
         fmt::format("the schema name has {} bytes or contains a NUL character; give at most {} "
                     "bytes without NUL",
                     schema.size(), most));
+  }
+  // The server refuses to create the one, and keeps tables of its own in the other.
+  if (schema.starts_with("pg_") || schema == "information_schema") {
+    throw InvalidArgument(
+        fmt::format("PostgreSQL reserves the schema name {}; give another schema", schema));
   }
   return schema;
 }

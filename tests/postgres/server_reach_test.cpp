@@ -1,9 +1,8 @@
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdint>
-#include <stdexcept>
 #include <string>
-#include <unistd.h>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -12,39 +11,18 @@
 
 #include <dbcache/dbcache.hpp>
 
+#include "support/errors.hpp"
+#include "support/listener.hpp"
 #include "support/postgres_connection.hpp"
 #include "support/postgres_server.hpp"
 #include "support/scoped_variable.hpp"
+#include "system/descriptor.hpp"
 
 // How far the log can be read while others write, and which of several hosts answers.
 namespace dbcache::test {
 namespace {
 
-/// A host that accepts connections and sends nothing, like one behind a firewall that lost power.
-class SilentHost {
- public:
-  SilentHost() : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    auto* const any = reinterpret_cast<sockaddr*>(&address);
-    if (::bind(socket_, any, size) != 0 || ::listen(socket_, 64) != 0 ||
-        ::getsockname(socket_, any, &size) != 0) {
-      throw std::runtime_error("no silent host");
-    }
-    port_ = ntohs(address.sin_port);
-  }
-  ~SilentHost() { ::close(socket_); }
-  SilentHost(const SilentHost&) = delete;
-  SilentHost& operator=(const SilentHost&) = delete;
-
-  [[nodiscard]] int port() const { return port_; }
-
- private:
-  int socket_;
-  int port_ = 0;
-};
+using ::testing::HasSubstr;
 
 TEST(PostgresHorizon, TheSettledPositionLiesBelowWhatOpenTransactionsDrew) {
   const BareEnvironment environment;
@@ -85,7 +63,8 @@ TEST(PostgresHorizon, TheSettledPositionLiesBelowWhatOpenTransactionsDrew) {
 TEST(PostgresSilentHost, ASilentHostTakesNoTimeFromTheNext) {
   const BareEnvironment environment;
   const PostgresServer server;
-  const SilentHost silent;
+  // Like one behind a firewall that lost power: the kernel accepts connections, and nothing comes.
+  const Listener silent;
   const std::string url = "postgresql:///postgres?host=127.0.0.1," + server.directory().string() +
                           "&port=" + std::to_string(silent.port()) + "," +
                           std::to_string(server.port()) + "&user=postgres";
@@ -96,6 +75,57 @@ TEST(PostgresSilentHost, ASilentHostTakesNoTimeFromTheNext) {
   EXPECT_EQ(lease.cluster_id(), "c-1");
   EXPECT_FALSE(lease.lost());
   EXPECT_TRUE(lease.release().was_last);
+}
+
+/// An address that packets reach and that answers none of them: a queue of connections that is
+/// full.
+class UnreachableHost {
+ public:
+  UnreachableHost() {
+    for (system::Descriptor& client : clients_) {
+      client = system::Descriptor(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+      sockaddr_in address{};
+      address.sin_family = AF_INET;
+      address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+      address.sin_port = htons(static_cast<std::uint16_t>(listener_.port()));
+      static_cast<void>(
+          ::connect(client.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address));
+    }
+  }
+  [[nodiscard]] int port() const { return listener_.port(); }
+
+ private:
+  const Listener listener_{0};
+  std::array<system::Descriptor, 4> clients_;
+};
+
+TEST(PostgresSilentHost, AnUnreachableHostTakesNoTimeFromTheNext) {
+  const BareEnvironment environment;
+  const PostgresServer server;
+  const UnreachableHost unreachable;
+  const CacheManager manager(
+      {.database = "postgresql:///postgres?host=127.0.0.1," + server.directory().string() +
+                   "&port=" + std::to_string(unreachable.port()) + "," +
+                   std::to_string(server.port()) + "&user=postgres&connect_timeout=1",
+       .busy_timeout = std::chrono::milliseconds(100)});
+
+  EXPECT_FALSE(manager.get_database_info().exists);
+}
+
+TEST(PostgresSilentHost, AServerThatAnswersNothingIsNamed) {
+  const BareEnvironment environment;
+  const UnreachableHost unreachable;
+  const Listener silent;
+  const CacheManager manager({.database = "postgresql://ci@127.0.0.1,127.0.0.1/ci?port=" +
+                                          std::to_string(unreachable.port()) + "," +
+                                          std::to_string(silent.port()) + "&connect_timeout=1",
+                              .busy_timeout = std::chrono::milliseconds(100)});
+
+  const std::string error = error_of([&] { return manager.get_all_clusters(); });
+
+  for (const int port : {unreachable.port(), silent.port()}) {
+    EXPECT_THAT(error, HasSubstr("port " + std::to_string(port) + " failed: timeout expired"));
+  }
 }
 
 }  // namespace

@@ -118,7 +118,8 @@ std::optional<Result> Connection::take_answer(bool is_dropped, std::optional<Ser
       const std::string severity = field(PG_DIAG_SEVERITY_NONLOCALIZED);
       if (severity == "FATAL" || severity == "PANIC" || field(PG_DIAG_SQLSTATE).empty()) lose();
       if (!is_dropped && !failed) {
-        failed.emplace(field(PG_DIAG_SQLSTATE), field(PG_DIAG_MESSAGE_PRIMARY));
+        failed.emplace(field(PG_DIAG_SQLSTATE), field(PG_DIAG_MESSAGE_PRIMARY),
+                       field(PG_DIAG_MESSAGE_HINT));
       }
     }
   } else if (!is_dropped && sent.kind == Sent::Kind::wanted) {
@@ -160,7 +161,8 @@ Result Connection::execute_script(const std::string& sql) {
     const std::string state = trimmed_message(pq_.result_error_field(result, PG_DIAG_SQLSTATE));
     if (is_lost() || state.empty()) lose();
     const ServerError error(
-        state, trimmed_message(pq_.result_error_field(result, PG_DIAG_MESSAGE_PRIMARY)));
+        state, trimmed_message(pq_.result_error_field(result, PG_DIAG_MESSAGE_PRIMARY)),
+        trimmed_message(pq_.result_error_field(result, PG_DIAG_MESSAGE_HINT)));
     if (pq_.enter_pipeline(handle_.get()) != 1) lose();
     throw ServerError(error);
   }

@@ -31,7 +31,13 @@ Libpq load_library() {
   void* const from = ::dlopen(library, RTLD_NOW | RTLD_LOCAL);
   if (from == nullptr) refuse(::dlerror());
   Libpq pq{};
-  find(from, "PQconnectdbParams", pq.connect);
+  find(from, "PQconnectStartParams", pq.connect_start);
+  find(from, "PQconnectPoll", pq.connect_poll);
+  find(from, "PQsetErrorVerbosity", pq.set_error_verbosity);
+  find(from, "PQconninfo", pq.conninfo);
+  find(from, "PQhost", pq.host);
+  find(from, "PQhostaddr", pq.host_address);
+  find(from, "PQport", pq.port);
   find(from, "PQconninfoParse", pq.parse_conninfo);
   find(from, "PQconninfoFree", pq.free_conninfo);
   find(from, "PQfinish", pq.finish);

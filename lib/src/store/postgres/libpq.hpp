@@ -11,7 +11,13 @@ struct Libpq {
   /// Throws StorageFailure if it is not installed.
   static const Libpq& load();
 
-  decltype(&::PQconnectdbParams) connect;
+  decltype(&::PQconnectStartParams) connect_start;
+  decltype(&::PQconnectPoll) connect_poll;
+  decltype(&::PQsetErrorVerbosity) set_error_verbosity;
+  decltype(&::PQconninfo) conninfo;
+  decltype(&::PQhost) host;
+  decltype(&::PQhostaddr) host_address;
+  decltype(&::PQport) port;
   decltype(&::PQconninfoParse) parse_conninfo;
   decltype(&::PQconninfoFree) free_conninfo;
   decltype(&::PQfinish) finish;

@@ -17,6 +17,11 @@ bool ServerError::is_stale() const {
   return state_ == "42P01" || state_ == "3F000" || state_ == "26000" || state_ == "25006";
 }
 
+bool ServerError::is_out_of_locks() const {
+  // The server may translate its messages, but not the names of its settings.
+  return state_ == "53200" && hint_.find("max_locks_per_transaction") != std::string::npos;
+}
+
 void throw_unusable(const Target& target, std::string_view reason) {
   throw StorageFailure(
       fmt::format("the database {} could not be used in time: {}; check its server, or raise the "
@@ -41,7 +46,7 @@ void throw_typed(const ServerError& error, const Target& target) {
                     database, what));
   }
   // Each holder has a lock until it lets go, and each transaction some more.
-  if (state == "53200" && what.find("shared memory") != std::string::npos) {
+  if (error.is_out_of_locks()) {
     throw StorageFailure(
         fmt::format("the server of the database {} has no room for more locks ({}); raise "
                     "max_locks_per_transaction and restart it, or hold fewer leases at a time",

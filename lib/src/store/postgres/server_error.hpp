@@ -12,8 +12,8 @@ struct Target;
 /// An error that the server reported for a statement. The transaction can only be rolled back.
 class ServerError : public std::runtime_error {
  public:
-  ServerError(std::string state, const std::string& message)
-      : std::runtime_error(message), state_(std::move(state)) {}
+  ServerError(std::string state, const std::string& message, std::string hint = {})
+      : std::runtime_error(message), state_(std::move(state)), hint_(std::move(hint)) {}
   /// https://www.postgresql.org/docs/15/errcodes-appendix.html
   [[nodiscard]] const std::string& state() const noexcept { return state_; }
 
@@ -22,9 +22,12 @@ class ServerError : public std::runtime_error {
   /// The schema was replaced after the connection was opened, or a pooler replaced the session by
   /// one without its prepared statements.
   [[nodiscard]] bool is_stale() const;
+  /// Its table of locks is full. The code alone may also mean any other memory.
+  [[nodiscard]] bool is_out_of_locks() const;
 
  private:
   std::string state_;
+  std::string hint_;
 };
 
 /// The last attempt before the deadline has failed: no connection, or a conflict that lasted.

@@ -1,8 +1,10 @@
 #include "store/postgres/connect.hpp"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <optional>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -16,12 +18,30 @@ namespace {
 
 using std::chrono::milliseconds;
 
+/// What a session is like before it is set up.
+struct Found {
+  Connection::Backend backend;
+  std::string read_only_by{};  ///< What makes its transactions read-only by default.
+
+  /// The server's own configuration says so, not that of a role, a database or this client: it is
+  /// short of disk space, or a failover is under way.
+  [[nodiscard]] bool is_read_only_server() const {
+    constexpr std::array<std::string_view, 2> of_server{"configuration file", "command line"};
+    return std::find(of_server.begin(), of_server.end(), read_only_by) != of_server.end();
+  }
+};
+
 /// Asks which session this is. Leaves nothing behind in it: it may be a pooler's, for others. The
-/// function, not the view over it: to plan that takes a new session 6 ms.
-Connection::Backend identify(Connection& connection, const Target& target) {
+/// role that logged in asks: the server hides from any other when the session began. Functions, not
+/// the views over them: to plan pg_stat_activity takes a new session 6 ms.
+Found look_at_session(Connection& connection, const Target& target) {
   const Result session = connection.execute_script(
-      "SELECT pg_backend_pid(), current_setting('server_encoding'), (SELECT backend_start::text "
-      "FROM pg_catalog.pg_stat_get_activity(pg_backend_pid())), pg_is_in_recovery()");
+      "SET LOCAL ROLE NONE; "
+      "SELECT pg_backend_pid(), current_setting('server_encoding'), (SELECT "
+      "(extract(epoch FROM backend_start) * 1000000)::bigint "
+      "FROM pg_catalog.pg_stat_get_activity(pg_backend_pid())), pg_is_in_recovery(), "
+      "CASE WHEN current_setting('default_transaction_read_only')::boolean THEN (SELECT source "
+      "FROM pg_catalog.pg_show_all_settings() WHERE name = 'default_transaction_read_only') END");
   if (session.text(0, 1) != "UTF8") {
     throw StorageFailure(fmt::format("the database {} has the encoding {}; create one with UTF8",
                                      text::redacted_url(target.url), session.text(0, 1)));
@@ -31,7 +51,8 @@ Connection::Backend identify(Connection& connection, const Target& target) {
     throw ConnectionLost(
         "the server is a standby; name the primary, or leave target_session_attrs out of the URL");
   }
-  return {session.integer(0, 0), std::string(session.text(0, 2))};
+  return {{session.integer(0, 0), std::string(session.text(0, 2))},
+          std::string(session.text(0, 4))};
 }
 
 /// Whether a pooler gives the connection the same session for as long as it lasts.
@@ -67,23 +88,53 @@ bool has_session_of_its_own(Connection& connection, const Target& target) {
   }
 }
 
-void set_up(Connection& connection, const Target& target) {
+void set_up(Connection& connection, const Target& target, const Found& found) {
   // tcp_*: when the server gives up a host that was cut off. The client's own settings do not apply
   // there. A transaction that only waits for its client keeps its locks for five seconds; work that
   // this ends is done again. Both times are short because sessions of a host that was cut off also
   // queue for locks: each that gets one holds off all other sessions until the server gives it up.
+  // Other timeouts would end a session by which something lives, perhaps in the hands of a program
+  // that inherited it and never speaks.
   // Generic plans: each statement has one good plan, and for some of them planning anew each time
   // takes longer than running them.
-  connection.execute_script(fmt::format(
+  std::string script = fmt::format(
       "SET search_path = {}; SET client_min_messages = warning; SET bytea_output = hex; "
-      "SET default_transaction_isolation = 'read committed'; SET statement_timeout = 0; "
+      "SET DateStyle = 'ISO, YMD'; SET IntervalStyle = postgres; SET extra_float_digits = 1; "
+      "SET standard_conforming_strings = on; SET exit_on_error = off; "
+      "SET default_transaction_isolation = 'read committed'; "
+      "SET default_transaction_deferrable = off; SET statement_timeout = 0; "
       "SET lock_timeout = {}; SET idle_in_transaction_session_timeout = 5000; SET jit = off; "
       "SET plan_cache_mode = force_generic_plan; "
       "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; "
-      "SET tcp_keepalives_count = 3; SET tcp_user_timeout = 10000; "
+      "SET tcp_keepalives_count = 3; SET tcp_user_timeout = 10000;"
+      "SELECT pg_catalog.set_config(name, '0', false) "
+      "FROM (VALUES ('idle_session_timeout'), ('transaction_timeout')) AS timeout (name) "
+      "WHERE pg_catalog.current_setting(name, true) IS NOT NULL; "
       "SELECT pg_catalog.set_config('synchronous_commit', 'on', false) "
       "WHERE pg_catalog.current_setting('synchronous_commit') = 'off'",
-      quoted_identifier(target.schema), lock_timeout_of(target).count()));
+      quoted_identifier(target.schema), lock_timeout_of(target).count());
+  if (!found.is_read_only_server()) script += "; SET default_transaction_read_only = off";
+  connection.execute_script(script);
+}
+
+/// A session as it was found, with a server of the URL that takes writes if there is one. After a
+/// failover the old primary may be left, read-only.
+std::pair<std::unique_ptr<Connection>, Found> find_session(
+    const Target& target, std::optional<std::chrono::seconds> host_timeout,
+    milliseconds answers_within) {
+  const auto find = [&](Wanted wanted) {
+    auto connection =
+        std::make_unique<Connection>(shake_hands(target, host_timeout, wanted), answers_within);
+    Found found = look_at_session(*connection, target);
+    return std::pair(std::move(connection), std::move(found));
+  };
+  auto first = find(Wanted::primary);
+  if (!first.second.is_read_only_server() || names_one_host(target)) return first;
+  try {
+    return find(Wanted::takes_writes);
+  } catch (const ConnectionLost&) {
+    return first;
+  }
 }
 
 }  // namespace
@@ -96,9 +147,8 @@ milliseconds lock_timeout_of(const Target& target) {
 std::unique_ptr<Connection> connect(const Target& target,
                                     std::optional<std::chrono::seconds> host_timeout,
                                     milliseconds answers_within) {
-  auto connection = std::make_unique<Connection>(shake_hands(target, host_timeout, Wanted::primary),
-                                                 answers_within);
-  connection->set_backend(identify(*connection, target));
+  auto [connection, found] = find_session(target, host_timeout, answers_within);
+  connection->set_backend(found.backend);
   // A pooler tells its clients a process id of its own.
   const bool is_pooled = connection->backend().pid != connection->announced_pid();
   if (is_pooled && !has_session_of_its_own(*connection, target)) {
@@ -108,8 +158,16 @@ std::unique_ptr<Connection> connect(const Target& target,
         "connect to the server directly",
         text::redacted_url(target.url)));
   }
-  set_up(*connection, target);
-  return connection;
+  set_up(*connection, target, found);
+  return std::move(connection);
+}
+
+void queue_end_of(const Connection::Backend& lost, Connection& connection) {
+  connection.queue("SELECT pg_catalog.set_config('role', 'none', true)");
+  connection.queue(
+      "SELECT pg_terminate_backend(pid) FROM pg_catalog.pg_stat_get_activity($1::integer) "
+      "WHERE (extract(epoch FROM backend_start) * 1000000)::bigint::text = $2::text",
+      Values().integer(lost.pid).text(lost.start));
 }
 
 std::string quoted_identifier(std::string_view name) {

@@ -31,6 +31,11 @@ std::unique_ptr<Connection> connect(const Target& target,
                                     std::optional<std::chrono::seconds> host_timeout,
                                     std::chrono::milliseconds answers_within);
 
+/// Queues the end of a session that its client has lost, unless it has ended. In the same message
+/// only statements may follow that need no privilege: the role that logged in runs them, because no
+/// other may end its sessions.
+void queue_end_of(const Connection::Backend& lost, Connection& connection);
+
 /// Whether the URL names one host. Without a name, variables or a service file may name several.
 bool names_one_host(const Target& target);
 

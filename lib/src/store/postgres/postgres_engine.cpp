@@ -101,6 +101,9 @@ void PostgresEngine::with_session(Moment until, Missing missing,
           reason = error.what();
         } else if (error.is_stale() && stale++ == 0) {
           loan.drop();
+        } else if (error.is_read_only()) {
+          reason = fmt::format("{}; its server takes no writes, as while it is short of disk space",
+                               error.what());
         } else {
           throw_typed(error, target_);
         }
@@ -236,10 +239,7 @@ void PostgresEngine::commit(Session& session, std::optional<Timestamp> now, cons
 bool PostgresEngine::resolve_outcome(Session& session, const Unknown& unknown) const {
   Connection& connection = *session.connection;
   // The commit may still be running, or its transaction may wait for the lost client.
-  connection.queue(
-      "SELECT pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity "
-      "WHERE pid = $1::integer AND backend_start::text = $2::text",
-      Values().integer(unknown.backend.pid).text(unknown.backend.start));
+  queue_end_of(unknown.backend, connection);
   connection.run();
   connection.queue("BEGIN");
   // Once this transaction has the lock, no attempt is running.

@@ -17,6 +17,8 @@ bool ServerError::is_stale() const {
   return state_ == "42P01" || state_ == "3F000" || state_ == "26000" || state_ == "25006";
 }
 
+bool ServerError::is_read_only() const { return state_ == "25006"; }
+
 bool ServerError::is_out_of_locks() const {
   // The server may translate its messages, but not the names of its settings.
   return state_ == "53200" && hint_.find("max_locks_per_transaction") != std::string::npos;

@@ -22,6 +22,8 @@ class ServerError : public std::runtime_error {
   /// The schema was replaced after the connection was opened, or a pooler replaced the session by
   /// one without its prepared statements.
   [[nodiscard]] bool is_stale() const;
+  /// The server takes no writes, at least for now.
+  [[nodiscard]] bool is_read_only() const;
   /// Its table of locks is full. The code alone may also mean any other memory.
   [[nodiscard]] bool is_out_of_locks() const;
 

@@ -223,6 +223,20 @@ void SessionKeeper::adopt(std::unique_ptr<Connection> fresh, Moment until) {
   fresh.reset();  // may take a moment
 }
 
+void SessionKeeper::clear_suspicions(Connection& fresh) const {
+  if (locked_.empty()) return;
+  try {
+    fresh.queue(lock_suspects);
+    for (const std::int64_t number : locked_) {
+      fresh.queue("DELETE FROM suspects WHERE lock = $1::bigint", Values().integer(number));
+    }
+    fresh.run();
+  } catch (const ServerError& error) {
+    // A server that takes no writes for now lets nobody act on a suspicion.
+    if (!error.is_read_only()) throw;
+  }
+}
+
 /// The locks belong to the session before, and the server may not know yet that it is lost.
 void SessionKeeper::lock_again(Connection& fresh) {
   std::vector<std::int64_t> locks;
@@ -234,28 +248,21 @@ void SessionKeeper::lock_again(Connection& fresh) {
       "SELECT pg_catalog.set_config('lock_timeout', $1::bigint::text, false)";
   locked_.clear();
   try {
-    fresh.queue(
-        "SELECT pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity "
-        "WHERE pid = $1::integer AND backend_start::text = $2::text",
-        Values().integer(last_backend_.pid).text(last_backend_.start));
+    queue_end_of(last_backend_, fresh);
     fresh.queue(wait_at_most, Values().integer(lock_timeout_of_keeper.count()));
     for (const std::int64_t number : locks) {
       fresh.queue("SELECT pg_advisory_lock($1::bigint)", Values().integer(number));
     }
     fresh.run();
+    locked_.insert(locks.begin(), locks.end());
     // Only now that all locks are held: a process that finds one missing later starts a new
     // suspicion.
-    fresh.queue(lock_suspects);
-    for (const std::int64_t number : locks) {
-      fresh.queue("DELETE FROM suspects WHERE lock = $1::bigint", Values().integer(number));
-    }
-    fresh.run();
+    clear_suspicions(fresh);
     fresh.queue(wait_at_most, Values().integer(lock_timeout_of(target_).count()));
     fresh.run();
   } catch (const ServerError& error) {
     throw ConnectionLost(error.what());  // another attempt may succeed
   }
-  locked_.insert(locks.begin(), locks.end());
 }
 
 void SessionKeeper::listen_again(Connection& fresh) {

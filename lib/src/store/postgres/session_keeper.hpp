@@ -113,6 +113,7 @@ class SessionKeeper final : public std::enable_shared_from_this<SessionKeeper>,
   void renew();  ///< Replaces the session by one that no other program has inherited.
   void adopt(std::unique_ptr<Connection> fresh, Moment until);
   void lock_again(Connection& fresh);
+  void clear_suspicions(Connection& fresh) const;
   void listen_again(Connection& fresh);
   void drop();
   void tidy() noexcept;

@@ -16,6 +16,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
+using ::testing::StartsWith;
 
 TEST(PostgresPgBouncer, SessionPoolingGivesEachClientItsOwnSession) {
   const PostgresServer server;
@@ -88,6 +89,25 @@ TEST(PostgresPgBouncer, TransactionPoolingIsRefusedWhenThePoolIsFull) {
 
   EXPECT_THAT(error_of([&] { manager.cache_new_cluster("c-1"); }),
               HasSubstr("use pool_mode = session"));
+}
+
+TEST(PostgresPgBouncer, StatementPoolingIsRefused) {
+  const PostgresServer server;
+  const PgBouncer bouncer(server, PgBouncer::Pooling::statement);
+  CacheManager manager(Options{.database = bouncer.url()});
+
+  EXPECT_THAT(error_of([&] { manager.cache_new_cluster("c-1"); }),
+              HasSubstr("use pool_mode = session"));
+}
+
+TEST(PostgresPgBouncer, APoolerThatDoesNotResetSessionsIsRefused) {
+  const PostgresServer server;
+  const PgBouncer bouncer(server, PgBouncer::Pooling::session_without_reset);
+  CacheManager(Options{.database = bouncer.url()}).cache_new_cluster("c-1");
+
+  EXPECT_THAT(
+      error_of([&] { return CacheManager(Options{.database = bouncer.url()}).get_all_clusters(); }),
+      AllOf(StartsWith("StorageFailure: "), HasSubstr("server_reset_query = DISCARD ALL")));
 }
 
 }  // namespace

@@ -7,6 +7,20 @@
 #include "support/files.hpp"
 
 namespace dbcache::test {
+namespace {
+
+std::string mode_of(PgBouncer::Pooling pooling) {
+  switch (pooling) {
+    case PgBouncer::Pooling::transaction:
+      return "transaction";
+    case PgBouncer::Pooling::statement:
+      return "statement";
+    default:
+      return "session";
+  }
+}
+
+}  // namespace
 
 PgBouncer::PgBouncer(const PostgresServer& server, Pooling pooling, int pool_size) {
   const std::string directory = directory_.path().string();
@@ -18,7 +32,8 @@ PgBouncer::PgBouncer(const PostgresServer& server, Pooling pooling, int pool_siz
       << "unix_socket_dir = " << directory << "\n"
       << "auth_type = trust\n"
       << "auth_file = " << directory << "/users\n"
-      << "pool_mode = " << (pooling == Pooling::session ? "session" : "transaction") << "\n"
+      << "pool_mode = " << mode_of(pooling) << "\n"
+      << (pooling == Pooling::session_without_reset ? "server_reset_query =\n" : "")
       << "default_pool_size = " << pool_size << "\n";
   // Debian has it where only root looks by default.
   program_ = std::make_unique<Program>(

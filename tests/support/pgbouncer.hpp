@@ -11,8 +11,10 @@ namespace dbcache::test {
 class PgBouncer {
  public:
   enum class Pooling {
-    session,      ///< a client has a session of the server's to itself
-    transaction,  ///< only from BEGIN to COMMIT
+    session,                ///< a client has a session of the server's to itself
+    session_without_reset,  ///< and the next one finds it as it was left
+    transaction,            ///< only from BEGIN to COMMIT
+    statement,              ///< only for one statement
   };
 
   PgBouncer(const PostgresServer& server, Pooling pooling, int pool_size = 50);

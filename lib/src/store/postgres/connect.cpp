@@ -21,6 +21,7 @@ using std::chrono::milliseconds;
 /// What a session is like before it is set up.
 struct Found {
   Connection::Backend backend;
+  bool is_used = false;        ///< It was set up for another client of a pooler.
   std::string read_only_by{};  ///< What makes its transactions read-only by default.
 
   /// The server's own configuration says so, not that of a role, a database or this client: it is
@@ -40,6 +41,7 @@ Found look_at_session(Connection& connection, const Target& target) {
       "SELECT pg_backend_pid(), current_setting('server_encoding'), (SELECT "
       "(extract(epoch FROM backend_start) * 1000000)::bigint "
       "FROM pg_catalog.pg_stat_get_activity(pg_backend_pid())), pg_is_in_recovery(), "
+      "coalesce(current_setting('dbcache.session', true), ''), "
       "CASE WHEN current_setting('default_transaction_read_only')::boolean THEN (SELECT source "
       "FROM pg_catalog.pg_show_all_settings() WHERE name = 'default_transaction_read_only') END");
   if (session.text(0, 1) != "UTF8") {
@@ -52,7 +54,8 @@ Found look_at_session(Connection& connection, const Target& target) {
         "the server is a standby; name the primary, or leave target_session_attrs out of the URL");
   }
   return {{session.integer(0, 0), std::string(session.text(0, 2))},
-          std::string(session.text(0, 4))};
+          !session.text(0, 4).empty(),
+          std::string(session.text(0, 5))};
 }
 
 /// Whether a pooler gives the connection the same session for as long as it lasts.
@@ -97,6 +100,8 @@ void set_up(Connection& connection, const Target& target, const Found& found) {
   // that inherited it and never speaks.
   // Generic plans: each statement has one good plan, and for some of them planning anew each time
   // takes longer than running them.
+  // dbcache.session: a pooler that gives the session to another client without resetting it gives
+  // that away.
   std::string script = fmt::format(
       "SET search_path = {}; SET client_min_messages = warning; SET bytea_output = hex; "
       "SET DateStyle = 'ISO, YMD'; SET IntervalStyle = postgres; SET extra_float_digits = 1; "
@@ -106,7 +111,7 @@ void set_up(Connection& connection, const Target& target, const Found& found) {
       "SET lock_timeout = {}; SET idle_in_transaction_session_timeout = 5000; SET jit = off; "
       "SET plan_cache_mode = force_generic_plan; "
       "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; "
-      "SET tcp_keepalives_count = 3; SET tcp_user_timeout = 10000;"
+      "SET tcp_keepalives_count = 3; SET tcp_user_timeout = 10000; SET dbcache.session = used; "
       "SELECT pg_catalog.set_config(name, '0', false) "
       "FROM (VALUES ('idle_session_timeout'), ('transaction_timeout')) AS timeout (name) "
       "WHERE pg_catalog.current_setting(name, true) IS NOT NULL; "
@@ -158,6 +163,7 @@ std::unique_ptr<Connection> connect(const Target& target,
         "connect to the server directly",
         text::redacted_url(target.url)));
   }
+  if (found.is_used) throw_not_reset(target);
   set_up(*connection, target, found);
   return std::move(connection);
 }

@@ -24,6 +24,14 @@ bool ServerError::is_out_of_locks() const {
   return state_ == "53200" && hint_.find("max_locks_per_transaction") != std::string::npos;
 }
 
+void throw_not_reset(const Target& target) {
+  throw StorageFailure(fmt::format(
+      "{} names a pooler that does not reset a session before another client gets it, so that the "
+      "locks of clients that are gone stay; use PgBouncer's server_reset_query = DISCARD ALL, or "
+      "connect to the server directly",
+      text::redacted_url(target.url)));
+}
+
 void throw_unusable(const Target& target, std::string_view reason) {
   throw StorageFailure(
       fmt::format("the database {} could not be used in time: {}; check its server, or raise the "
@@ -53,6 +61,12 @@ void throw_typed(const ServerError& error, const Target& target) {
         fmt::format("the server of the database {} has no room for more locks ({}); raise "
                     "max_locks_per_transaction and restart it, or hold fewer leases at a time",
                     database, what));
+  }
+  // Statements that another client prepared.
+  if (state == "42P05") throw_not_reset(target);
+  if (state == "42939") {
+    throw InvalidArgument(fmt::format(
+        "PostgreSQL reserves the schema name {} ({}); give another schema", target.schema, what));
   }
   if (state.starts_with("23") || state.starts_with("XX") || state.starts_with("42")) {
     throw CorruptDatabase(fmt::format(

@@ -35,6 +35,9 @@ class ServerError : public std::runtime_error {
 /// The last attempt before the deadline has failed: no connection, or a conflict that lasted.
 [[noreturn]] void throw_unusable(const Target& target, std::string_view reason);
 
+/// A pooler has given the session of another client to this one.
+[[noreturn]] void throw_not_reset(const Target& target);
+
 /// Throws the public error that stands for the server's.
 [[noreturn]] void throw_typed(const ServerError& error, const Target& target);
 

@@ -37,7 +37,7 @@ struct Found {
 /// the views over them: to plan pg_stat_activity takes a new session 6 ms.
 Found look_at_session(Connection& connection, const Target& target) {
   const Result session = connection.execute_script(
-      "SET LOCAL ROLE NONE; "
+      "SET LOCAL ROLE NONE; SET LOCAL statement_timeout = 0; "
       "SELECT pg_backend_pid(), current_setting('server_encoding'), (SELECT "
       "(extract(epoch FROM backend_start) * 1000000)::bigint "
       "FROM pg_catalog.pg_stat_get_activity(pg_backend_pid())), pg_is_in_recovery(), "

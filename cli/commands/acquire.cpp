@@ -26,7 +26,12 @@ class GuardedLease final : public GuardedResource {
       : clusters_(std::move(clusters)), lease_(std::move(lease)) {}
 
   [[nodiscard]] boost::json::object report() override { return describe_lease(lease_); }
-  [[nodiscard]] bool was_ended_elsewhere() override { return lease_.lost(); }
+  [[nodiscard]] bool was_ended_elsewhere() override {
+    if (!lease_.lost()) return false;
+    // While its server is away it is not known: a call throws, or brings back the lease.
+    static_cast<void>(clusters_.leases());
+    return lease_.lost();
+  }
   void release(const std::stop_token& stop) override { lease_.release(stop, Afterwards::exit); }
 
  private:

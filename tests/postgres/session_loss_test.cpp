@@ -160,28 +160,44 @@ TEST_F(PostgresSessionLoss, AHolderThatLockedAgainIsNotSuspected) {
   EXPECT_EQ(server_.query("SELECT count(*) FROM dbcache.suspects"), "0");
 }
 
-TEST_F(PostgresSessionLoss, AHolderGivesUpBeforeOthersTakeOver) {
+TEST_F(PostgresSessionLoss, ALongOutageGivesBackWhatNobodyTook) {
   Worker& holder = start_holder();
   ASSERT_EQ(holder.next(), "granted");
+  Worker& late = start_holder();
+  ASSERT_EQ(late.next(), "granted");
 
   const auto stopped = std::chrono::steady_clock::now();
   server_.stop();
   EXPECT_EQ(ask(holder), "held");
-  poll_until([&] { return ask(holder) == "lost"; }, "the holder's patience");
-  const auto gave_up_after = std::chrono::steady_clock::now() - stopped;
-  EXPECT_GE(gave_up_after, seconds{8});
+  poll_until([&] { return ask(holder) == "lost" && ask(late) == "lost"; }, "the holders' patience");
+  const auto lost_after = std::chrono::steady_clock::now() - stopped;
+  EXPECT_GE(lost_after, seconds{8});
+  ::kill(late.pid(), SIGSTOP);
 
   server_.start();
   let_somebody_look();
-  EXPECT_EQ(leases(), "alive ");  // others wait longer than the holder does
-  EXPECT_EQ(ask(holder), "lost");
+  EXPECT_EQ(leases(), "alive alive ");  // others wait longer than a holder does
+  poll_until([&] { return ask(holder) == "held"; }, "the way back");
   poll_until([&] { return server_.query("SELECT count(*) FROM dbcache.suspects") == "1"; },
-             "the suspicion");
+             "the suspicion of the other");
   end_grace();
   let_somebody_look();
-  EXPECT_EQ(leases(), "");
+  EXPECT_EQ(leases(), "alive ");
   EXPECT_EQ(lost_in_log(), "1");
-  EXPECT_EQ(ask(holder), "lost");
+  EXPECT_EQ(ask(holder), "held");
+
+  ::kill(late.pid(), SIGCONT);
+  poll_until(
+      [&] {
+        return server_.query(
+                   "SELECT count(*) FROM pg_stat_activity WHERE query LIKE "
+                   "'SELECT pg_catalog.set_config%' AND pid NOT IN (" +
+                   std::string(holding_sessions) + ")") == "1";
+      },
+      "the return of the other");
+  EXPECT_EQ(ask(late), "lost");
+  EXPECT_EQ(server_.query("SELECT count(*) FROM (" + std::string(holding_sessions) + ") AS held"),
+            "1");
 }
 
 TEST_F(PostgresSessionLoss, ALockThatWasGivenUpGetsNoLease) {
@@ -221,7 +237,7 @@ TEST_F(PostgresSessionLoss, ALockThatWasGivenUpGetsNoLease) {
   let_somebody_look();
   end_grace();
   let_somebody_look();
-  EXPECT_EQ(leases(), "alive alive ");
+  EXPECT_EQ(leases(), "alive alive alive ");  // the holder's too
   waiter.go();
   EXPECT_EQ(waiter.next(), "held");
 }

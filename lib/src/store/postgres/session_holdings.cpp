@@ -51,13 +51,7 @@ class SessionKeeper::Lock final : public LifeLock {
   [[nodiscard]] const rows::Holder& holder() const override { return holder_; }
   void done() override {}  // waiters are woken by the commit that says so
   [[nodiscard]] bool lost() const override {
-    if (owner_ != ::getpid()) return false;
-    const auto since = keeper_->lost_since_.load();
-    if (since != 0 && steady_clock::now().time_since_epoch().count() - since >
-                          steady_clock::duration(patience_of_holders).count()) {
-      state_->lost = true;
-    }
-    return state_->lost;
+    return owner_ == ::getpid() && (state_->lost || keeper_->is_late());
   }
   [[nodiscard]] bool in_doubt() const override {
     return owner_ == ::getpid() && keeper_->lost_since_.load() != 0;
@@ -149,6 +143,7 @@ std::unique_ptr<LifeLock> SessionKeeper::take_lock(const std::string& log) {
             .is_true(0, 0);
   }
   auto state = std::make_shared<LockState>();
+  log_ = log;
   locked_.insert(holder.lock);
   const std::lock_guard guard(mutex_);
   held_.emplace(holder.lock, state);
@@ -167,15 +162,16 @@ std::unique_ptr<Wakeup> SessionKeeper::watch_commits(Connection& session,
   return wakeup;
 }
 
-bool SessionKeeper::give_up_if_late() {
+bool SessionKeeper::is_late() const {
   const auto since = lost_since_.load();
-  if (since == 0 || steady_clock::now().time_since_epoch().count() - since <=
-                        steady_clock::duration(patience_of_holders).count()) {
-    return false;
-  }
+  return since != 0 && steady_clock::now().time_since_epoch().count() - since >
+                           steady_clock::duration(patience_of_holders).count();
+}
+
+void SessionKeeper::give_up_if_late() {
+  if (!is_late()) return;
   for (const auto& [lock, state] : held_) state->lost = true;
   held_.clear();
-  return true;
 }
 
 void SessionKeeper::raise_all() const {

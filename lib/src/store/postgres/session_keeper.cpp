@@ -11,6 +11,7 @@
 
 #include "store/postgres/session_liveness.hpp"
 #include "store/postgres/session_parts.hpp"
+#include "store/postgres/stream_locks.hpp"
 #include "text/redacted_url.hpp"
 
 namespace dbcache::store::postgres {
@@ -152,7 +153,6 @@ void SessionKeeper::open(Moment until, int attempt) {
   bool are_locks_held = false;
   {
     const std::lock_guard lock(mutex_);
-    give_up_if_late();
     are_locks_held = !held_.empty();
   }
   const auto left = left_until(until);
@@ -199,13 +199,6 @@ void SessionKeeper::renew() {
 void SessionKeeper::adopt(std::unique_ptr<Connection> fresh, Moment until) {
   listen_again(*fresh);
   std::unique_lock lock(mutex_);
-  if (give_up_if_late()) {
-    // Connecting took time: locks that were given up meanwhile must not stay held.
-    lock.unlock();
-    fresh->ask("SELECT pg_advisory_unlock_all()");
-    locked_.clear();
-    lock.lock();
-  }
   // At least as long as it had from when it was connected: that may have taken all the time.
   fresh->expect_answers_by(std::max(fresh->answers_by(), until + slack_of_answers));
   fresh.swap(connection_);
@@ -255,6 +248,7 @@ void SessionKeeper::lock_again(Connection& fresh) {
     }
     fresh.run();
     locked_.insert(locks.begin(), locks.end());
+    if (is_late()) lose_what_was_taken(fresh);
     // Only now that all locks are held: a process that finds one missing later starts a new
     // suspicion.
     clear_suspicions(fresh);
@@ -262,6 +256,36 @@ void SessionKeeper::lock_again(Connection& fresh) {
     fresh.run();
   } catch (const ServerError& error) {
     throw ConnectionLost(error.what());  // another attempt may succeed
+  }
+}
+
+/// Others may have found that a lock was gone and written down the end of what it held. Once they
+/// cannot be about to do so any more, what the tables still say is held. The lock over everything
+/// waits for those who have looked at the locks before this session had them.
+void SessionKeeper::lose_what_was_taken(Connection& fresh) {
+  std::string numbers;
+  for (const std::int64_t number : locked_) numbers += fmt::format("{},", number);
+  std::set<std::int64_t> gone = locked_;
+  try {
+    fresh.queue("BEGIN");
+    StreamLocks::lock_everything(fresh, StreamLocks::number(0, log_));
+    const Result standing = fresh.ask(select_standing_locks, Values().text(numbers));
+    for (int row = 0; row < standing.rows(); ++row) gone.erase(standing.integer(row, 0));
+  } catch (const ServerError& error) {
+    if (!error.is_stale()) throw;  // else the tables are gone too
+  }
+  fresh.queue("COMMIT");
+  for (const std::int64_t number : gone) {
+    fresh.queue("SELECT pg_advisory_unlock($1::bigint)", Values().integer(number));
+    locked_.erase(number);
+  }
+  fresh.run();
+  const std::lock_guard lock(mutex_);
+  for (const std::int64_t number : gone) {
+    const auto found = held_.find(number);
+    if (found == held_.end()) continue;
+    found->second->lost = true;
+    held_.erase(found);
   }
 }
 

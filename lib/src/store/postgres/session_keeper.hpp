@@ -20,9 +20,10 @@
 
 namespace dbcache::store::postgres {
 
-/// How long a holder keeps its locks after its session was lost. It notices the loss within 7 s
+/// How long a holder counts on its locks after its session was lost. It notices the loss within 7 s
 /// (connect.cpp, and a second until the thread looks); other processes that notice it wait for 15 s
-/// (`grace`). By then this holder has given up.
+/// (`grace`). By then this holder has told its user that they are lost. If it can take them later
+/// and nobody has taken what they hold, they are held again.
 inline constexpr std::chrono::seconds patience_of_holders{8};
 
 /// The one session of an engine. It runs transactions, has an advisory lock for each lease or other
@@ -31,8 +32,8 @@ inline constexpr std::chrono::seconds patience_of_holders{8};
 /// one each and wait for the next for ever.
 ///
 /// A thread watches the session while nobody uses it. If it is lost while something is held, the
-/// thread opens another and takes the locks again while there is time. If nothing is held and
-/// nobody waits, it is closed after some seconds. Thread-safe.
+/// thread opens another and takes the locks again. If nothing is held and nobody waits, it is
+/// closed after some seconds. Thread-safe.
 class SessionKeeper final : public std::enable_shared_from_this<SessionKeeper>,
                             private system::ForkAware {
  public:
@@ -91,6 +92,8 @@ class SessionKeeper final : public std::enable_shared_from_this<SessionKeeper>,
   }
   /// Whether this session has the lock: the server would let it share its own.
   [[nodiscard]] bool holds(std::int64_t lock) const;
+  /// Whether others may have taken what this process holds: its session was lost too long ago.
+  [[nodiscard]] bool is_late() const;
 
   /// The channels that announce a commit to these streams, with commas between them.
   [[nodiscard]] std::string channels_of(const std::vector<std::string_view>& streams) const;
@@ -100,7 +103,7 @@ class SessionKeeper final : public std::enable_shared_from_this<SessionKeeper>,
   class CommitWakeup;
   struct Loop;
   struct LockState {
-    std::atomic<bool> lost = false;
+    std::atomic<bool> lost = false;  ///< For good.
     bool lent = false;  ///< Another program may have inherited the session because of it.
   };
 
@@ -113,6 +116,7 @@ class SessionKeeper final : public std::enable_shared_from_this<SessionKeeper>,
   void renew();  ///< Replaces the session by one that no other program has inherited.
   void adopt(std::unique_ptr<Connection> fresh, Moment until);
   void lock_again(Connection& fresh);
+  void lose_what_was_taken(Connection& fresh);
   void clear_suspicions(Connection& fresh) const;
   void listen_again(Connection& fresh);
   void drop();
@@ -123,12 +127,13 @@ class SessionKeeper final : public std::enable_shared_from_this<SessionKeeper>,
   [[nodiscard]] bool is_needed() const { return !held_.empty() || !wakeups_.empty(); }
   [[nodiscard]] bool is_untidy() const;
   [[nodiscard]] bool is_lent_in_vain() const;
-  bool give_up_if_late();
+  void give_up_if_late();
   void raise_all() const;
   void start_loop();
 
   // On the loop's thread:
   void look_after();
+  [[nodiscard]] std::chrono::milliseconds next_reconnect_pause();
   bool look_after_idle();
   void watch_socket();
   void await_input();
@@ -150,6 +155,7 @@ class SessionKeeper final : public std::enable_shared_from_this<SessionKeeper>,
   std::unique_ptr<Connection> connection_;  ///< Changed by one who has the loan, with the mutex.
   std::uint64_t sessions_ = 0;
   Connection::Backend last_backend_;
+  std::string log_;  ///< The name of the log that the locks are in.
   Moment renew_after_{};
   Moment last_used_{};
   int descriptor_ = -1;       ///< The connection's, which its user may be changing.

@@ -24,6 +24,14 @@
 
 namespace dbcache::store::postgres {
 
+constexpr std::string_view select_standing_locks =
+    "SELECT DISTINCT number FROM (SELECT " LIFE_LOCK
+    " AS number FROM (SELECT holder FROM leases UNION ALL SELECT holder FROM participants UNION "
+    "ALL "
+    "SELECT worker FROM shares UNION ALL SELECT checker FROM shares UNION ALL "
+    "SELECT terminator FROM terminations) AS kept (holder)) AS locks "
+    "WHERE number = ANY (string_to_array(rtrim($1::text, ','), ',')::bigint[])";
+
 std::string SessionLiveness::may_be_dead(std::string_view log) {
   std::string condition = R"((holder LIKE '%"until":"%' OR holder NOT LIKE '%"lock_file":"' || )";
   condition += log;

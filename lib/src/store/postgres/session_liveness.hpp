@@ -25,6 +25,10 @@ inline constexpr std::chrono::seconds grace{15};
 inline constexpr const char* lock_suspects =
     "SELECT pg_advisory_xact_lock('suspects'::regclass::oid::integer, 0)";
 
+/// The locks among these for which the tables still have something that they hold. Parameter: their
+/// numbers, each with a comma behind it.
+extern const std::string_view select_standing_locks;
+
 /// Which holders live, as one transaction sees it. A holder's session has an advisory lock
 /// (session_keeper.hpp). If that is gone, either the process has ended or only the session: the
 /// server was restarted, a standby took over, or a connection was cut. For a process on this

@@ -4,6 +4,8 @@
 
 #include <boost/asio/post.hpp>
 
+#include <dbcache/errors.hpp>
+
 #include "store/postgres/session_parts.hpp"
 #include "system/detached_thread.hpp"
 
@@ -20,7 +22,9 @@ constexpr milliseconds look_every{1000};
 constexpr milliseconds watch_after{200};
 constexpr milliseconds close_after{3000};
 
+/// While others wait with what this process holds, and after that.
 constexpr milliseconds most_reconnect_pause{1000};
+constexpr milliseconds most_late_pause{3000};
 
 }  // namespace
 
@@ -47,15 +51,24 @@ void SessionKeeper::look_after() {
       }
       loop_->reconnect_pause = Loop::first_reconnect_pause;
     }
+  } catch (const StorageFailure&) {
+    // It lets this process in no more. Each attempt may count against the user.
+    const std::lock_guard lock(mutex_);
+    give_up_if_late();
+    next = next_reconnect_pause();
   } catch (const std::exception&) {
     // The server is not back yet.
-    next = loop_->reconnect_pause;
-    loop_->reconnect_pause = std::min(2 * next, most_reconnect_pause);
+    next = next_reconnect_pause();
   }
   loop_->timer.expires_after(next);
   loop_->timer.async_wait([this](const boost::system::error_code& error) {
     if (!error) look_after();
   });
+}
+
+milliseconds SessionKeeper::next_reconnect_pause() {
+  const milliseconds most = is_late() ? most_late_pause : most_reconnect_pause;
+  return std::exchange(loop_->reconnect_pause, std::min(2 * loop_->reconnect_pause, most));
 }
 
 /// Whether to look again.
@@ -64,7 +77,6 @@ bool SessionKeeper::look_after_idle() {
   milliseconds idle{};
   {
     const std::lock_guard lock(mutex_);
-    give_up_if_late();
     is_waited_for = !wakeups_.empty();
     idle = std::chrono::floor<milliseconds>(steady_clock::now() - last_used_);
   }

@@ -101,7 +101,8 @@ class DBCACHE_EXPORT ClusterLease {
   /// or somebody ended the lease by force, or the database no longer has the log that the lease
   /// stands in: it was wiped, restored or exchanged. Or, on PostgreSQL, this process could not
   /// prove to the server for 8 seconds that it lives; others may take the lease soon after. If the
-  /// server comes back and nobody took it, this process holds it again, and this returns false again.
+  /// server comes back and nobody took it, this process holds it again, and this returns false
+  /// again.
   ///
   /// It reads the database, and throws as the calls of CacheManager do. If a server is out of
   /// reach, it answers from what the process knows, before another process takes the lease.

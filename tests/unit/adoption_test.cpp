@@ -417,5 +417,14 @@ TEST(AZoneThatIsNotStated, IsThisMachines) {
   EXPECT_EQ(adopt_cluster(python_cluster(), "").cluster.created_at, at("09:00:00.42"));
 }
 
+TEST(AMachineWithoutAZone, AdoptsTimesInUtc) {
+  const test::ScopedVariable zone("TZ", "Mars/Olympus_Mons");
+  auto row = python_cluster();
+  for (const char* column : {"created_at", "expiry_time", "last_accessed"}) {
+    row = with(row, column, json::value("2026-01-15 10:00:00"));
+  }
+  EXPECT_THAT(adopt_cluster(row, "").notes, IsEmpty());
+}
+
 }  // namespace
 }  // namespace dbcache::commands

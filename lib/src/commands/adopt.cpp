@@ -1,7 +1,5 @@
 #include "commands/adopt.hpp"
 
-#include <cctz/civil_time.h>
-#include <cctz/time_zone.h>
 #include <fmt/format.h>
 
 #include <dbcache/errors.hpp>
@@ -16,26 +14,7 @@ namespace json = boost::json;
 
 namespace dbcache::commands {
 
-struct Zone::Rules {
-  cctz::time_zone zone;
-};
-
 namespace {
-
-cctz::time_zone find_zone(const std::string& name) {
-  if (name.empty()) return cctz::local_time_zone();
-  // Parse an offset as part of a time; only the offset matters.
-  const auto with_offset = text::read_civil_time("2000-01-01T00:00" + name);
-  if (with_offset && with_offset->offset) return cctz::fixed_time_zone(*with_offset->offset);
-  cctz::time_zone zone;
-  if (!cctz::load_time_zone(name, &zone)) {
-    throw InvalidArgument(fmt::format(
-        "there is no time zone '{}' on this machine; give a name such as Europe/Berlin (package "
-        "tzdata), or an offset such as +02:00",
-        name));
-  }
-  return zone;
-}
 
 /// Blobs and invalid texts are kept as hex, which may hide a token.
 json::object without_hidden_secrets(json::object row, const input::Redactor& redactor) {
@@ -227,24 +206,6 @@ std::int64_t import_each(const std::vector<json::object>& rows, std::string_view
 }
 
 }  // namespace
-
-Zone::Zone(const std::string& name)
-    : rules_(std::make_shared<const Rules>(Rules{find_zone(name)})) {
-  name_ = name.empty() ? "this machine's zone" : rules_->zone.name();
-}
-
-Timestamp Zone::to_utc(std::chrono::local_time<std::chrono::microseconds> local) const {
-  const auto second = std::chrono::floor<std::chrono::seconds>(local);
-  const auto day = std::chrono::floor<std::chrono::days>(second);
-  const std::chrono::year_month_day date(day);
-  const cctz::civil_second civil =
-      cctz::civil_second(static_cast<int>(date.year()), static_cast<int>(unsigned(date.month())),
-                         static_cast<int>(unsigned(date.day()))) +
-      (second - day).count();
-  return std::chrono::time_point_cast<std::chrono::microseconds>(
-             cctz::convert(civil, rules_->zone)) +
-         (local - second);
-}
 
 events::Adoption adopt(const rows::DocumentedRows& rows, const Zone& zone,
                        const input::Redactor& redactor, Timestamp now) {

@@ -241,6 +241,69 @@ TEST_F(Adoption, TwoEmptyTablesAreAdoptedWithoutAReport) {
   EXPECT_THAT(types(manager), ElementsAre("ClusterCached"));
 }
 
+TEST_F(Adoption, ADatabaseOfTheFirstVersionsHasNoRegistryAndIsAdopted) {
+  test::make_python_database(path_);
+  test::run_sql(path_, "DROP TABLE shared_cluster_registry");
+  CacheManager manager(options());
+
+  EXPECT_THAT(manager.get_all_clusters(), SizeIs(2));
+  EXPECT_TRUE(manager.register_shared_cluster_creation("h", 4711));
+
+  EXPECT_THAT(types(manager),
+              ElementsAre("ClusterImported", "ClusterImported", "CreationRegistered"));
+  EXPECT_EQ(manager.adoption()->registry_entries, 0);
+  EXPECT_THAT(drift(manager), IsEmpty());
+}
+
+TEST_F(Adoption, ADatabaseFromBeforeSharingHasNoColumnForItAndIsAdopted) {
+  test::make_python_database(path_);
+  test::run_sql(path_,
+                "DROP TABLE shared_cluster_registry; ALTER TABLE clusters DROP COLUMN is_shared");
+  CacheManager manager(options());
+
+  const auto rows = manager.get_all_clusters();
+
+  ASSERT_THAT(rows, SizeIs(2));
+  EXPECT_FALSE(rows[0].is_shared);
+  EXPECT_THAT(drift(manager), IsEmpty());
+}
+
+TEST_F(Adoption, ADatabaseWithoutIndexesOrRowsIsAdopted) {
+  test::make_python_database(path_, "delete", "");
+  test::run_sql(path_,
+                "DROP TABLE shared_cluster_registry; DROP INDEX idx_cluster_id; "
+                "DROP INDEX idx_expiry_time; DROP INDEX idx_is_active");
+  CacheManager manager(options());
+
+  manager.cache_new_cluster("c");
+
+  EXPECT_THAT(types(manager), ElementsAre("ClusterCached"));
+}
+
+TEST_F(Adoption, AnotherProgramsTableOfClustersIsRefusedAndKept) {
+  test::run_sql(path_, "CREATE TABLE clusters (id INTEGER PRIMARY KEY, cluster_id TEXT)");
+  CacheManager manager(options());
+
+  EXPECT_THROW(static_cast<void>(manager.get_all_clusters()), CorruptDatabase);
+  EXPECT_THROW(manager.cache_new_cluster("c"), CorruptDatabase);
+
+  EXPECT_THAT(test::query_column(path_, "SELECT name FROM sqlite_master"), ElementsAre("clusters"));
+}
+
+TEST_F(Adoption, WithoutAZoneThatCanBeFoundChangesNothing) {
+  test::make_python_database(path_);
+  const test::ScopedVariable zone("TZ", "Mars/Olympus_Mons");
+  Options of_this_machine = options();
+  of_this_machine.adoption_timezone.clear();
+  const CacheManager manager(of_this_machine);
+
+  EXPECT_THROW(static_cast<void>(manager.get_all_clusters()), InvalidArgument);
+
+  EXPECT_THAT(test::query_column(path_, "SELECT name FROM sqlite_master WHERE name = 'events'"),
+              IsEmpty());
+  EXPECT_THAT(CacheManager(options()).get_all_clusters(), SizeIs(2));
+}
+
 TEST_F(Adoption, OnlyTheManagerThatAdoptedSaysSo) {
   test::make_python_database(path_);
   static_cast<void>(CacheManager(options()).get_all_clusters());

@@ -6,6 +6,8 @@
 
 #include <dbcache/errors.hpp>
 
+#include "rows/fields.hpp"
+#include "rows/rows.hpp"
 #include "store/migration.hpp"
 #include "store/sqlite/sqlite_event_log.hpp"
 #include "store/sqlite/sqlite_tables.hpp"
@@ -19,24 +21,51 @@ constexpr int application_id = 0x64626361;
 /// The migration that makes the log. Rows from before it become events.
 constexpr int log_migration = 2;
 
-bool has_table(Connection& connection, const char* name) {
+bool has_table(Connection& connection, std::string_view name) {
   auto query = connection.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1");
   query->bind(1, name);
   return query->step();
 }
 
+bool has_column(Connection& connection, std::string_view table, std::string_view column) {
+  auto query =
+      connection.prepare("SELECT 1 FROM pragma_table_info(?1) WHERE name = ?2 COLLATE NOCASE");
+  query->bind(1, table);
+  query->bind(2, column);
+  return query->step();
+}
+
+/// A column that came with the registry: a database of the Python system's first versions has
+/// neither.
+constexpr std::string_view column_of_sharing = "is_shared";
+
+template <class Row>
+void require_columns(Connection& connection, std::string_view table, const std::string& path) {
+  rows::for_each_member<Row>([&](auto column) {
+    if (has_column(connection, table, column.name)) return;
+    if (column.name == column_of_sharing && !has_table(connection, rows::registry_table)) return;
+    throw CorruptDatabase(
+        fmt::format("the tables of the database {} are not the documented ones (no such column: "
+                    "{}.{}); give another path",
+                    path, table, column.name));
+  });
+}
+
 /// Without a log the tables may belong to another program that has the same names for them.
 void require_documented_columns(Connection& connection, const std::string& path) {
-  const SqliteTables tables(connection);
-  try {
-    static_cast<void>(tables.raw_rows(rows::clusters_table));
-    static_cast<void>(tables.raw_rows(rows::registry_table));
-  } catch (const SQLite::Exception& error) {
-    if (error.getErrorCode() != SQLITE_ERROR) throw;
-    throw CorruptDatabase(fmt::format(
-        "the tables of the database {} are not the documented ones ({}); give another path", path,
-        error.what()));
+  require_columns<CachedCluster>(connection, rows::clusters_table, path);
+  if (!has_table(connection, rows::registry_table)) return;
+  require_columns<RegistryEntry>(connection, rows::registry_table, path);
+}
+
+/// What the Python system's last version has and its first ones had not, apart from the registry,
+/// which a migration makes.
+void complete_documented_columns(Connection& connection) {
+  if (!has_table(connection, rows::clusters_table) ||
+      has_column(connection, rows::clusters_table, column_of_sharing)) {
+    return;
   }
+  connection.execute("ALTER TABLE clusters ADD COLUMN is_shared BOOLEAN DEFAULT 0");
 }
 
 std::optional<AdoptionReport> adopt_rows(Connection& connection, Timestamp now,
@@ -70,8 +99,7 @@ Content look_into(Connection& connection, const std::string& path) {
   }
   if (application == 0 && schema == 0) {
     if (empty) return Content::nothing;
-    if (has_table(connection, "clusters") && has_table(connection, "shared_cluster_registry") &&
-        !has_table(connection, "events")) {
+    if (has_table(connection, "clusters") && !has_table(connection, "events")) {
       require_documented_columns(connection, path);
       return Content::older;
     }
@@ -86,6 +114,7 @@ std::optional<AdoptionReport> migrate(Connection& connection, Timestamp now, con
   SQLite::Transaction transaction(connection.database(), SQLite::TransactionBehavior::IMMEDIATE);
   // Another process may have migrated it while this one waited for the lock.
   const std::int64_t found = connection.integer("PRAGMA user_version");
+  if (found < log_migration) complete_documented_columns(connection);
   for (const Migration& migration : sqlite_migrations()) {
     if (migration.number > found) connection.execute(migration.sql);
   }

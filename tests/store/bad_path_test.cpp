@@ -102,8 +102,43 @@ TEST_F(BadPath, ADatabaseBehindALinkIsUsedWhereItLies) {
 TEST_F(BadPath, ANameThatIsTooLongIsRefused) {
   const std::string path = (directory_.path() / std::string(300, 'x')).string();
 
-  EXPECT_THAT(read(path), StartsWith("StorageFailure: "));
-  EXPECT_THAT(write(path), StartsWith("StorageFailure: "));
+  for (const std::string& error : {read(path), write(path)}) {
+    EXPECT_THAT(error, AllOf(StartsWith("StorageFailure: "), HasSubstr("too long"),
+                             HasSubstr("300 bytes"), HasSubstr("at most 246")));
+  }
+}
+
+TEST_F(BadPath, ANameThatLeavesNoRoomForTheFilesBesideItIsRefused) {
+  const std::string longest = (directory_.path() / std::string(246, 'x')).string();
+  EXPECT_EQ(write(longest), "");
+  EXPECT_THAT(write(longest + "x"), HasSubstr("too long"));
+}
+
+TEST_F(BadPath, ANameOfADirectoryThatIsTooLongIsRefused) {
+  const auto directory = directory_.path() / "new" / std::string(256, 'x');
+
+  EXPECT_THAT(write((directory / "cache.db").string()),
+              AllOf(HasSubstr("too long"), HasSubstr("256 bytes"), HasSubstr("at most 255")));
+
+  EXPECT_THAT(test::names_in(directory_.path()), IsEmpty());
+}
+
+TEST_F(BadPath, APathThatIsTooLongForSqliteIsRefusedAndNothingIsMade) {
+  const std::size_t most = 504;
+  std::filesystem::path directory = directory_.path();
+  while (directory.native().size() + 120 < most) directory /= std::string(100, 'd');
+  const std::size_t left = most - directory.native().size() - 1;
+  const std::string longest = (directory / std::string(left, 'x')).string();
+  ASSERT_EQ(longest.size(), most);
+
+  for (const std::string& error : {read(longest + "x"), write(longest + "x")}) {
+    EXPECT_THAT(error, AllOf(StartsWith("StorageFailure: "), HasSubstr("too long"),
+                             HasSubstr("505 bytes"), HasSubstr("at most 504")));
+  }
+  EXPECT_THAT(test::names_in(directory_.path()), IsEmpty());
+
+  EXPECT_EQ(write(longest), "");
+  EXPECT_EQ(CacheManager({.database = longest}).get_all_clusters().size(), 1U);
 }
 
 TEST_F(BadPath, AFileThatIsNoDatabaseIsRefusedAndKept) {

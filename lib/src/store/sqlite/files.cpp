@@ -1,9 +1,11 @@
 #include "store/sqlite/files.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <fcntl.h>
 #include <filesystem>
+#include <iterator>
 #include <string_view>
 #include <system_error>
 #include <unistd.h>
@@ -83,6 +85,17 @@ void make_directory(const std::filesystem::path& directory, const std::string& p
     ::fsync(parent);
     ::close(parent);
   }
+}
+
+/// The longest name that the file system takes in the last directory above `path` that exists.
+std::size_t longest_name_above(std::filesystem::path path) {
+  constexpr std::size_t usual = 255;
+  std::error_code error;
+  while (path.has_relative_path() && !std::filesystem::exists(path, error)) {
+    path = path.parent_path();
+  }
+  const long most = ::pathconf(path.c_str(), _PC_NAME_MAX);
+  return most > 0 ? static_cast<std::size_t>(most) : usual;
 }
 
 /// Of a database, but not which of its names this is.
@@ -167,6 +180,31 @@ std::optional<FileIdentity> identify_database(const std::string& path) {
   const auto status = find_file(path);
   if (!status) return std::nullopt;
   return FileIdentity{status->st_dev, status->st_ino};
+}
+
+void require_short(const std::string& path) {
+  // SQLite's MAX_PATHNAME, of which it keeps 8 bytes for a suffix (pager.c, sqlite3PagerOpen).
+  constexpr std::size_t most_of_sqlite = 512 - 8;
+  if (path.size() > most_of_sqlite) {
+    throw StorageFailure(fmt::format(
+        "the path of the database is too long: it has {} bytes, and SQLite takes at most {}; give "
+        "a shorter one (--database, DBCACHE_DATABASE), not {}",
+        path.size(), most_of_sqlite, path));
+  }
+  const std::filesystem::path whole(path);
+  const std::size_t suffix = suffix_of_locks(most_lock_files - 1).size();
+  const std::size_t most = longest_name_above(whole.parent_path());
+  for (auto name = whole.begin(); name != whole.end(); ++name) {
+    const bool is_last = std::next(name) == whole.end();
+    const std::size_t kept = is_last ? std::min(suffix, most) : 0;
+    if (name->native().size() + kept <= most) continue;
+    throw StorageFailure(fmt::format(
+        "the name {} is too long: it has {} bytes, and the file system takes at most {}{}; give "
+        "the database {} a shorter one (--database, DBCACHE_DATABASE)",
+        name->string(), name->native().size(), most - kept,
+        is_last ? fmt::format(" with {} more for the files beside the database", kept) : "",
+        is_last ? "file" : "directory"));
+  }
 }
 
 std::optional<FileIdentity> find_database(const std::string& path) {

@@ -48,6 +48,10 @@ std::optional<Wal> find_wal(const std::string& path);
 /// where SQLite's locks do not hold between machines (https://www.sqlite.org/faq.html#q5).
 void require_usable(const std::string& path);
 
+/// Throws StorageFailure where the absolute `path` is longer than SQLite takes, or one of its
+/// names longer than the file system takes, counted with the longest suffix of a file beside it.
+void require_short(const std::string& path);
+
 /// Whether there is a file that this user may read and write.
 bool may_use_file(const std::string& path);
 

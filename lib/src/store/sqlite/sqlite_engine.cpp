@@ -28,6 +28,7 @@ SqliteEngine::SqliteEngine(EngineOptions options)
       locks_(options_),
       pool_(options_, locks_),
       commits_(options_, pool_, locks_) {
+  require_short(options_.database);
   system::ForkGate::instance().enroll(*this);
 }
 

@@ -196,7 +196,18 @@ def _session_of(config: pytest.Config) -> _Session:
 
 
 _SESSION = "dbcache-session"
-_RUN_NO_TESTS = ("collectonly", "showfixtures", "show_fixtures_per_test", "cacheshow")
+#: The options of pytest with which a session runs neither tests nor fixtures. (--setup-only runs
+#: fixtures; --help, --version and --markers begin no session.)
+_RUN_NO_TESTS = (
+    "collectonly",
+    "showfixtures",
+    "show_fixtures_per_test",
+    "cacheshow",
+    "setupplan",
+    "help",
+    "version",
+    "markers",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -20,8 +20,28 @@ def test_the_plugin_is_inactive_in_a_project_without_the_create_hook(tmp_path):
 def test_collecting_creates_no_database(project, tmp_path):
     project.place = {"database": str(tmp_path / "none.db")}
     project.write("test_it.py", "def test_it(databricks_cluster): pass\n")
-    project.run("--collect-only")
-    assert not (tmp_path / "none.db").exists()
+    for options in [
+        ["--collect-only"],
+        ["--co", "-n", "2"],
+        ["--fixtures"],
+        ["--fixtures-per-test"],
+        ["--setup-plan"],
+        ["--setup-plan", "-n", "2"],
+        ["--cache-show", "-p", "cacheprovider"],
+        ["--markers"],
+        ["--help"],
+        ["--version"],
+    ]:
+        project.run(*options)
+        assert list(tmp_path.iterdir()) == [project.directory], options
+    assert not project.told()
+
+
+def test_a_session_that_only_sets_up_fixtures_hands_its_cluster_back(project):
+    project.write("test_it.py", "def test_it(databricks_cluster): assert False\n")
+    project.run("--setup-only")
+    assert [line.split()[0] for line in project.told()] == ["create", "terminate"]
+    assert project.is_quiet()
 
 
 @pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["one", "two"])

@@ -62,7 +62,16 @@ std::string create(const std::string& line, LifecycleContext& context, const Clu
                     "last line of its standard output",
                     line));
   }
-  return outcome.out.last_line();
+  std::string id = outcome.out.last_line();
+  try {
+    check_cluster_id(id);
+  } catch (const InvalidArgument& error) {
+    throw Error(fmt::format(
+        "the create command '{}' printed '{}'. The last line of its standard output must be the "
+        "cluster id alone, but {}",
+        line, outcome.out.last_lines(), error.what()));
+  }
+  return id;
 }
 
 bool check(const std::string& line, LifecycleContext& context, const std::string& cluster_id) {

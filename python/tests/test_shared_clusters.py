@@ -223,3 +223,11 @@ def test_a_lease_with_a_deadline_outlives_its_object(shared):
 def test_a_garbage_collected_lease_is_released(shared):
     shared.acquire(CONFIG, create).wait()
     assert shared.leases()["leases"] == []
+
+
+@pytest.mark.parametrize("returned", ["", '{"cluster_id": "c"}', "Created c", "None", 4, None])
+def test_create_must_return_an_id(shared, returned):
+    with pytest.raises((dbcache.InvalidArgument, TypeError)):
+        shared.acquire({}, lambda config, creation: returned).wait()
+    assert not shared.leases()["leases"]
+    assert len(shared.owed()) == 1

@@ -36,6 +36,10 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         BadInput{"EmptyId", {"cache", ""}}, BadInput{"LongId", {"cache", std::string(300, 'x')}},
         BadInput{"IdThatIsNotUtf8", {"cache", "cluster-\xff"}},
+        BadInput{"IdWithABlank", {"cache", "cluster 1"}},
+        BadInput{"IdThatIsJson", {"cache", R"({"cluster_id":"c"})"}},
+        BadInput{"MarkedWithAQuotedId",
+                 {"mark", "team-tests", "ready", "--cluster-id", "\"cluster-1\""}},
         BadInput{"EmptyHash", {"register", ""}},
         BadInput{"LongHash", {"use", std::string(300, 'x')}},
         BadInput{"HashThatIsNotUtf8", {"can-join", "\xc0\xaf"}},

@@ -54,9 +54,9 @@ TEST_F(LeaseCommandsTest, AcquireEnvPrintsShellCode) {
       MatchesRegex("export DBCACHE_LEASE=4-[0-9a-f]{16} DATABRICKS_CLUSTER_ID=cluster-1\n"));
   write_file("odd.json", R"({"cluster_name": "odd"})");
   const Result result = shell(
-      "eval \"$(\"$dbcache\" acquire --config odd.json --create \"echo \\\"a b'c\\\"\" --env)\"; "
+      "eval \"$(\"$dbcache\" acquire --config odd.json --create \"echo 'a\\$b;c&d'\" --env)\"; "
       "sh -c 'echo \"$DATABRICKS_CLUSTER_ID\"'");
-  EXPECT_EQ(result.out, "a b'c\n") << result.err;
+  EXPECT_EQ(result.out, "a$b;c&d\n") << result.err;
 }
 
 TEST_F(LeaseCommandsTest, AcquirePrintsJson) {

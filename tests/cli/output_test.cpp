@@ -67,7 +67,7 @@ class OutputTest : public CliTest {
 TEST_F(OutputTest, NamesFromTheLogCannotControlTheTerminal) {
   const std::string steering = "a\x1b[2J\u202eb";
   write_file("config.json", "{\"cluster_name\": \"x\\u001b[31m\\u202e\", \"host\": \"a\\nb\"}");
-  ASSERT_EQ(run_words({"cache", steering, "--config", "config.json"}).code, 0);
+  ASSERT_EQ(run_words({"cache", "cluster-1", "--config", "config.json"}).code, 0);
   ASSERT_EQ(run_words({"register", steering}).code, 0);
   ASSERT_EQ(run_words({"mark", steering, "failed", "--error", "no\x1b]0;title\x07"}).code, 0);
   for (const std::vector<std::string>& words : {std::vector<std::string>{"status"},
@@ -77,6 +77,8 @@ TEST_F(OutputTest, NamesFromTheLogCannotControlTheTerminal) {
                                                 {"history"},
                                                 {"history", steering},
                                                 {"register", steering},
+                                                {"access", "cluster-1"},
+                                                {"cache", steering},
                                                 {"access", steering},
                                                 {"access", steering + "?"},
                                                 {"mark", steering, "failed"},

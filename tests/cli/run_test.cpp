@@ -114,6 +114,26 @@ TEST_F(RunTest, ACreateWithoutAnIdFails) {
   EXPECT_EQ(result.out, "");
 }
 
+TEST_F(RunTest, ACreateThatPrintsMoreThanAnIdFailsAndSaysWhatItPrinted) {
+  for (const char* const printed :
+       {R"({"cluster_id": "cluster-1"})", "Created cluster cluster-1.", "null", "]"}) {
+    write_file("printed", std::string("[ first\n") + printed + "\n");
+    const Result result = run("--create 'cat printed' -- echo ran");
+    EXPECT_EQ(result.code, 125) << printed;
+    EXPECT_EQ(result.out, "");
+    EXPECT_THAT(result.err, AllOf(HasSubstr("printed '[ first | " + std::string(printed) + "'"),
+                                  HasSubstr("must be the cluster id alone")));
+  }
+  EXPECT_THAT(log(), AllOf(Contains("TerminationOwed"), Not(Contains("LeaseGranted"))));
+}
+
+TEST_F(RunTest, ACreateMayPrintOtherLinesBeforeTheId) {
+  const Result result =
+      run("--create 'echo \"{ starting }\"; printf \"cluster-1\\r\\n\\n\"' -- "
+          "sh -c 'echo $DATABRICKS_CLUSTER_ID'");
+  EXPECT_EQ(result.out, "cluster-1\n") << result.err;
+}
+
 TEST_F(RunTest, AFailureOfDbcacheExitsWith125) {
   EXPECT_EQ(dbcache("run --config missing.json --create true -- true").code, 125);
   EXPECT_EQ(run("--database /dev/null/cache.db --create 'echo cluster-1' -- true").code, 125);

@@ -98,10 +98,10 @@ TEST_F(UsageTest, IdsWithDashesFollowTwoDashes) {
 
 TEST_F(UsageTest, SpecialWordsArriveUnchanged) {
   for (const char* const id : {"{}", "[a,b]", "%%", "++", "a=b", "-", "'", "\\", "true", "a,b"}) {
-    const std::string words = std::string("cache -- ") + id;
-    ASSERT_EQ(run_words({"cache", "--", id}).code, 0) << words;
-    EXPECT_EQ(run_words({"access", "--", id}).code, 0) << words;
-    EXPECT_EQ(run_words({"remove", "--", id}).code, 0) << words;
+    const std::string words = std::string("register -- ") + id;
+    ASSERT_EQ(run_words({"register", "--", id}).code, 0) << words;
+    EXPECT_EQ(run_words({"use", "--", id}).code, 0) << words;
+    EXPECT_EQ(run_words({"unuse", "--", id}).code, 0) << words;
   }
 }
 

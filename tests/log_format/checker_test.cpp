@@ -55,9 +55,9 @@ class LogFormat : public ::testing::Test {
   void fill() {
     manager_->register_shared_cluster_creation("hash-1", 4711);
     manager_->increment_shared_cluster_usage("hash-1");
-    manager_->cache_new_cluster("cluster \"ä\"\n", {{"num_workers", 2}, {"nested", {{"π", 3.14}}}});
+    manager_->cache_new_cluster("cluster-\\ä%", {{"num_workers", 2}, {"nested", {{"π", 3.14}}}});
     manager_->update_shared_cluster_status("hash-1", RegistryStatus::ready,
-                                           {.cluster_id = "cluster \"ä\"\n"});
+                                           {.cluster_id = "cluster-\\ä%"});
     manager_->cache_new_cluster("cluster-2", {{"is_shared", true}});
     manager_->update_cluster_access("cluster-2");
     manager_->decrement_shared_cluster_usage("hash-1");
@@ -81,7 +81,7 @@ class LogFormat : public ::testing::Test {
                                {"cluster_name", "gr\u00f6\u00dfe"}};
     ClusterLifecycle lifecycle;
     lifecycle.create = [](const ClusterConfig&, Creation& creation) -> std::string {
-      creation.started("started \"\u00e4\"\n");
+      creation.started("started-\\\u00e4%");
       throw std::runtime_error("no quota\n");
     };
     AcquireOptions options;

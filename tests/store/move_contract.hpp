@@ -95,7 +95,7 @@ class MoveContract : public ::testing::TestWithParam<EnginePair> {
 inline void fill(const Options& options) {
   CacheManager manager(options);
   SharedClusters shared(manager);
-  manager.cache_new_cluster("cluster \"\u00e4\"\n'1'",
+  manager.cache_new_cluster("cluster-\u00e4\\1%",
                             {{"num_workers", 2}, {"text", std::string("a\0b", 3)}});
   manager.cache_new_cluster("cluster-2", {{"is_shared", true}});
   manager.update_cluster_access("cluster-2");

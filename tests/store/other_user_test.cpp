@@ -97,7 +97,7 @@ TEST_F(OtherUser, WhoMayWriteSharesTheDatabaseWithItsOwner) {
               });
             }),
             "");
-  owner.cache_new_cluster("mine again");
+  owner.cache_new_cluster("mine-again");
 
   EXPECT_EQ(owner.get_all_clusters().size(), 4U);
   EXPECT_TRUE(owner.verify().ok());
@@ -112,11 +112,11 @@ TEST_F(OtherUser, WhatRootLeavesBehindIsTheOwnersToUse) {
     std::filesystem::remove(path_ + "-turn");
   }
   CacheManager root({.database = path_});
-  root.cache_new_cluster("from root");
+  root.cache_new_cluster("from-root");
 
   EXPECT_EQ(test::in_child_as_ordinary_user([&] {
               return test::error_of([&] {
-                CacheManager({.database = path_}).cache_new_cluster("from the owner");
+                CacheManager({.database = path_}).cache_new_cluster("from-the-owner");
                 return 0;
               });
             }),

@@ -114,11 +114,11 @@ TEST_F(ReplacedDatabase, DeletedWhileAnotherProcessHasItOpenBothGoOnWithTheNewOn
   test::Pipe written;
   test::ChildProcess other([&] {
     CacheManager manager({.database = path_});
-    manager.cache_new_cluster("theirs before");
+    manager.cache_new_cluster("theirs-before");
     static_cast<void>(manager.get_all_clusters());
     opened.signal();
     go_on.wait();
-    manager.cache_new_cluster("theirs after");
+    manager.cache_new_cluster("theirs-after");
     written.signal();
     go_on.wait();  // keeps its connections, until it is killed
     return 0;
@@ -129,12 +129,12 @@ TEST_F(ReplacedDatabase, DeletedWhileAnotherProcessHasItOpenBothGoOnWithTheNewOn
   manager_.cache_new_cluster("ours");
   go_on.signal();
   ASSERT_TRUE(written.wait());
-  manager_.cache_new_cluster("ours again");
+  manager_.cache_new_cluster("ours-again");
   other.kill(SIGKILL);
   other.wait();
 
-  EXPECT_THAT(clusters(manager_), ElementsAre("ours again", "theirs after", "ours"));
-  EXPECT_EQ(clusters_for_a_newcomer(), "ours again theirs after ours ");
+  EXPECT_THAT(clusters(manager_), ElementsAre("ours-again", "theirs-after", "ours"));
+  EXPECT_EQ(clusters_for_a_newcomer(), "ours-again theirs-after ours ");
 }
 
 TEST_F(ReplacedDatabase, ReplacedTogetherWithItsSideFilesWritesGoToTheNewOne) {
@@ -184,7 +184,7 @@ TEST_F(ReplacedDatabase, ReplacedBesideAWalThatWasEmptyWhenItWasOpenedIsNoticedT
   const std::string path = (directory_.path() / "clean.db").string();
   CacheManager({.database = path}).cache_new_cluster("old");  // closed: no WAL stays
   CacheManager manager({.database = path});
-  manager.cache_new_cluster("in the WAL");
+  manager.cache_new_cluster("in-the-WAL");
   std::filesystem::rename(another(), path);
 
   EXPECT_THAT(test::error_of([&] { return manager.clear_cluster_cache(); }),
@@ -206,7 +206,7 @@ TEST_F(ReplacedDatabase, TheDirectoryMovedAwayAndBackLosesNothing) {
 TEST_F(ReplacedDatabase, AManagerOfTheOldFileIsDestroyedWithoutHarmToTheNewOne) {
   {
     CacheManager old({.database = path_});
-    old.cache_new_cluster("old too");
+    old.cache_new_cluster("old-too");
     static_cast<void>(old.get_all_clusters());
     for (const char* suffix : {"", "-wal", "-shm"}) remove(suffix);
     manager_.cache_new_cluster("new");

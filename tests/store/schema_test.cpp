@@ -76,9 +76,9 @@ TEST_F(Schema, TheDatabaseIsInWalMode) {
 TEST_F(Schema, TheForeignKeyIsNotEnforced) {
   CacheManager manager({.database = path_});
 
-  manager.update_shared_cluster_status("h", RegistryStatus::ready, {.cluster_id = "not cached"});
+  manager.update_shared_cluster_status("h", RegistryStatus::ready, {.cluster_id = "not-cached"});
 
-  EXPECT_EQ(manager.get_shared_cluster_info("h")->cluster_id, "not cached");
+  EXPECT_EQ(manager.get_shared_cluster_info("h")->cluster_id, "not-cached");
 }
 
 /// A statement that would change an event, as a person at the sqlite3 shell may try it.

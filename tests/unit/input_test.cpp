@@ -155,6 +155,7 @@ TEST(StatusDetailsGiven, StayEmptyWhereNothingIsGiven) {
 
 TEST(StatusDetailsGiven, AreRefusedWithABadClusterId) {
   EXPECT_THROW(clean_details({"", std::nullopt}, no_secrets), InvalidArgument);
+  EXPECT_THROW(clean_details({"a b", std::nullopt}, no_secrets), InvalidArgument);
 }
 
 // ---- Configurations

@@ -107,7 +107,7 @@ class Game {
   }
 
   std::string any_cluster() {
-    return one_of<std::string>({"c-1", "c-2", "c-3", "gr\u00f6\u00dfe", "c 5/'\"\n"});
+    return one_of<std::string>({"c-1", "c-2", "c-3", "gr\u00f6\u00dfe", "c-5/\\%"});
   }
   std::string any_hash() { return one_of<std::string>({"h-1", "h-2", "h-3", "c-1"}); }
   RegistryStatus any_status() {

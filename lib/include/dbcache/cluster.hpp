@@ -105,6 +105,12 @@ class DBCACHE_EXPORT ClusterConfig {
   boost::json::object values_;
 };
 
+/// Throws InvalidArgument unless `id` may become the id of a cluster: 1 to 255 bytes of UTF-8,
+/// without blanks, control or invisible characters, brackets and quotes, and not a word such as
+/// `null`. Such a text is the output of a command or a part of one. Every call that brings a new id
+/// requires this. Ids that are in a database already stay as they are. Thread-safe.
+DBCACHE_EXPORT void check_cluster_id(std::string_view id);
+
 /// The keys that `config_hash` leaves out, in addition to the keys that it always leaves out.
 struct HashOptions {
   /// Keys of the top level, such as a generated `cluster_name`.

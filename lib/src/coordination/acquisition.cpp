@@ -84,7 +84,7 @@ Acquisition::Acquisition(const Coordinator& coordinator, const ClusterConfig& co
   }
   const auto environment = system::Environment::read();
   // Refuse a configuration that cannot be cached before a cluster is created.
-  input_ = input::read_cluster_input("not yet known", config, environment);
+  input_ = input::read_cluster_input("not-yet-known", config, environment);
   command_.config_hash = config_hash(config, options.hash);
   command_.host = input::workspace_host(input_.configuration, environment);
   command_.policy = options.policy;
@@ -92,7 +92,7 @@ Acquisition::Acquisition(const Coordinator& coordinator, const ClusterConfig& co
   command_.checks = static_cast<bool>(lifecycle.check);
   if (!environment.databricks_cluster_id.empty()) {
     command_.fixed_cluster =
-        input::require_id(environment.databricks_cluster_id, "DATABRICKS_CLUSTER_ID");
+        input::require_cluster_id(environment.databricks_cluster_id, "DATABRICKS_CLUSTER_ID");
   }
 }
 
@@ -253,7 +253,8 @@ Granted Acquisition::create(const Step& step) {
   TakenLock lease;
   try {
     Creation creation(under_way);
-    made = input::require_id(lifecycle_.create(config_, creation), "cluster id");
+    made =
+        input::require_cluster_id(lifecycle_.create(config_, creation), "cluster id from `create`");
     input_.cluster_id = *made;
     // The lease needs its own lock: processes that `create` left behind may have inherited the lock
     // of the creation.

@@ -233,7 +233,7 @@ void Coordinator::record_started(const CreationName& creation, std::string_view 
   const std::int64_t number = creation.name.position;
   commands::RecordStarted command{input::require_id(config_hash, "config hash"),
                                   creation.name,
-                                  input::require_id(cluster_id, "cluster id"),
+                                  input::require_cluster_id(cluster_id),
                                   {}};
   // A creation that never existed would make a cluster owed that dbcache did not create.
   const auto begun = number > 0 ? store::events_from(store(), number, 1, store::Extent::visible)

@@ -60,7 +60,7 @@ std::optional<CachedCluster> cluster_from_environment(Timestamp now,
   if (environment.databricks_cluster_id.empty()) return std::nullopt;
   CachedCluster cluster;
   cluster.cluster_id =
-      input::require_id(environment.databricks_cluster_id, "DATABRICKS_CLUSTER_ID");
+      input::require_cluster_id(environment.databricks_cluster_id, "DATABRICKS_CLUSTER_ID");
   if (!environment.databricks_host.empty()) cluster.host = environment.databricks_host;
   cluster.created_at = cluster.last_accessed = now;
   cluster.expiry_time = now + expiry;

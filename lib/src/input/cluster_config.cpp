@@ -92,3 +92,5 @@ std::string config_hash(const ClusterConfig& config, const HashOptions& options)
 }
 
 }  // namespace dbcache
+void check_cluster_id(std::string_view id) { static_cast<void>(input::require_cluster_id(id)); }
+

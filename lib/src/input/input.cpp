@@ -1,5 +1,9 @@
 #include "input/input.hpp"
 
+#include <algorithm>
+#include <array>
+#include <utf8.h>
+
 #include <fmt/format.h>
 
 #include <dbcache/errors.hpp>
@@ -19,6 +23,43 @@ void require_text(std::string_view text, std::string_view what) {
   if (text.find('\0') != std::string_view::npos) {
     throw InvalidArgument(fmt::format("{} contains a NUL character; remove it", what));
   }
+}
+
+std::string name_of(char32_t character) {
+  if (character == U' ') return "a blank";
+  if (character == U'\n' || character == U'\r') return "a line break";
+  const auto number = static_cast<std::uint32_t>(character);
+  const bool is_visible = number > 0x20 && number < 0x7F;
+  return is_visible ? fmt::format("a {}", static_cast<char>(number))
+                    : fmt::format("the character U+{:04X}", number);
+}
+
+/// The first character that the output of a command has, but no id of a cluster.
+std::optional<char32_t> find_unlike_an_id(std::string_view id) {
+  struct Range {
+    char32_t first;
+    char32_t last;
+  };
+  static constexpr std::array<Range, 11> odd{{{0x00, 0x20},        // controls, blank
+                                              {0x7F, 0xA0},        // controls, no-break space
+                                              {0xAD, 0xAD},        // soft hyphen
+                                              {0x1680, 0x1680},    // a blank
+                                              {0x2000, 0x200F},    // blanks, without width, marks
+                                              {0x2018, 0x201F},    // quotes
+                                              {0x2028, 0x202F},    // line ends, directions, blank
+                                              {0x205F, 0x206F},    // blank, invisible operators
+                                              {0x3000, 0x3000},    // a blank
+                                              {0xFE00, 0xFE0F},    // invisible selectors
+                                              {0xFEFF, 0xFEFF}}};  // the byte order mark
+  static constexpr std::u32string_view signs = U"{}[]()<>\"'`\u00AB\u00BB";
+  for (auto at = id.begin(); at != id.end();) {
+    const char32_t character = utf8::next(at, id.end());
+    const bool is_odd = std::any_of(odd.begin(), odd.end(), [&](const Range& range) {
+      return range.first <= character && character <= range.last;
+    });
+    if (is_odd || signs.find(character) != std::u32string_view::npos) return character;
+  }
+  return std::nullopt;
 }
 
 [[noreturn]] void refuse(std::string_view key, std::string_view wanted) {
@@ -84,6 +125,25 @@ std::string require_id(std::string_view id, std::string_view what) {
   return std::string(id);
 }
 
+std::string require_cluster_id(std::string_view id, std::string_view what) {
+  constexpr std::array<std::string_view, 4> nothing{"null", "None", "nil", "undefined"};
+  constexpr std::size_t most_shown = 100;
+  if (!id.empty() && text::is_utf8(id)) {
+    if (const auto odd = find_unlike_an_id(id)) {
+      throw InvalidArgument(fmt::format(
+          "the {} {} has {}, and an id has no blanks, control characters, brackets "
+          "or quotes; give the id alone",
+          what, text::json_text(json::string(text::cut_utf8(id, most_shown))), name_of(*odd)));
+    }
+    if (std::find(nothing.begin(), nothing.end(), id) != nothing.end()) {
+      throw InvalidArgument(fmt::format(
+          "the {} is '{}', which tools print where there is none; give the id of a cluster", what,
+          id));
+    }
+  }
+  return require_id(id, what);
+}
+
 void require_pid(std::int64_t pid) {
   if (pid < 1) throw InvalidArgument(fmt::format("{} is not a process id; give 1 or more", pid));
 }
@@ -102,7 +162,7 @@ std::string clean_error_message(std::string_view message, const Redactor& redact
 
 StatusDetails clean_details(const StatusDetails& details, const Redactor& redactor) {
   StatusDetails clean;
-  if (details.cluster_id) clean.cluster_id = require_id(*details.cluster_id, "cluster id");
+  if (details.cluster_id) clean.cluster_id = require_cluster_id(*details.cluster_id);
   if (details.error_message) {
     clean.error_message = clean_error_message(*details.error_message, redactor);
   }
@@ -112,7 +172,7 @@ StatusDetails clean_details(const StatusDetails& details, const Redactor& redact
 ClusterInput read_cluster_input(std::string_view cluster_id, const ClusterConfig& config,
                                 const system::Environment& environment) {
   ClusterInput input;
-  input.cluster_id = require_id(cluster_id, "cluster id");
+  input.cluster_id = require_cluster_id(cluster_id);
   const Redactor redactor(environment.databricks_token);
   input.configuration = redactor.json(config.values());
   require_size(input.configuration);
@@ -161,7 +221,7 @@ std::string clean_any_message(std::string_view message, const Redactor& redactor
 
 CachedCluster clean_cluster(const CachedCluster& cluster, const Redactor& redactor) {
   CachedCluster clean = cluster;
-  clean.cluster_id = require_id(cluster.cluster_id, "cluster id");
+  clean.cluster_id = require_cluster_id(cluster.cluster_id);
   const auto clean_text = [&](std::string& text, std::string_view what) {
     require_text(text, what);
     text = redactor.text(text);

@@ -24,6 +24,11 @@ inline constexpr std::size_t max_label_bytes = std::size_t{1} << 10;
 /// names `what`.
 std::string require_id(std::string_view id, std::string_view what);
 
+/// Returns `id` if it may become the id of a cluster: besides, it has no blanks, control or
+/// invisible characters, brackets or quotes, and is not a word for nothing. Else throws
+/// InvalidArgument. Ids that a database has already need only `require_id`.
+std::string require_cluster_id(std::string_view id, std::string_view what = "cluster id");
+
 /// Throws InvalidArgument unless the pid is 1 or more.
 void require_pid(std::int64_t pid);
 

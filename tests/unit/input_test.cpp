@@ -217,6 +217,17 @@ TEST(AConfigurationWithHost, KeepsItsOwn) {
   EXPECT_EQ(read({{"host", "https://own"}}, {"https://env", "", "", ""}).host, "https://own");
 }
 
+TEST(AConfigurationWithHost, IsStoredWithTheHostAlone) {
+  const ClusterInput input =
+      read({{"host", "https://user:password@ADB-1.example:443/login.html?o=12"}, {"n", 1}});
+  EXPECT_EQ(input.host, "https://adb-1.example");
+  EXPECT_EQ(text::json_text(input.configuration), R"({"host":"https://adb-1.example","n":1})");
+}
+
+TEST(AConfigurationWithoutHost, TakesTheHostAloneFromTheEnvironment) {
+  EXPECT_EQ(read({}, {"https://env/?o=12", "", "", ""}).host, "https://env");
+}
+
 TEST(AConfigurationWithoutHost, IsStoredAsItWasGiven) {
   EXPECT_FALSE(read({}, {"https://env", "", "", ""}).configuration.contains("host"));
 }
@@ -226,8 +237,8 @@ TEST(TheHostOfTheEnvironment, IsRefusedWhereItIsNotUtf8) {
 }
 
 TEST(TheHostOfTheEnvironment, IsCleanedOfTheToken) {
-  EXPECT_EQ(read({}, {"https://user:" + token + "@env", token, "", ""}).host,
-            "https://user:[redacted]@env");
+  EXPECT_EQ(read({}, {"https://" + token + ".env", token, "", ""}).host, "https://[redacted].env");
+  EXPECT_EQ(read({}, {"https://user:" + token + "@env", token, "", ""}).host, "https://env");
 }
 
 struct WrongKey {
@@ -388,7 +399,7 @@ INSTANTIATE_TEST_SUITE_P(Texts, AConfigurationThatIsNoObject,
 TEST(ARowGivenWhole, IsTakenAsItIs) {
   CachedCluster row = test::cluster_row(3, "c-1");
   row.cluster_name = "name";
-  row.host = "host";
+  row.host = "https://host";
   row.num_workers = 0;
   row.access_count = 0;
   EXPECT_EQ(clean_cluster(row, no_secrets), row);
@@ -400,7 +411,7 @@ TEST(ARowGivenWhole, IsCleanedOfTheTokenInItsTextsButNotInItsId) {
   const CachedCluster clean = clean_cluster(row, Redactor(token));
   EXPECT_EQ(clean.cluster_id, token);
   EXPECT_EQ(clean.cluster_name, "[redacted]");
-  EXPECT_EQ(clean.host, "[redacted]");
+  EXPECT_EQ(clean.host, "https://[redacted]");
   EXPECT_EQ(clean.status, "[redacted]");
 }
 

@@ -72,5 +72,68 @@ INSTANTIATE_TEST_SUITE_P(
         BadId{"NoneOfPython", "None", "is 'None'"}),
     [](const auto& each) { return std::string(each.param.name); });
 
+// ---- Hosts
+
+struct Pasted {
+  const char* name;
+  const char* address;
+  const char* host;
+};
+
+class APastedHost : public testing::TestWithParam<Pasted> {};
+
+TEST_P(APastedHost, IsItsSchemeNameAndPort) {
+  EXPECT_EQ(normalised_host(GetParam().address), GetParam().host);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Addresses, APastedHost,
+    testing::Values(
+        Pasted{"Bare", "adb-1.example", "https://adb-1.example"},
+        Pasted{"Query", "https://adb-1.example?o=12", "https://adb-1.example"},
+        Pasted{"Fragment", "https://adb-1.example#job/1", "https://adb-1.example"},
+        Pasted{"Page", "https://adb-1.example/login.html?next_url=https://x/",
+               "https://adb-1.example"},
+        Pasted{"PageWithoutScheme", "adb-1.example/?next=https://x", "https://adb-1.example"},
+        Pasted{"NoScheme", "//adb-1.example/", "https://adb-1.example"},
+        Pasted{"DefaultPort", "https://adb-1.example:443/", "https://adb-1.example"},
+        Pasted{"DefaultPortWithoutScheme", "adb-1.example:443", "https://adb-1.example"},
+        Pasted{"DefaultPortOfHttp", "http://localhost:80/", "http://localhost"},
+        Pasted{"PortOfTheOtherScheme", "http://localhost:443", "http://localhost:443"},
+        Pasted{"OtherPort", "https://adb-1.example:8443/x", "https://adb-1.example:8443"},
+        Pasted{"EmptyPort", "https://adb-1.example:/", "https://adb-1.example"},
+        Pasted{"PortWithZeros", "https://adb-1.example:0443", "https://adb-1.example"},
+        Pasted{"CompleteName", "https://adb-1.example./", "https://adb-1.example"},
+        Pasted{"CompleteNameWithPort", "https://adb-1.example.:443", "https://adb-1.example"},
+        Pasted{"User", "https://token:dapi@adb-1.example/", "https://adb-1.example"},
+        Pasted{"UserWithoutScheme", "user@adb-1.example", "https://adb-1.example"},
+        Pasted{"AtInTheQuery", "https://adb-1.example/?user=a@b", "https://adb-1.example"},
+        Pasted{"Ipv6", "http://[::1]:8080/x", "http://[::1]:8080"},
+        Pasted{"Ipv6WithDefaultPort", "https://[FE80::1]:443", "https://[fe80::1]"},
+        Pasted{"Capitals", "HTTPS://ADB-1.Example", "https://adb-1.example"},
+        Pasted{"Blank", " \n", ""}, Pasted{"SchemeAlone", "https://", ""}),
+    [](const auto& each) { return std::string(each.param.name); });
+
+// ---- Encodings
+
+class AConfigurationOfAnotherEncoding : public testing::TestWithParam<std::string> {};
+
+TEST_P(AConfigurationOfAnotherEncoding, IsRefusedWithTheEncodingToUse) {
+  const std::string says = refusal_of([] { static_cast<void>(ClusterConfig::parse(GetParam())); });
+  EXPECT_THAT(says, HasSubstr("is in UTF-"));
+  EXPECT_THAT(says, HasSubstr("save it as UTF-8"));
+}
+
+INSTANTIATE_TEST_SUITE_P(Encodings, AConfigurationOfAnotherEncoding,
+                         testing::Values(std::string("\xFF\xFE{\0}\0", 6),
+                                         std::string("\xFE\xFF\0{\0}", 6),
+                                         std::string("\xFF\xFE\0\0{\0\0\0}\0\0\0", 12),
+                                         std::string("\0\0\xFE\xFF\0\0\0{\0\0\0}", 12),
+                                         std::string("{\0}\0", 4), std::string("\0{\0}", 4)));
+
+TEST(AConfigurationWithAByteOrderMark, IsReadLikeOneWithout) {
+  EXPECT_EQ(ClusterConfig::parse("\xEF\xBB\xBF{\"a\": 1}").values().at("a"), 1);
+}
+
 }  // namespace
 }  // namespace dbcache::input

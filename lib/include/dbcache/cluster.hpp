@@ -126,8 +126,10 @@ struct HashOptions {
 ///   or with key after access, account, api or private;
 /// - the keys that `options` leaves out.
 ///
-/// `host` is normalised: https:// if it has no scheme, no trailing slash, scheme and host name in
-/// lower case (RFC 3986, section 6.2.2.1). If it is missing, DATABRICKS_HOST takes its place. The
+/// `host` is normalised to scheme, host name and port, so that it may be pasted from a browser:
+/// https:// if it has no scheme, scheme and host name in lower case (RFC 3986, section 6.2.2.1), no
+/// user information, path, query, fragment, default port, or dot at the end of the name. If it is
+/// missing or has no host name, DATABRICKS_HOST takes its place. The
 /// value of DATABRICKS_TOKEN, if it has 16 characters or more, counts as `[redacted]` wherever it
 /// appears.
 ///

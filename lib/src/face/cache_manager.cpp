@@ -61,7 +61,7 @@ std::optional<CachedCluster> cluster_from_environment(Timestamp now,
   CachedCluster cluster;
   cluster.cluster_id =
       input::require_cluster_id(environment.databricks_cluster_id, "DATABRICKS_CLUSTER_ID");
-  if (!environment.databricks_host.empty()) cluster.host = environment.databricks_host;
+  cluster.host = input::workspace_host({}, environment);
   cluster.created_at = cluster.last_accessed = now;
   cluster.expiry_time = now + expiry;
   cluster.access_count = 0;

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -270,9 +271,22 @@ SettleReport SharedClusters::settle(const std::function<void(const Termination&)
   if (!terminate)
     throw InvalidArgument(
         "settle was called without a terminate function; give one that terminates a cluster");
-  const bool none = host.has_value() && host->empty();
-  return impl_->coordinator.settle_all(terminate, {!host.has_value(), none ? std::nullopt : host},
-                                       stop);
+  const auto settle_of = [&](const std::optional<std::string>& workspace) {
+    return impl_->coordinator.settle_all(terminate, {!host.has_value(), workspace}, stop);
+  };
+  const std::string normal = host ? input::normalised_host(*host) : "";
+  if (normal.empty()) return settle_of(std::nullopt);
+  SettleReport report = settle_of(normal);
+  if (normal == *host) return report;
+  // Older versions kept more of an address, under which a termination may still be pending.
+  SettleReport older = settle_of(host);
+  const auto append = [](auto& to, auto& more) {
+    to.insert(to.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
+  };
+  append(report.settled, older.settled);
+  append(report.failed, older.failed);
+  append(report.left, older.left);
+  return report;
 }
 
 void SharedClusters::renew_lease(std::string_view lease, std::chrono::microseconds ttl) {

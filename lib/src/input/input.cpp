@@ -177,11 +177,15 @@ ClusterInput read_cluster_input(std::string_view cluster_id, const ClusterConfig
   input.configuration = redactor.json(config.values());
   require_size(input.configuration);
   input.cluster_name = read_text(input.configuration, "cluster_name");
-  input.host = read_text(input.configuration, "host");
-  if (!input.host && !environment.databricks_host.empty()) {
+  if (read_text(input.configuration, "host")) {
+    json::string& host = input.configuration["host"].as_string();
+    host = normalised_host(host);
+  } else {
     require_text(environment.databricks_host, "DATABRICKS_HOST");
-    input.host = redactor.text(environment.databricks_host);
   }
+  system::Environment clean = environment;
+  clean.databricks_host = redactor.text(environment.databricks_host);
+  input.host = workspace_host(input.configuration, clean);
   input.num_workers = read_count(input.configuration, "num_workers");
   if (auto status = read_text(input.configuration, "status")) input.status = std::move(*status);
   input.created_at = read_time(input.configuration, "created_at");
@@ -231,7 +235,10 @@ CachedCluster clean_cluster(const CachedCluster& cluster, const Redactor& redact
     }
   };
   if (clean.cluster_name) clean_text(*clean.cluster_name, "the cluster name");
-  if (clean.host) clean_text(*clean.host, "the host");
+  if (clean.host) {
+    clean_text(*clean.host, "the host");
+    clean.host = normalised_host(*clean.host);
+  }
   clean_text(clean.status, "the status");
   if (clean.num_workers && *clean.num_workers < 0) {
     throw InvalidArgument("the number of workers is negative; give 0 or more");

@@ -69,8 +69,13 @@ CachedCluster read_columns(const boost::json::object& columns);
 boost::json::object read_more_than_columns(const boost::json::object& given,
                                            const Redactor& redactor);
 
-/// The workspace of a configuration, or else DATABRICKS_HOST, if either is set: https:// and a host
-/// in lower case, without a trailing slash.
+/// The address of a workspace, as users paste it, without what does not name the workspace:
+/// `https://adb-1.example:8443`, in lower case. Cuts off user information, path, query, fragment,
+/// the scheme's default port and the dot behind a complete name. Without a scheme it is https.
+/// Empty if there is no host name.
+std::string normalised_host(std::string_view given);
+
+/// The workspace of a configuration, or else DATABRICKS_HOST, if either names one; normalised.
 std::optional<std::string> workspace_host(const boost::json::object& configuration,
                                           const system::Environment& environment);
 

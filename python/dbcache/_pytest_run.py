@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
@@ -36,8 +37,7 @@ Policy = Literal["hand_back", "keep"]
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """What all processes of a session have in common. pytest-xdist sends it to the workers, so the
-    fields are plain texts."""
+    """What all processes of a session have in common. pytest-xdist sends it to the workers."""
 
     run: str  #: The name of the session's run.
     database: Optional[str]
@@ -47,6 +47,23 @@ class Place:
     @staticmethod
     def of_new_session(default_config: Optional[str]) -> Place:
         return Place(f"pytest-{uuid.uuid4().hex[:12]}", None, "", default_config)
+
+    def to_send(self) -> dict[str, Any]:
+        """The fields in a form that pytest-xdist can send: not a ``str`` with bytes that are not
+        UTF-8, which a path may have."""
+        database = None if self.database is None else os.fsencode(self.database)
+        return {**dataclasses.asdict(self), "database": database}
+
+    @staticmethod
+    def sent(fields: Mapping[str, Any]) -> Place:
+        """The other side of ``to_send``."""
+        database = fields["database"]
+        return Place(
+            fields["run"],
+            None if database is None else os.fsdecode(database),
+            fields["schema"],
+            fields["default_config"],
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import datetime
 import json
 import math
@@ -58,6 +59,21 @@ def to_json(value: Optional[Mapping[str, Any]], what: str) -> str:
         return json.dumps(dict(value), default=_plain, allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArgument(f"{what} cannot be written as JSON: {error}") from error
+
+
+def read_json_object(encoded: bytes) -> str:
+    """The text of a JSON object in UTF-8, with or without a byte order mark. Raises ``ValueError``
+    for any other."""
+    if encoded.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or (
+        b"\0" in encoded[:4] and b"{" in encoded[:4]
+    ):
+        raise ValueError(
+            "it is in UTF-16 or UTF-32; save it as UTF-8 (in PowerShell: Set-Content -Encoding utf8)"
+        )
+    text = encoded.decode("utf-8-sig")
+    if not isinstance(json.loads(text), dict):
+        raise ValueError("it must hold a JSON object")
+    return text
 
 
 def to_moment(value: Optional[Moment]) -> Optional[str]:

@@ -10,8 +10,7 @@ not begun. A killed process has left.
 
 from __future__ import annotations
 
-import dataclasses
-import json
+import os
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Callable, Optional, get_args
@@ -22,6 +21,7 @@ import dbcache
 from dbcache import pytest_hooks
 from dbcache._logging import logger
 from dbcache._pytest_run import Place, Policy, Run, is_implemented, is_over
+from dbcache._values import read_json_object
 
 if TYPE_CHECKING:
     from _pytest.fixtures import FixtureDef
@@ -161,7 +161,7 @@ class _Session:
     def pytest_configure_node(self, node: Any) -> None:
         """Called in the controller of pytest-xdist for each worker, also for one that replaces
         another."""
-        node.workerinput["dbcache"] = dataclasses.asdict(self.run.place)
+        node.workerinput["dbcache"] = self.run.place.to_send()
 
     def pytest_report_header(self) -> str:
         return f"dbcache: {self.run.manager.db_path}, run {self.run.place.run}"
@@ -215,6 +215,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--dbcache-config",
         metavar="FILE",
+        type=os.fsencode,  # pytest-xdist cannot send a str whose bytes are not UTF-8
         help="JSON file with the default cluster configuration (overrides dbcache_config in "
         "pytest.ini, which overrides the hook pytest_dbcache_config)",
     )
@@ -245,7 +246,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if given is None and hasattr(config, "workerinput"):
         return  # the plugin is inactive in the controller
     try:
-        place = Place(**given) if given else Place.of_new_session(_config_file(config))
+        place = Place.sent(given) if given else Place.of_new_session(_config_file(config))
         run = Run(config, place, _policy(config))
     except dbcache.Error as error:
         raise pytest.UsageError(f"dbcache: {error}") from error
@@ -276,13 +277,10 @@ def _config_file(config: pytest.Config) -> Optional[str]:
         directory = config.inipath.parent if config.inipath else config.rootpath
     if not name:
         return None
-    path = pathlib.Path(directory, name)
+    path = pathlib.Path(directory, os.fsdecode(name))
     try:
-        text = path.read_text(encoding="utf-8")
-        if not isinstance(json.loads(text), dict):
-            raise ValueError("it must hold a JSON object")
+        return read_json_object(path.read_bytes())
     except (OSError, ValueError) as error:
         raise pytest.UsageError(
             f"dbcache: cannot read the cluster configuration {path}: {error}"
         ) from error
-    return text

@@ -6,6 +6,7 @@
 #include <dbcache/errors.hpp>
 
 #include "gil.hpp"
+#include "values.hpp"
 
 namespace py = pybind11;
 
@@ -71,9 +72,9 @@ std::string message_of(const py::handle& exception) {
   const py::object type = py::type::of(exception);
   std::string text;
   try {
-    text = py::cast<std::string>(py::str(exception));
+    text = to_readable_text(py::str(exception), "the message");
   } catch (const std::exception&) {
-    text = "its message cannot be shown";  // its __str__ raises, or its text is not UTF-8
+    text = "its message cannot be shown";  // its __str__ raises
   }
   if (py::isinstance(exception, py::module_::import("dbcache.errors").attr("Error"))) return text;
   auto name = py::cast<std::string>(type.attr("__name__"));

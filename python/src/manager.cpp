@@ -86,7 +86,7 @@ void bind_construction(ManagerClass& type) {
              options.default_expiry = std::chrono::microseconds(default_expiry_microseconds);
              options.durability = durability_of(durability);
              options.busy_timeout = std::chrono::milliseconds(busy_timeout_milliseconds);
-             options.label = to_text(label, "label");
+             options.label = to_readable_text(label, "label");
              options.adoption_timezone = to_text(adoption_timezone, "adoption_timezone");
              return unlocked([&] { return ManagerHolder(new CacheManager(std::move(options))); });
            }),

@@ -246,7 +246,7 @@ void bind_lease(py::module_& module) {
       .def("lost", [](const ClusterLease& lease) { return unlocked([&] { return lease.lost(); }); })
       .def("note_use",
            [](ClusterLease& lease, const py::object& by) {
-             const std::string name = to_text(by, "by");
+             const std::string name = to_readable_text(by, "by");
              unlocked([&] { lease.note_use(name); });
            })
       .def("report_dead",
@@ -299,7 +299,7 @@ MembershipHolder join_run(SharedClusters& shared, const py::object& run, const p
                           const py::object& name) {
   const std::string of = to_text(run, "run");
   const std::string as = to_text(kind, "kind");
-  const auto named = optional_text(name, "name");
+  const auto named = name.is_none() ? std::nullopt : std::optional(to_readable_text(name, "name"));
   return unlocked(
       [&] { return MembershipHolder(new RunMembership(shared.join_run(of, as, named))); });
 }

@@ -50,11 +50,18 @@ py::object to_python(const CachedCluster& cluster) {
   return to_python(json::value(std::move(row)));
 }
 
+namespace {
+
+void require_str(const py::handle& value, const char* what) {
+  if (PyUnicode_Check(value.ptr())) return;
+  throw py::type_error(
+      fmt::format("{} must be a str, not {}", what, Py_TYPE(value.ptr())->tp_name));
+}
+
+}  // namespace
+
 std::string to_text(const py::handle& value, const char* what) {
-  if (!PyUnicode_Check(value.ptr())) {
-    throw py::type_error(
-        fmt::format("{} must be a str, not {}", what, Py_TYPE(value.ptr())->tp_name));
-  }
+  require_str(value, what);
   Py_ssize_t size = 0;
   const char* const text = PyUnicode_AsUTF8AndSize(value.ptr(), &size);
   if (text == nullptr) {
@@ -63,6 +70,23 @@ std::string to_text(const py::handle& value, const char* what) {
         "{} cannot be written as UTF-8: it holds half of a surrogate pair; remove that", what));
   }
   return {text, static_cast<std::size_t>(size)};
+}
+
+std::string to_readable_text(const py::handle& value, const char* what) {
+  require_str(value, what);
+  // The bytes that os.fsdecode() could not decode come back; any other half becomes `?`.
+  auto bytes = py::reinterpret_steal<py::object>(
+      PyUnicode_AsEncodedString(value.ptr(), "utf-8", "surrogateescape"));
+  if (!bytes) {
+    PyErr_Clear();
+    bytes = py::reinterpret_steal<py::object>(
+        PyUnicode_AsEncodedString(value.ptr(), "utf-8", "replace"));
+    if (!bytes) throw py::error_already_set();
+  }
+  const auto text = py::reinterpret_steal<py::object>(PyUnicode_DecodeUTF8(
+      PyBytes_AS_STRING(bytes.ptr()), PyBytes_GET_SIZE(bytes.ptr()), "replace"));
+  if (!text) throw py::error_already_set();
+  return to_text(text, what);
 }
 
 py::object from_path(const std::string& path) {

@@ -19,6 +19,10 @@ pybind11::object to_python(const CachedCluster& cluster);
 /// InvalidArgument for a str with half of a surrogate pair.
 std::string to_text(const pybind11::handle& value, const char* what);
 
+/// The same for a text that only people read, such as the name of a test: bytes that are not UTF-8,
+/// which Python keeps as halves of surrogate pairs, become U+FFFD.
+std::string to_readable_text(const pybind11::handle& value, const char* what);
+
 /// A path as os.fsdecode() gives it; its bytes need not be UTF-8.
 pybind11::object from_path(const std::string& path);
 

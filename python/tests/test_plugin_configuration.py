@@ -72,6 +72,19 @@ def test_a_missing_default_configuration_fails_the_test(project):
     assert "dbcache has no default configuration: implement pytest_dbcache_config" in output
 
 
+def test_a_configuration_file_may_begin_with_a_byte_order_mark(project):
+    (project.directory / "c.json").write_bytes(b'\xef\xbb\xbf{"cluster_name": "marked"}')
+    project.write("test_it.py", "def test_it(databricks_cluster): pass\n")
+    project.run("--dbcache-config", "c.json")
+    assert project.told_of("create")[0].startswith("marked-")
+
+
+def test_a_configuration_file_in_utf_16_is_refused_with_the_encoding_to_use(project):
+    (project.directory / "c.json").write_text('{"cluster_name": "wide"}', encoding="utf-16")
+    output = project.run("--dbcache-config", "c.json", ends_with=4)
+    assert "it is in UTF-16 or UTF-32; save it as UTF-8" in output
+
+
 @pytest.mark.parametrize("content", [None, "{", "[]", b"\xff"], ids=str)
 def test_an_unreadable_configuration_file_ends_the_session(project, content):
     if content is not None:

@@ -15,8 +15,7 @@ namespace {
 class Release final : public Command {
  public:
   [[nodiscard]] Description describe() const override {
-    return {"release", Group::leases,
-            "End a lease; exit code 1 if it had ended unasked, such as by its deadline",
+    return {"release", Group::leases, "End a lease; exit code 1 if it had ended by itself",
             "dbcache release 17-0123456789abcdef --terminate ./terminate.sh"};
   }
 

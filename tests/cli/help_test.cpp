@@ -72,7 +72,7 @@ class ExampleTest : public CommandHelpTest {
     std::string example = help.substr(begin, help.find('\n', begin) - begin);
     if (example.find(" 17") != std::string::npos) {
       const std::string lease = must("acquire --config cluster.json --create ./create.sh");
-      replace(example, "17", lease.substr(0, lease.size() - 1));
+      replace(example, "17-0123456789abcdef", lease.substr(0, lease.size() - 1));
     }
     // Last: a process's number may hold the digits of the lease above.
     replace(example, "$$", std::to_string(::getpid()));

@@ -277,7 +277,7 @@ TEST_F(LeaseCommandsTest, AGuardKeepsNoDescriptorOpen) {
       "echo $(\"$dbcache\" acquire --config cluster.json "
       "--create 'echo cluster-1' --while-pid " +
       std::to_string(owner.pid()) + " 9>&1)");
-  EXPECT_EQ(result.out, "4\n");
+  EXPECT_THAT(result.out, MatchesRegex("4-[0-9a-f]{16}\n"));
   let_go("owner");
   wait_for_event("LeaseReleased");
 }

@@ -115,7 +115,7 @@ class LogFormat : public ::testing::Test {
     kept_ = shared.acquire({{"num_workers", 2}}, lifecycle);
     kept_.note_use("a test");
     member_ = shared.join_run(*options.run);
-    const test::ScopedVariable fixed("DATABRICKS_CLUSTER_ID", "fixed \u00e4");
+    const test::ScopedVariable fixed("DATABRICKS_CLUSTER_ID", "fixed-\u00e4");
     fixed_ = shared.acquire({}, lifecycle);
   }
 

@@ -165,11 +165,11 @@ TEST_F(FilesBeneathAHolder, OtherFilesDeletedBeneathARunningProcessLoseNothing) 
   manager.cache_new_cluster("before");
   for (const char* suffix : {"-turn", "-sync", "-signal"}) {
     std::filesystem::remove(database_.location() + suffix);
-    manager.cache_new_cluster("after " + std::string(suffix));
+    manager.cache_new_cluster("after" + std::string(suffix));
     EXPECT_EQ(
         test::in_child([&] {
           return test::error_of([&] {
-            CacheManager(options()).cache_new_cluster("of another after " + std::string(suffix));
+            CacheManager(options()).cache_new_cluster("of-another-after" + std::string(suffix));
             return 0;
           });
         }),

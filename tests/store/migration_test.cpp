@@ -77,7 +77,7 @@ INSTANTIATE_TEST_SUITE_P(
                 "PRAGMA journal_mode = wal; CREATE TABLE notes (text); "
                 "INSERT INTO notes VALUES ('mine')"},
         Foreign{"WithOneOfTheTablesOnly",
-                test::documented_schema + std::string("DROP TABLE shared_cluster_registry")},
+                test::documented_schema + std::string("DROP TABLE clusters")},
         Foreign{"WithTablesOfTheSameNamesAndOtherColumns",
                 "CREATE TABLE clusters (size); CREATE TABLE shared_cluster_registry (owner); "
                 "INSERT INTO clusters VALUES (3)"},

@@ -160,7 +160,7 @@ class Shared : public ::testing::Test {
       ::umask(0077);
       return test::error_of([&] {
         CacheManager manager({.database = path_});
-        manager.cache_new_cluster("by " + std::to_string(as));
+        manager.cache_new_cluster("by-" + std::to_string(as));
         SharedClusters(manager).join_run("r").leave();
         return manager.get_all_clusters();
       });
@@ -178,7 +178,7 @@ class Shared : public ::testing::Test {
         }
         ::umask(0077);
         CacheManager manager({.database = path_});
-        manager.cache_new_cluster("by " + std::to_string(as));
+        manager.cache_new_cluster("by-" + std::to_string(as));
         const auto joined = SharedClusters(manager).join_run("r");
         used.signal();
         for (;;) ::pause();

@@ -69,10 +69,10 @@ TEST(QueryPlan, OfAStepPassesOverNoTable) {
   std::vector<ClusterLease> leases;
   std::vector<RunMembership> members;
   for (int number = 0; number < 200; ++number) {
-    const std::string name = "of " + std::to_string(number);
+    const std::string name = "of-" + std::to_string(number);
     leases.push_back(clusters.acquire(
         {{"cluster_name", name}},
-        {.create = [&](const ClusterConfig&, Creation&) { return "shared " + name; }},
+        {.create = [&](const ClusterConfig&, Creation&) { return "shared-" + name; }},
         {.policy = HandBackPolicy::hand_back}));
     members.push_back(clusters.join_run("nightly", name));
     if (number % 2 == 0) leases.back().release();

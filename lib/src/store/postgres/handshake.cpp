@@ -179,7 +179,7 @@ Reason with_code(std::string line) {
       continue;
     }
     line.erase(begin, digits + after.size());
-    return {line + " (" + state + ")", state};
+    return {fmt::format("{} ({})", line, state), state};
   }
   return {std::move(line), ""};
 }
@@ -361,6 +361,7 @@ Connection::Handle shake_hands(const Target& target, std::optional<seconds> host
   const auto hosts = reasons_by_host(
       text::to_valid_utf8(without_secrets(boost::algorithm::join(messages, "\n"), parsed)));
   std::vector<std::string> texts;
+  texts.reserve(hosts.size());
   for (const Reason& host : hosts) texts.push_back(host.text);
   const std::string reason = boost::algorithm::join(texts, "; ");
   if (std::all_of(hosts.begin(), hosts.end(), is_lasting)) {

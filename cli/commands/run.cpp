@@ -108,7 +108,7 @@ class Run final : public Command {
     try {
       const bool lost = lease.lost();
       const ReleaseReport report = lease.release(signals.stop(), Afterwards::exit);
-      if (lost) {
+      if (lost && !report.was_held) {
         print_diagnostic(
             context.terminal(),
             fmt::format("lease {} was lost while the command ran: cluster {} was found dead, the "

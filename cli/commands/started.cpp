@@ -29,8 +29,12 @@ class Started final : public Command {
     const Environment environment;
     const auto hash = hash_ ? hash_ : environment.get("DBCACHE_CONFIG_HASH");
     auto creation = creation_ ? creation_ : environment.get("DBCACHE_CREATION_NAME");
-    // An older dbcache around this command sets the number alone.
-    if (!creation) creation = environment.get("DBCACHE_CREATION");
+    // An older dbcache around this command sets the number alone, and may itself run under a newer
+    // one.
+    const auto number = environment.get("DBCACHE_CREATION");
+    if (!creation_ && number && (!creation || !creation->starts_with(*number + "-"))) {
+      creation = number;
+    }
     if (!hash || !creation) {
       throw InvalidArgument(
           "DBCACHE_CONFIG_HASH or DBCACHE_CREATION_NAME is unset; outside a create command, give "

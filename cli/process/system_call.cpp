@@ -85,7 +85,9 @@ bool has_ended(int folder) {
   const Descriptor file(::openat(folder, "stat", O_RDONLY | O_CLOEXEC));
   std::array<char, 4096> text{};
   const ssize_t size = file.is_open() ? ::read(file.number(), text.data(), text.size()) : -1;
-  if (size <= 0) return true;
+  // Whatever else fails says nothing of the process.
+  if (size < 0) return errno == ENOENT || errno == ESRCH;
+  if (size == 0) return true;
   const std::string_view stat(text.data(), static_cast<std::size_t>(size));
   // The name may hold any character, so count from its end: field 3 follows, the state. Field 20 is
   // the number of threads.

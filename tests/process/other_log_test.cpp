@@ -188,6 +188,26 @@ TEST_P(OtherLog, ACreatorThatFailsTerminatesWhatItHadStarted) {
   expect_that_nothing_was_touched();
 }
 
+TEST_P(OtherLog, ACreatorThatFailsWithoutAnIdTerminatesByItsToken) {
+  ClusterLifecycle creating = lifecycle("");
+  std::string token;
+  std::vector<std::string> terminated;
+  creating.create = [&](const ClusterConfig&, Creation& creation) -> std::string {
+    token = creation.idempotency_token();
+    change_log([&] {
+      theirs_.emplace(clusters_.acquire(config(), lifecycle("c-theirs"), handing_back()));
+    });
+    throw std::runtime_error("no answer");
+  };
+  creating.terminate = [&](const Termination& termination) {
+    EXPECT_EQ(termination.owed.cluster_id, std::nullopt);
+    terminated.push_back(termination.owed.idempotency_token.value_or(""));
+  };
+  EXPECT_THROW(clusters_.acquire(config(), creating, handing_back()), std::runtime_error);
+  EXPECT_THAT(terminated, ElementsAre(token));
+  expect_that_nothing_was_touched();
+}
+
 TEST_P(OtherLog, ACreatorLeavesAClusterThatTheLogHas) {
   ClusterLifecycle creating = lifecycle("");
   creating.create = [&](const ClusterConfig&, Creation&) {

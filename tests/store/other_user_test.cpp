@@ -234,7 +234,8 @@ TEST_F(Shared, AUserWhoCannotGiveFilesItsGroupIsRefusedAndMakesNone) {
   // The owner itself could not let the group use its files.
   ASSERT_EQ(::chown(path_.c_str(), user, group), 0);
 
-  EXPECT_THAT(use(user, user), AllOf(StartsWith("StorageFailure: "), HasSubstr("its group")));
+  EXPECT_THAT(use(user, user),
+              AllOf(StartsWith("StorageFailure: "), HasSubstr("run it with that group")));
 
   EXPECT_THAT(names(), ElementsAre("cache.db"));
 }

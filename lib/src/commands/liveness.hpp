@@ -17,6 +17,11 @@ using rows::Present;
 /// If it cannot be judged whether a holder lives, it counts as dead after this time.
 inline constexpr std::chrono::minutes staleness{30};
 
+/// Clocks that are right differ by less: those of two servers, and the one of a server between the
+/// beginning of a step and the moment when it may judge, before which another step may be
+/// committed.
+inline constexpr std::chrono::minutes most_clocks_differ{1};
+
 /// Whether the deadline of a holder is still to come. A clock that was wrong when it was given, or
 /// is wrong now, must not make it longer.
 inline bool is_before_deadline(const rows::Holder& holder, Timestamp since,
@@ -29,7 +34,8 @@ inline bool is_before_deadline(const rows::Holder& holder, Timestamp since,
     }
   }
   // What was given in the future was given by a wrong clock.
-  return (deadline ? deadline->given_at : since) <= present.now && present.now < *holder.until;
+  return (deadline ? deadline->given_at : since) <= present.now + most_clocks_differ &&
+         present.now < *holder.until;
 }
 
 /// Whether a holder lives that has held something since the time `since`.

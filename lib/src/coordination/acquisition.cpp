@@ -53,6 +53,11 @@ std::optional<rows::EventName> surrounding_lease() {
   }
 }
 
+std::optional<std::string> or_else(std::optional<std::string> one,
+                                   const std::optional<std::string>& other) {
+  return one ? std::move(one) : other;
+}
+
 std::vector<std::string> owed_by(const events::Events& events) {
   std::vector<std::string> subjects;
   for (const events::Event& event : events) {
@@ -276,13 +281,19 @@ Granted Acquisition::create(const Step& step) {
         error.outcome());
   } catch (...) {
     fail_creation({command_.config_hash, name, message_of(std::current_exception()), made,
-                   step.come_to.idempotency_token, under_way.started_here()});
+                   step.come_to.idempotency_token,
+                   or_else(under_way.started_here(), step.come_to.cluster_id)});
     throw;
   }
   if (const commands::CreatorOutcome& outcome = finished.first.result;
       outcome.fit != commands::Fit::ours) {
     const std::string fate =
-        terminate_unknown(*made, step.come_to.idempotency_token, outcome.is_named);
+        terminate_unknown(made, step.come_to.idempotency_token, outcome.is_named);
+    const auto& earlier = step.come_to.cluster_id;
+    if (earlier && earlier != made) {
+      system::logger()->warn("the cluster {}, which an earlier creator had started, {}", *earlier,
+                             terminate_unknown(earlier, "", false));
+    }
     lock_.reset();
     throw LeaseLost(fmt::format("{}; its cluster {} {}",
                                 commands::log_gone_text("the creation", name, outcome.fit, ""),
@@ -306,14 +317,14 @@ void Acquisition::fail_creation(const commands::FailCreation& failed) {
   try {
     const commands::CreatorOutcome outcome = coordinator_.commit(failed).first.result;
     if (outcome.fit != commands::Fit::ours) {
-      const auto& cluster_id = failed.cluster_id ? failed.cluster_id : failed.started;
+      const auto cluster_id = or_else(failed.cluster_id, failed.started);
       const std::string fate =
-          cluster_id ? fmt::format("; its cluster {} {}", *cluster_id,
-                                   terminate_unknown(*cluster_id, failed.idempotency_token,
-                                                     outcome.is_named))
-                     : std::string();
+          terminate_unknown(cluster_id, failed.idempotency_token, outcome.is_named);
       system::logger()->warn(
-          "{}{}", commands::log_gone_text("the creation", failed.creation, outcome.fit, ""), fate);
+          "{}; {} {}", commands::log_gone_text("the creation", failed.creation, outcome.fit, ""),
+          cluster_id ? "its cluster " + *cluster_id
+                     : "what it may have started with the token " + failed.idempotency_token,
+          fate);
     }
   } catch (const std::exception& error) {
     system::logger()->error(
@@ -324,15 +335,24 @@ void Acquisition::fail_creation(const commands::FailCreation& failed) {
   lock_.reset();
 }
 
-std::string Acquisition::terminate_unknown(const std::string& cluster_id,
+std::string Acquisition::terminate_unknown(const std::optional<std::string>& cluster_id,
                                            const std::string& idempotency_token,
                                            bool is_named) const {
   if (is_named) return "is one of the database's now";
   if (!lifecycle_.terminate) return "is nobody's now: terminate it yourself";
+  const std::optional<std::string> token =
+      idempotency_token.empty() ? std::nullopt : std::optional(idempotency_token);
   Termination termination;
-  termination.owed = {cluster_id,    cluster_id,  idempotency_token,          command_.config_hash,
-                      command_.host, "log_gone",  coordinator_.store().now(), 1,
-                      std::nullopt,  std::nullopt};
+  termination.owed = {cluster_id.value_or(idempotency_token),
+                      cluster_id,
+                      token,
+                      command_.config_hash,
+                      command_.host,
+                      "log_gone",
+                      coordinator_.store().now(),
+                      1,
+                      std::nullopt,
+                      std::nullopt};
   termination.lock_descriptor = lock_ ? lock_->descriptor() : -1;
   try {
     lifecycle_.terminate(termination);

@@ -52,7 +52,7 @@ class Acquisition {
   void fail_creation(const commands::FailCreation& failed);
   /// For a creation whose log is gone: nobody else will ever know of its cluster. Returns what
   /// became of it.
-  [[nodiscard]] std::string terminate_unknown(const std::string& cluster_id,
+  [[nodiscard]] std::string terminate_unknown(const std::optional<std::string>& cluster_id,
                                               const std::string& idempotency_token,
                                               bool is_named) const;
   [[nodiscard]] Answer check(const Step& step);

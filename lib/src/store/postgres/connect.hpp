@@ -22,11 +22,12 @@ std::chrono::milliseconds lock_timeout_of(const Target& target);
 
 /// A connection with the session's settings made. `host_timeout`: for each host of the URL, unless
 /// that says otherwise; without one 2 s, whatever the URL says, because locks wait to be taken
-/// again. `answers_within`: how long to wait for answers, from the moment that it is connected (see
-/// Connection::expect_answers_by). An idle connection notices within 6 s that its server is out of
-/// reach: leases depend on that (session_keeper.hpp). Throws ConnectionLost if another attempt may
-/// succeed, else a typed error. Refuses a pooler that runs each transaction in another session
-/// (PgBouncer's transaction mode), because that breaks locks of sessions.
+/// again, and then a name that nobody knows may be known later. `answers_within`: how long to wait
+/// for answers, from the moment that it is connected (see Connection::expect_answers_by). An idle
+/// connection notices within 6 s that its server is out of reach: leases depend on that
+/// (session_keeper.hpp). Throws ConnectionLost if another attempt may succeed, else a typed error.
+/// Refuses a pooler that runs each transaction in another session (PgBouncer's transaction mode),
+/// because that breaks locks of sessions.
 std::unique_ptr<Connection> connect(const Target& target,
                                     std::optional<std::chrono::seconds> host_timeout,
                                     std::chrono::milliseconds answers_within);

@@ -210,11 +210,13 @@ bool has_any_of(std::string_view text, std::initializer_list<std::string_view> w
 }
 
 /// Whether another attempt to connect will fail too.
-bool is_lasting(const Reason& reason) {
+bool is_lasting(const Reason& reason, bool holds_locks) {
   const std::string_view state = reason.state;
   if (state.empty()) {
     // The name server is out of reach, for example because the host was cut off.
     if (has_any_of(reason.text, {"Temporary failure in name resolution"})) return false;
+    // While a server is replaced its name may be unknown. It was known when the locks were taken.
+    if (holds_locks && has_any_of(reason.text, {"could not translate"})) return false;
     return has_any_of(reason.text, {"no password supplied", "authentication failed",
                                     "does not exist", "could not translate", "invalid ",
                                     "permission denied", "certificate", "does not support SSL"});
@@ -364,7 +366,9 @@ Connection::Handle shake_hands(const Target& target, std::optional<seconds> host
   texts.reserve(hosts.size());
   for (const Reason& host : hosts) texts.push_back(host.text);
   const std::string reason = boost::algorithm::join(texts, "; ");
-  if (std::all_of(hosts.begin(), hosts.end(), is_lasting)) {
+  if (std::all_of(hosts.begin(), hosts.end(), [&](const Reason& host) {
+        return is_lasting(host, /*holds_locks=*/!host_timeout);
+      })) {
     throw StorageFailure(fmt::format(
         "no connection to the database {} is possible: {}; check the URL and the server's settings",
         text::redacted_url(target.url), reason));

@@ -85,6 +85,8 @@ bool HeldPlaces::watch_once() {
     follow_files();
     return true;
   } catch (const std::exception&) {
+    const std::lock_guard lock(mutex_);
+    is_watching_ = false;  // the next holder starts another thread
     return false;
   }
 }

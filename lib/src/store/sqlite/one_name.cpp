@@ -61,8 +61,10 @@ void require_own_side_files(const std::string& path, const FileIdentity& file) {
   if (SharedState::is_beside(path, file)) return;
   throw StorageFailure(fmt::format(
       "the database {0} has other names (hard links), and its locks and its WAL belong to another "
-      "of them; use it by the name that it was made with, or remove all other names (`find "
-      "DIRECTORY -samefile {0}` lists them)",
+      "of them; use it by the name that it was made with. If this is that name, the file {0}-sync "
+      "does not say so: remove all other names (`find DIRECTORY -samefile {0}` lists them), and "
+      "use "
+      "it once before you link it again",
       path));
 }
 

@@ -104,6 +104,14 @@ bool give_rights_of(const struct stat& database, const std::string& path) {
 void throw_not_shareable(const std::string& path) {
   struct stat database {};
   static_cast<void>(::stat(path.c_str(), &database));
+  if (::geteuid() == database.st_uid) {
+    throw StorageFailure(fmt::format(
+        "the group {0} may write your database {1}, but could not use the files that you would "
+        "make "
+        "beside it, since this process is not in that group; run it with that group (in a "
+        "container `--user {2}:{0}`), or take the right away (`chmod g-w`)",
+        database.st_gid, path, database.st_uid));
+  }
   throw StorageFailure(fmt::format(
       "others who may write the database {} could not use the files that you would make beside it; "
       "ask its owner to join you both to its group (now {}), or to let everybody write it",

@@ -18,6 +18,8 @@ namespace {
 /// Shorter than 5 s, to be done by then.
 constexpr std::chrono::milliseconds between_looks_at_files{4000};
 
+constexpr std::chrono::milliseconds rest_with_nothing_held{50};
+
 }  // namespace
 
 HeldPlaces::Handle HeldPlaces::add(Place place) {
@@ -31,6 +33,7 @@ void HeldPlaces::remove(Handle place) {
   std::list<Place> removed;  // closed without the mutex
   const std::lock_guard lock(mutex_);
   removed.splice(removed.end(), places_, place);
+  if (places_.empty()) emptied_.notify_one();
 }
 
 void HeldPlaces::end_work(Handle place) {
@@ -65,29 +68,33 @@ void HeldPlaces::follow_files() {
   }
 }
 
-/// The thread stays for a while when nothing is held any more, since something else may be soon.
 void HeldPlaces::start_watching() {
   is_watching_ = system::start_detached("dbcache-locks", [self = shared_from_this()] {
-    do {
-      std::this_thread::sleep_for(between_looks_at_files);
-    } while (self->watch_once());
+    while (self->wait_for_a_look()) self->look();
   });
 }
 
-bool HeldPlaces::watch_once() {
+/// The thread stays for a moment when nothing is held any more, since something else may be soon;
+/// but not for long, so that a process that has let everything go forks with its own threads alone.
+bool HeldPlaces::wait_for_a_look() {
+  const auto look = std::chrono::steady_clock::now() + between_looks_at_files;
+  std::unique_lock lock(mutex_);
+  while (emptied_.wait_until(lock, look, [this] { return places_.empty(); })) {
+    lock.unlock();
+    std::this_thread::sleep_for(rest_with_nothing_held);
+    lock.lock();
+    is_watching_ = !places_.empty();
+    if (!is_watching_) return false;
+  }
+  return true;
+}
+
+void HeldPlaces::look() {
   try {
     const system::ForkGate::Pass pass;
-    {
-      const std::lock_guard lock(mutex_);
-      is_watching_ = !places_.empty();
-      if (!is_watching_) return false;
-    }
     follow_files();
-    return true;
   } catch (const std::exception&) {
-    const std::lock_guard lock(mutex_);
-    is_watching_ = false;  // the next holder starts another thread
-    return false;
+    // The next look tries again.
   }
 }
 

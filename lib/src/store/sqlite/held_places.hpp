@@ -1,6 +1,6 @@
 #pragma once
 
-#include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <list>
 #include <memory>
@@ -47,12 +47,14 @@ class HeldPlaces : public std::enable_shared_from_this<HeldPlaces> {
  private:
   void start_watching();
   /// False once nothing is held.
-  bool watch_once();
+  bool wait_for_a_look();
+  void look();
 
   const std::string database_;
   const pid_t owner_ = ::getpid();
   std::mutex mutex_;  // guards what follows
   std::list<Place> places_;
+  std::condition_variable emptied_;
   bool is_watching_ = false;
 };
 

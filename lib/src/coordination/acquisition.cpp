@@ -53,9 +53,9 @@ std::optional<rows::EventName> surrounding_lease() {
   }
 }
 
-std::optional<std::string> or_else(std::optional<std::string> one,
+std::optional<std::string> or_else(const std::optional<std::string>& one,
                                    const std::optional<std::string>& other) {
-  return one ? std::move(one) : other;
+  return one ? one : other;
 }
 
 std::vector<std::string> owed_by(const events::Events& events) {

@@ -184,10 +184,10 @@ TEST_F(OneName, AFileInAMountedDirectoryIsUsed) {
 TEST(MountInfo, ListsWhatIsMountedByItsWholeName) {
   const std::string text =
       "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
-      "31 22 8:1 /work/cache.db /ci/a\\040b/cache.db rw,relatime shared:1 - ext4 /dev/sda1 rw\n";
+      "31 22 8:1 /data/cache.db /ci/a\\040b/cache.db rw,relatime shared:1 - ext4 /dev/sda1 rw\n";
   EXPECT_TRUE(store::sqlite::lists_mount(text, "/ci/a b/cache.db"));
   EXPECT_TRUE(store::sqlite::lists_mount(text, "/"));
-  EXPECT_FALSE(store::sqlite::lists_mount(text, "/work/cache.db"));
+  EXPECT_FALSE(store::sqlite::lists_mount(text, "/data/cache.db"));
   EXPECT_FALSE(store::sqlite::lists_mount(text, "/ci/a b"));
   EXPECT_FALSE(store::sqlite::lists_mount("", "/"));
 }

@@ -221,6 +221,26 @@ TEST_P(OtherLog, ACreatorLeavesAClusterThatTheLogHas) {
   expect_that_nothing_was_touched();
 }
 
+/// The log that lost its end still has the first creation, whose token the second one goes on with.
+TEST_P(OtherLog, ATokenThatTheLogHasIsNotTerminated) {
+  ClusterLifecycle failing = lifecycle("");
+  failing.create = [](const ClusterConfig&, Creation&) -> std::string {
+    throw std::runtime_error("no answer");
+  };
+  failing.terminate = nullptr;
+  EXPECT_THROW(clusters_.acquire(config(), failing), std::runtime_error);
+  const std::int64_t failed = manager_.history({}).back().position;
+  ClusterLifecycle again = lifecycle("");
+  again.create = [&](const ClusterConfig&, Creation&) {
+    database_.lose_events_after(failed);
+    manager_.replay();
+    return "c-of-the-token";
+  };
+  EXPECT_THAT(error_of([&] { clusters_.acquire(config(), again, handing_back()); }),
+              HasSubstr("is one of the database's now"));
+  EXPECT_THAT(terminated_, IsEmpty());
+}
+
 TEST_P(OtherLog, ACheckAnswersForItsOwnLogAlone) {
   ClusterLifecycle checked = lifecycle("c-same");
   checked.check = [&](const std::string&) {

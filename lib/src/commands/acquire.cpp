@@ -105,11 +105,18 @@ void owe_earlier_cluster(const RegistryEntry& entry, const std::string& cluster_
 }
 
 /// The outcome for a creator whose creation is not of this log.
-CreatorOutcome outside(Fit fit, const std::optional<std::string>& cluster_id,
-                       const Present& present) {
+/// A log that has the creation's token, of before a takeover, may stand for the same cluster.
+template <class Command>
+CreatorOutcome outside(const Command& command, Fit fit,
+                       const std::optional<std::string>& cluster_id, const Present& present) {
+  const std::string& token = command.idempotency_token;
+  const auto share = present.rows.share(command.config_hash);
   CreatorOutcome outcome;
   outcome.fit = fit;
-  outcome.is_named = cluster_id && is_named(*cluster_id, present);
+  outcome.is_named = (cluster_id && is_named(*cluster_id, present)) ||
+                     (share && share->idempotency_token == token) ||
+                     present.rows.pending_termination(token).has_value() ||
+                     (cluster_id && present.rows.pending_termination(*cluster_id).has_value());
   return outcome;
 }
 
@@ -202,7 +209,7 @@ Decision<AcquireStep> decide(const Acquire& command, const Present& present) {
 
 Decision<CreatorOutcome> decide(const RecordStarted& command, const Present& present) {
   const Fit fit = fit_of(named<events::CreationStarted>(command.creation), present);
-  if (fit != Fit::ours) return {{}, outside(fit, command.cluster_id, present)};
+  if (fit != Fit::ours) return {{}, outside(command, fit, command.cluster_id, present)};
   const auto entry = present.rows.entry(command.config_hash);
   const auto share = present.rows.share(command.config_hash);
   Decision<CreatorOutcome> decision;
@@ -224,7 +231,7 @@ Decision<CreatorOutcome> decide(const RecordStarted& command, const Present& pre
 Decision<CreatorOutcome> decide(const FinishCreation& command, const Present& present) {
   const std::string& cluster_id = command.input.cluster_id;
   const Fit fit = fit_of(named<events::CreationStarted>(command.creation), present);
-  if (fit != Fit::ours) return {{}, outside(fit, cluster_id, present)};
+  if (fit != Fit::ours) return {{}, outside(command, fit, cluster_id, present)};
   const auto entry = present.rows.entry(command.config_hash);
   const auto share = present.rows.share(command.config_hash);
   Decision<CreatorOutcome> decision;
@@ -256,7 +263,9 @@ Decision<CreatorOutcome> decide(const FinishCreation& command, const Present& pr
 Decision<CreatorOutcome> decide(const FailCreation& command, const Present& present) {
   const Fit fit = fit_of(named<events::CreationStarted>(command.creation), present);
   if (fit != Fit::ours) {
-    return {{}, outside(fit, command.cluster_id ? command.cluster_id : command.started, present)};
+    return {
+        {},
+        outside(command, fit, command.cluster_id ? command.cluster_id : command.started, present)};
   }
   const auto entry = present.rows.entry(command.config_hash);
   const auto share = present.rows.share(command.config_hash);

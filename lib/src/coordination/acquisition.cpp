@@ -291,8 +291,10 @@ Granted Acquisition::create(const Step& step) {
         terminate_unknown(made, step.come_to.idempotency_token, outcome.is_named);
     const auto& earlier = step.come_to.cluster_id;
     if (earlier && earlier != made) {
-      system::logger()->warn("the cluster {}, which an earlier creator had started, {}", *earlier,
-                             terminate_unknown(earlier, "", false));
+      system::logger()->warn(
+          "the cluster {}, which an earlier creator had started, may be nobody's now: terminate it "
+          "yourself once nobody uses it",
+          *earlier);
     }
     lock_.reset();
     throw LeaseLost(fmt::format("{}; its cluster {} {}",

@@ -1,6 +1,9 @@
+#include <csignal>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
+#include <unistd.h>
 
 #include <dbcache/cache_manager.hpp>
 #include <dbcache/shared_clusters.hpp>
@@ -127,7 +130,54 @@ TEST_P(LocksBeneathAHolder, ADeathAfterItIsNoticed) {
   EXPECT_THAT(judged(), ElementsAre(std::to_string(holder.pid()) + " dead"));
 }
 
-class FilesBeneathAHolder : public LostLocks {};
+class FilesBeneathAHolder : public LostLocks {
+ protected:
+  /// The file of locks looks as if it had been made when the machine was booted.
+  void age_the_locks() const {
+    constexpr off_t made_at = 72;  // behind its id and the boot's, as opened_locks.cpp has it
+    const int file = ::open((database_.location() + "-locks").c_str(), O_WRONLY | O_CLOEXEC);
+    const std::int64_t then = 0;
+    EXPECT_EQ(::pwrite(file, &then, sizeof then, made_at), ssize_t{sizeof then});
+    ::close(file);
+  }
+};
+
+TEST_F(FilesBeneathAHolder, WhatABackupBringsBackEndsThoughItsProcessLives) {
+  const test::TemporaryDirectory elsewhere;
+  Worker& holder = start([&](const Actor& actor, SharedClusters& clusters) {
+    std::optional<ClusterLease> lease = clusters.acquire(config(), telling(actor), patient(actor));
+    const ClusterLease other =
+        clusters.acquire({{"num_workers", 2}}, telling(actor), patient(actor));
+    actor.tell_and_wait("holds");
+    lease.reset();
+    actor.tell_and_wait("let go of one");
+  });
+  ASSERT_EQ(holder.next_of("holds"), "holds");
+  test::run_sql(database_.location(), "VACUUM INTO '" + elsewhere.database() + "'");
+  holder.go();
+  ASSERT_EQ(holder.next_of("let go of one"), "let go of one");
+  database_.wipe();
+  std::filesystem::copy_file(elsewhere.database(), database_.location());
+
+  const std::string pid = std::to_string(holder.pid());
+  EXPECT_THAT(judged(), ElementsAre(pid + " alive", pid + " alive"));
+  age_the_locks();
+  EXPECT_THAT(judged(), ElementsAre(pid + " dead", pid + " alive"));
+  EXPECT_EQ(holder.finish(), 0);
+}
+
+/// It may be stopped, and so cannot follow.
+TEST_F(FilesBeneathAHolder, AHolderThatCannotFollowLives) {
+  Worker& holder = start_holding(config());
+  ASSERT_EQ(::kill(holder.pid(), SIGSTOP), 0);
+  std::filesystem::remove(database_.location() + "-locks");
+  const std::string alive = std::to_string(holder.pid()) + " alive";
+  EXPECT_THAT(judged(), ElementsAre(alive));
+  age_the_locks();
+  EXPECT_THAT(judged(), ElementsAre(alive));
+  ASSERT_EQ(::kill(holder.pid(), SIGCONT), 0);
+  EXPECT_EQ(holder.finish(), 0);
+}
 
 TEST_F(FilesBeneathAHolder, TheDirectoryMovedAwayAndBackTakesNoLock) {
   Worker& holder = start_holding(config());

@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <unistd.h>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -219,6 +220,45 @@ TEST_P(OtherLog, ACreatorLeavesAClusterThatTheLogHas) {
               HasSubstr("its cluster c-same is one of the database's now"));
   EXPECT_THAT(terminated_, IsEmpty());
   expect_that_nothing_was_touched();
+}
+
+/// What `create` found running, for another configuration, is not its own.
+TEST_P(OtherLog, ACreatorLeavesAClusterThatAnotherConfigurationHad) {
+  const ClusterLease used =
+      clusters_.acquire({{"num_workers", 2}}, lifecycle("c-used"), handing_back());
+  ClusterLifecycle creating = lifecycle("");
+  creating.create = [&](const ClusterConfig&, Creation& creation) {
+    creation.started("c-used");
+    change_log([] {});
+    return "c-used";
+  };
+  EXPECT_THAT(error_of([&] { clusters_.acquire(config(), creating, handing_back()); }),
+              HasSubstr("its cluster c-used served another configuration too"));
+  EXPECT_THAT(terminated_, IsEmpty());
+}
+
+TEST_P(OtherLog, ACreatorThatTakesOverLeavesAClusterThatAnotherConfigurationHad) {
+  const ClusterLease used =
+      clusters_.acquire({{"num_workers", 2}}, lifecycle("c-used"), handing_back());
+  test::ChildProcess first([&] {
+    ClusterLifecycle dying;
+    dying.create = [](const ClusterConfig&, Creation& creation) -> std::string {
+      creation.started("c-used");
+      ::_exit(0);
+    };
+    SharedClusters(database_.options()).acquire(config(), dying);
+    return 1;
+  });
+  ASSERT_EQ(first.wait(), 0);
+  ClusterLifecycle again = lifecycle("");
+  again.create = [&](const ClusterConfig&, Creation& creation) {
+    EXPECT_EQ(creation.started_cluster_id(), "c-used");
+    change_log([] {});
+    return "c-used";
+  };
+  EXPECT_THAT(error_of([&] { clusters_.acquire(config(), again, handing_back()); }),
+              HasSubstr("its cluster c-used served another configuration too"));
+  EXPECT_THAT(terminated_, IsEmpty());
 }
 
 /// The log that lost its end still has the first creation, whose token the second one goes on with.

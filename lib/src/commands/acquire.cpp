@@ -38,6 +38,8 @@ Decision<AcquireStep> create(const Acquire& command, const std::optional<Registr
       // The entry loses its token when a termination of what the token stands for begins.
       if (share->idempotency_token) step.idempotency_token = *share->idempotency_token;
       step.cluster_id = entry->cluster_id;
+      step.others_keep_it = step.cluster_id && others_keep(*step.cluster_id, command.config_hash,
+                                                           present.rows, events);
     }
   }
   // The count is 1: documented uses end with the creation that they waited for.
@@ -219,6 +221,8 @@ Decision<CreatorOutcome> decide(const RecordStarted& command, const Present& pre
                       present, decision.events);
     return decision;
   }
+  decision.result.others_keep_it =
+      others_keep(command.cluster_id, command.config_hash, present.rows, {});
   if (entry->cluster_id == command.cluster_id) return decision;
   reclaim(command.cluster_id, present.rows, decision.events);
   owe_earlier_cluster(*entry, command.cluster_id, *share, present, decision.events);

@@ -56,6 +56,7 @@ struct AcquireStep {
   Next next = Next::granted;
   std::optional<std::string>
       cluster_id;                 ///< Granted, due for a check, or started by an earlier creator.
+  bool others_keep_it = false;    ///< What that one started is another configuration's cluster too.
   std::string idempotency_token;  ///< For the creation.
   std::optional<Holder> awaited;
   std::optional<std::int64_t> creation;  ///< The awaited one.
@@ -70,6 +71,8 @@ struct CreatorOutcome {
   /// Not `ours`: the creation is not of this log, which learns nothing of what it made.
   Fit fit = Fit::ours;
   bool is_named = false;  ///< This log has that cluster all the same.
+  /// What was started is another configuration's cluster too.
+  bool others_keep_it = false;
 };
 
 /// The creator has started a cluster, which is not ready yet.

@@ -253,6 +253,7 @@ Granted Acquisition::create(const Step& step) {
                            deadline_,
                            options_.stop,
                            *lock_};
+  if (step.come_to.others_keep_it) under_way.kept_by_others = step.come_to.cluster_id;
   std::optional<std::string> made;
   Committed<commands::CreatorOutcome> finished;
   TakenLock lease;
@@ -282,13 +283,14 @@ Granted Acquisition::create(const Step& step) {
   } catch (...) {
     fail_creation({command_.config_hash, name, message_of(std::current_exception()), made,
                    step.come_to.idempotency_token,
-                   or_else(under_way.started_here(), step.come_to.cluster_id)});
+                   or_else(under_way.started_here(), step.come_to.cluster_id)},
+                  under_way.what_others_keep());
     throw;
   }
   if (const commands::CreatorOutcome& outcome = finished.first.result;
       outcome.fit != commands::Fit::ours) {
-    const std::string fate =
-        terminate_unknown(made, step.come_to.idempotency_token, outcome.is_named);
+    const std::string fate = terminate_unknown(made, step.come_to.idempotency_token,
+                                               outcome.is_named, under_way.what_others_keep());
     const auto& earlier = step.come_to.cluster_id;
     if (earlier && earlier != made) {
       system::logger()->warn(
@@ -315,13 +317,14 @@ Granted Acquisition::create(const Step& step) {
 }
 
 /// Throws nothing: the caller must see why the creation failed, not why that was not recorded.
-void Acquisition::fail_creation(const commands::FailCreation& failed) {
+void Acquisition::fail_creation(const commands::FailCreation& failed,
+                                const std::optional<std::string>& kept_by_others) {
   try {
     const commands::CreatorOutcome outcome = coordinator_.commit(failed).first.result;
     if (outcome.fit != commands::Fit::ours) {
       const auto cluster_id = or_else(failed.cluster_id, failed.started);
       const std::string fate =
-          terminate_unknown(cluster_id, failed.idempotency_token, outcome.is_named);
+          terminate_unknown(cluster_id, failed.idempotency_token, outcome.is_named, kept_by_others);
       system::logger()->warn(
           "{}; {} {}", commands::log_gone_text("the creation", failed.creation, outcome.fit, ""),
           cluster_id ? "its cluster " + *cluster_id
@@ -338,9 +341,12 @@ void Acquisition::fail_creation(const commands::FailCreation& failed) {
 }
 
 std::string Acquisition::terminate_unknown(const std::optional<std::string>& cluster_id,
-                                           const std::string& idempotency_token,
-                                           bool is_named) const {
+                                           const std::string& idempotency_token, bool is_named,
+                                           const std::optional<std::string>& kept_by_others) const {
   if (is_named) return "is one of the database's now";
+  if (cluster_id && cluster_id == kept_by_others) {
+    return "served another configuration too: terminate it yourself once nobody uses it";
+  }
   if (!lifecycle_.terminate) return "is nobody's now: terminate it yourself";
   const std::optional<std::string> token =
       idempotency_token.empty() ? std::nullopt : std::optional(idempotency_token);

@@ -228,7 +228,7 @@ void Coordinator::settle_after(ReleaseReport& report, const Ending& ending,
   settle(ending.terminate, {workspaces, {}, Debts::Others::due}, ending.stop);
 }
 
-void Coordinator::record_started(const CreationName& creation, std::string_view cluster_id) const {
+bool Coordinator::record_started(const CreationName& creation, std::string_view cluster_id) const {
   const std::string& config_hash = creation.config_hash;
   const std::int64_t number = creation.name.position;
   commands::RecordStarted command{input::require_id(config_hash, "config hash"),
@@ -264,7 +264,7 @@ void Coordinator::record_started(const CreationName& creation, std::string_view 
     if (creation.by_name) throw NotFound(text);
     throw LeaseLost(text);
   }
-  if (!outcome.stale) return;
+  if (!outcome.stale) return outcome.others_keep_it;
   throw LeaseLost(fmt::format(
       "another worker took over the creation {} of '{}'; stop waiting for the cluster {}, which "
       "will be handed back",

@@ -130,8 +130,9 @@ class Coordinator {
                         const std::function<void()>& let_go = {}) const;
 
   /// Throws LeaseLost if another worker took over (the cluster is owed then), or if the creation is
-  /// not of this log; the latter is NotFound unless the caller is the creator.
-  void record_started(const CreationName& creation, std::string_view cluster_id) const;
+  /// not of this log; the latter is NotFound unless the caller is the creator. Returns whether
+  /// another configuration has the cluster too.
+  bool record_started(const CreationName& creation, std::string_view cluster_id) const;
 
  private:
   /// At the end of a release: settles its own debt, and those of others if this process has the

@@ -25,10 +25,16 @@ class Creation::Impl {
   const store::LifeLock& lock;  ///< The creator's.
   std::mutex mutex{};
   std::optional<std::string> started{};  ///< What `create` has said that it started.
+  /// A cluster that this or an earlier creator started, and that is another configuration's too.
+  std::optional<std::string> kept_by_others{};
 
   std::optional<std::string> started_here() {
     const std::scoped_lock guard(mutex);
     return started;
+  }
+  std::optional<std::string> what_others_keep() {
+    const std::scoped_lock guard(mutex);
+    return kept_by_others;
   }
 };
 

@@ -42,7 +42,10 @@ void Creation::started(std::string_view cluster_id) {
     const std::scoped_lock guard(impl_.mutex);
     impl_.started = cluster_id;
   }
-  impl_.coordinator.record_started({impl_.config_hash, impl_.name}, cluster_id);
+  if (impl_.coordinator.record_started({impl_.config_hash, impl_.name}, cluster_id)) {
+    const std::scoped_lock guard(impl_.mutex);
+    impl_.kept_by_others = cluster_id;
+  }
 }
 std::chrono::steady_clock::time_point Creation::deadline() const noexcept { return impl_.deadline; }
 std::stop_token Creation::stop_token() const noexcept { return impl_.stop; }

@@ -177,7 +177,18 @@ rows::Liveness::Verdict LockFile::probe(const Holder& holder) const {
   if (held && *held) return Verdict::alive;
   if (held && name_of_file(probing.id, number) == holder.lock_file) return Verdict::dead;
   const Verdict process = judge_process(holder.process, OtherBoot::dead);
-  return process == Verdict::unknown && probing.is_new() ? Verdict::alive : process;
+  if (probing.is_new()) return process == Verdict::dead ? process : Verdict::alive;
+  return process == Verdict::alive && has_let_go(holder, probing) ? Verdict::dead : process;
+}
+
+bool LockFile::has_let_go(const Holder& holder, const OpenedLocks& probing) {
+  // Proves that the kernel tells of locks here: some that look like Linux do not.
+  const std::int64_t own = random_place();
+  const int descriptor = probing.descriptor.get();
+  if (!set_ofd_lock(descriptor, F_RDLCK, own)) return false;
+  const bool tells = has_ofd_lock(::getpid(), own).value_or(false);
+  set_ofd_lock(descriptor, F_UNLCK, own);
+  return tells && has_ofd_lock(holder.process.pid, holder.lock) == false;
 }
 
 std::optional<system::BootTime> LockFile::boot_time() const {

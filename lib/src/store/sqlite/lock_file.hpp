@@ -48,6 +48,9 @@ class LockFile final : public rows::Liveness {
   /// Nothing while another process makes the file. On success takes `counted`.
   std::unique_ptr<LifeLock> try_hold(std::uint32_t number, std::unique_ptr<Counted>& counted) const;
   [[nodiscard]] std::string path(std::uint32_t number) const;
+  /// Whether the holder's process, which lives, has let go of the place, as it has where a backup
+  /// brought back what it held when that was made. `probing`: of the file that is there now.
+  [[nodiscard]] static bool has_let_go(const rows::Holder& holder, const OpenedLocks& probing);
   [[nodiscard]] OpenedLocks open_to_probe(std::uint32_t number) const;
   [[nodiscard]] std::shared_ptr<HeldPlaces> held_places() const;
 

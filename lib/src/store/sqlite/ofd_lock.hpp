@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <fcntl.h>
 #include <optional>
 
@@ -34,5 +35,9 @@ inline std::optional<bool> ofd_lock_held_by_others(int descriptor, short type, o
   if (::fcntl(descriptor, F_OFD_GETLK, &lock) != 0) return std::nullopt;
   return lock.l_type != F_UNLCK;
 }
+
+/// Whether a process has a description with a lock that begins at this byte, of whichever file.
+/// Nothing where /proc does not let this process see all that it has.
+std::optional<bool> has_ofd_lock(std::int64_t process, off_t byte);
 
 }  // namespace dbcache::store::sqlite

@@ -44,6 +44,8 @@ class Journals:
                 if record["what"] == "unplugged":
                     self.cut_off[record["host"]] = record["since"]
                     self.surely_cut_off[record["host"]] = record["at"]
+        self.ended = {worker: record["at"] for worker, records in self.workers.items()
+                      for record in records if record["what"] == "ended"}
         self.workspace = read_journal(os.path.join(directory, "workspace", "journal"))
         running = os.path.join(directory, "workspace", "running")
         self.running = [os.readlink(os.path.join(running, name)) for name in os.listdir(running)]
@@ -63,10 +65,11 @@ class Journals:
     def was_cut_off(self, worker):
         return self.hosts.get(worker) in self.cut_off
 
-    def may_be_dead(self, holder):
+    def may_be_dead(self, holder, at=FOREVER):
         """Whether nobody who lives is found dead where this one is."""
         worker = self.worker_of(holder)
-        return worker is None or worker in self.killed or self.was_cut_off(worker)
+        return (worker is None or self.was_cut_off(worker)
+                or worker in self.killed and self.killed[worker] <= at)
 
     def span(self, record, end, worker):
         end = min(end, self.killed.get(worker, FOREVER))

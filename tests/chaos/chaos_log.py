@@ -6,6 +6,8 @@ import sqlite3
 import subprocess
 import sys
 
+LONGEST_WAIT_FOR_LOCKS = 5e9  # nanoseconds
+
 
 def read_events(database, schema):
     """Of each event: position, time, command, the position of that one's last event, type, payload
@@ -85,11 +87,19 @@ class LogChecker:
                                 f"{payload['usage_count']}, {count} are live")
             if position == last_of_command:
                 self.check_decided(position, self.undecided.pop(command, {}))
+
+    def check_all_ended(self):
         for config_hash, entry in self.entries.items():
             for lease in [*entry.leases, *([entry.creation] if entry.creation else [])]:
                 self.broken("leases-end-once", f"#{lease} of {config_hash} never ended")
         for participant in self.participants:
             self.broken("leases-end-once", f"#{participant} never left its run")
+
+    def lost_before_claim(self, lease, cluster):
+        """Whether a lease had ended in the log, untold, before a termination was begun under it."""
+        claims = [position for position in self.claims[cluster] if position > lease]
+        end = self.ends.get(lease)
+        return end and end[1] == "LeaseLost" and claims and end[0] < claims[0]
 
     def check_decided(self, position, clusters):
         """The command that ends here let go of clusters: if nobody needs them, it handed them back.
@@ -148,7 +158,12 @@ class LogChecker:
             self.to_take_over.remove(payload["config_hash"])
             self.numbers["taken over from it"] += 1
 
-    def on_LeaseGranted(self, position, payload, _metadata):
+    def by_itself(self, position, what, holder, metadata):
+        """Nobody else says what becomes of what a process has, as long as it lives."""
+        if holder and holder["process"]["pid"] != metadata["pid"]:
+            self.broken("leases-end-once", f"#{position}: {what} by another than the holder")
+
+    def on_LeaseGranted(self, position, payload, metadata):
         self.note_takeover(payload)
         entry, cluster = self.entries[payload["config_hash"]], payload["cluster_id"]
         if entry.status != "ready" or entry.cluster != cluster:
@@ -166,7 +181,9 @@ class LogChecker:
             self.broken("no-dead-cluster", f"#{position}: {cluster} was granted, which is no more "
                         f"since #{self.dead[cluster]}")
         self.claimed_now(position, cluster)
+        self.by_itself(position, "granted", payload["holder"], metadata)
         if payload["creation"] is not None:
+            self.by_itself(position, "its creation was ended", entry.creator, metadata)
             self.ends[payload["creation"]] = (position, "LeaseGranted", payload)
             entry.creation = None
         entry.leases[position] = payload
@@ -194,8 +211,7 @@ class LogChecker:
 
     def on_LeaseReleased(self, position, payload, metadata):
         holder = self.end_lease(position, "LeaseReleased", payload)
-        if holder and holder["process"]["pid"] != metadata["pid"]:
-            self.broken("leases-end-once", f"#{position}: released by another than the holder")
+        self.by_itself(position, "released", holder, metadata)
         self.numbers["released"] += 1
 
     def on_LeaseLost(self, position, payload, _metadata):
@@ -215,7 +231,8 @@ class LogChecker:
                 self.numbers["lost by the host cut off"] += 1
 
     def died(self, position, what, holder):
-        if not self.journals.may_be_dead(holder):
+        # An event has its transaction's time, and that may have waited for its locks since.
+        if not self.journals.may_be_dead(holder, self.now + LONGEST_WAIT_FOR_LOCKS):
             self.broken("leases-end-once", f"#{position}: {what} by a death, worker "
                         f"{self.journals.worker_of(holder)} lives")
 
@@ -231,15 +248,22 @@ class LogChecker:
             return
         counts.append(payload["usage_count"])
 
-    def on_LeaseRenewed(self, position, payload, _metadata):
-        if payload["lease"] not in self.entries[payload["config_hash"]].leases:
+    def on_LeaseRenewed(self, position, payload, metadata):
+        lease = self.entries[payload["config_hash"]].leases.get(payload["lease"])
+        if not lease:
             self.broken("leases-end-once", f"#{position}: #{payload['lease']} is not live")
+        else:
+            self.by_itself(position, "renewed", lease["holder"], metadata)
         self.with_deadline.add(payload["lease"])
         self.numbers["left behind"] += 1
 
-    def on_ClusterUsed(self, position, payload, _metadata):
-        if not any(payload["lease"] in entry.leases for entry in self.entries.values()):
+    def on_ClusterUsed(self, position, payload, metadata):
+        leases = [entry.leases[payload["lease"]] for entry in self.entries.values()
+                  if payload["lease"] in entry.leases]
+        if not leases:
             self.broken("leases-end-once", f"#{position}: #{payload['lease']} is not live")
+        for lease in leases:
+            self.by_itself(position, "used", lease["holder"], metadata)
 
     def on_CheckStarted(self, position, payload, _metadata):
         entry = self.entries[payload["config_hash"]]
@@ -248,13 +272,15 @@ class LogChecker:
         entry.check, entry.checker = position, payload["holder"]
         self.numbers["checks"] += 1
 
-    def on_CheckAnswered(self, position, payload, _metadata):
+    def on_CheckAnswered(self, position, payload, metadata):
         entry = self.entries[payload["config_hash"]]
         if entry.check != payload["check"]:
             self.broken("legal-states", f"#{position}: answers #{payload['check']}, under way is "
                         f"{entry.check}")
         elif payload["answer"] == "died":
             self.died(position, f"check #{entry.check} was ended", entry.checker)
+        else:
+            self.by_itself(position, f"check #{entry.check} was answered", entry.checker, metadata)
         entry.check = None
 
     def on_RegistryEntryRemoved(self, position, payload, _metadata):
@@ -311,23 +337,24 @@ class LogChecker:
             self.broken("no-termination-under-lease",
                         f"#{position}: {subject} is used while termination #{claim[0]} goes on")
 
-    def end_attempt(self, position, payload):
+    def end_attempt(self, position, payload, metadata):
         claim = self.debts.get(payload["subject"])
         if not claim or claim[0] != payload["termination"]:
             self.broken("legal-states", f"#{position}: ends attempt #{payload['termination']} at "
                         f"{payload['subject']}, under way is {claim and claim[0]}")
+        elif payload.get("error", "").startswith("the process that terminated it died"):
+            self.died(position, f"termination #{claim[0]} was ended", claim[1])
+        else:
+            self.by_itself(position, f"termination #{claim[0]} was ended", claim[1], metadata)
 
-    def on_TerminationDone(self, position, payload, _metadata):
-        self.end_attempt(position, payload)
+    def on_TerminationDone(self, position, payload, metadata):
+        self.end_attempt(position, payload, metadata)
         self.debts.pop(payload["subject"], None)
         self.dead.setdefault(payload["subject"], position)
         self.numbers["terminations done"] += 1
 
-    def on_TerminationFailed(self, position, payload, _metadata):
-        self.end_attempt(position, payload)
-        claim = self.debts.get(payload["subject"])
-        if claim and payload["error"].startswith("the process that terminated it died"):
-            self.died(position, f"termination #{claim[0]} was ended", claim[1])
+    def on_TerminationFailed(self, position, payload, metadata):
+        self.end_attempt(position, payload, metadata)
         self.debts[payload["subject"]] = None
         self.numbers["terminations failed"] += 1
 
@@ -341,9 +368,11 @@ class LogChecker:
     def on_RunJoined(self, position, payload, _metadata):
         self.participants[position] = payload
 
-    def on_RunLeft(self, position, payload, _metadata):
+    def on_RunLeft(self, position, payload, metadata):
         joined = self.participants.pop(payload["participant"], None)
         if joined is None:
             self.broken("leases-end-once", f"#{position}: #{payload['participant']} is in no run")
         elif payload["reason"] == "died":
             self.died(position, f"#{payload['participant']} left its run", joined["holder"])
+        else:
+            self.by_itself(position, "left its run", joined["holder"], metadata)

@@ -20,6 +20,7 @@
 #include "chaos/crowd.hpp"
 #include "chaos/fleet.hpp"
 #include "chaos/journal.hpp"
+#include "chaos/upheavals.hpp"
 #include "chaos/worker.hpp"
 #include "chaos/workspace.hpp"
 #include "support/postgres_connection.hpp"
@@ -74,10 +75,9 @@ std::vector<std::string> settle(const Settings& settings, Workspace& workspace) 
   return wrong;
 }
 
-/// What `verify` and `replay --check` find.
-std::vector<std::string> unsoundness(const Settings& settings) {
-  CacheManager manager(
-      Options{.database = settings.places().database, .schema = settings.places().schema});
+/// What `verify` and `replay --check` find in a database.
+std::vector<std::string> unsoundness(const std::string& database, const std::string& schema) {
+  CacheManager manager(Options{.database = database, .schema = schema});
   std::vector<std::string> wrong;
   for (const auto& problem : manager.verify().problems) wrong.push_back("verify: " + problem.what);
   for (const auto& drift : manager.replay({.mode = ReplayMode::check}).differences) {
@@ -95,9 +95,13 @@ std::int64_t microseconds_since_1970() {
 /// The exit status of check_chaos.py, which prints what it found.
 int judge(const Settings& settings) {
   const int nothing = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
-  const pid_t pid = spawn({PYTHON, CHECKER, settings.places().database,
-                           settings.places().directory.string(), settings.places().schema},
-                          nothing);
+  const pid_t pid = settings.crowd.other_logs
+                        ? spawn({PYTHON, CHECKER_OF_LOGS, settings.places().database,
+                                 settings.places().directory.string()},
+                                nothing)
+                        : spawn({PYTHON, CHECKER, settings.places().database,
+                                 settings.places().directory.string(), settings.places().schema},
+                                nothing);
   ::close(nothing);
   int status = 0;
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
@@ -215,6 +219,8 @@ int drive(Settings settings) {
     settings.crowd.durability = Durability::full;
     if (settings.places().schema.empty()) settings.crowd.places.schema = "dbcache";
   }
+  std::optional<Upheavals> upheavals;
+  if (settings.crowd.other_logs) upheavals.emplace(settings.places());
   Workspace workspace(settings.places().workspace(), 0);
   std::vector<std::string> wrong;
   {
@@ -225,6 +231,8 @@ int drive(Settings settings) {
       fail_over(settings, *fleet, crowd);
     } else if (settings.hosts > 0) {
       wrong = cut_a_host_off(settings, *fleet, crowd);
+    } else if (upheavals) {
+      upheavals->befall(crowd, seconds(settings.run_for_s));
     } else {
       crowd.work_for(seconds(settings.run_for_s));
     }
@@ -234,7 +242,13 @@ int drive(Settings settings) {
   spend(longest_left_behind);
   await_the_dead(settings);
   for (const std::string& problem : settle(settings, workspace)) wrong.push_back(problem);
-  for (const std::string& problem : unsoundness(settings)) wrong.push_back(problem);
+  std::vector<std::string> databases{settings.places().database};
+  if (upheavals) databases = upheavals->databases();
+  for (const std::string& database : databases) {
+    for (const std::string& problem : unsoundness(database, settings.places().schema)) {
+      wrong.push_back(problem);
+    }
+  }
   for (const std::string& problem : wrong) std::cout << "chaos: " << problem << std::endl;
   const int verdict = judge(settings);
   return wrong.empty() ? verdict : 1;
@@ -251,6 +265,7 @@ int be_worker(const Settings& settings) {
       .breaks = settings.crowd.breaks,
       .durability = settings.crowd.durability,
       .long_holds = settings.crowd.long_holds,
+      .other_logs = settings.crowd.other_logs,
       .host = settings.host < 0 ? std::nullopt : std::optional(settings.host)};
   if (worker.breaks.empty()) {
     work(worker);
@@ -292,6 +307,8 @@ int run(int argc, char** argv) {
                "Half-way the server is killed, and a standby takes over");
   app.add_option("--hosts", settings.hosts,
                  "Workers on so many hosts, of which one is cut off; for root");
+  app.add_flag("--other-logs", crowd.other_logs,
+               "The database is wiped, restored and robbed of its files of locks");
   app.add_option("--long-holds", crowd.long_holds,
                  "How many percent of some workers' uses take half a minute and more")
       ->capture_default_str();
@@ -310,7 +327,9 @@ int run(int argc, char** argv) {
   }
   crowd.places.directory = directory;
   if (crowd.places.database.empty()) {
-    crowd.places.database = (crowd.places.directory / "cache.db").string();
+    // A directory of its own, since the whole of it is exchanged.
+    const std::filesystem::path in = crowd.other_logs ? "database" : "";
+    crowd.places.database = (crowd.places.directory / in / "cache.db").string();
   }
   if (settings.worker > 0) return be_worker(settings);
   if (const std::string reason = test::Hosts::why_not(); settings.hosts > 0 && !reason.empty()) {

@@ -27,9 +27,8 @@ import collections
 import sys
 
 from chaos_journals import FOREVER, Journals
-from chaos_log import LogChecker, read_events
+from chaos_log import LONGEST_WAIT_FOR_LOCKS, LogChecker, read_events
 
-LONGEST_WAIT_FOR_LOCKS = 5e9  # nanoseconds
 KILLS_THAT_MEET_EVERYTHING = 1000
 SHOWN_OF_A_RULE = 20
 
@@ -137,12 +136,6 @@ class Checker(LogChecker):
                                 f"worker {removal.worker} terminates {hold.record['cluster_id']}, "
                                 f"which worker {hold.worker} holds by lease #{lease}")
 
-    def lost_before_claim(self, lease, cluster):
-        """Whether a lease had ended in the log, untold, before a termination was begun under it."""
-        claims = [position for position in self.claims[cluster] if position > lease]
-        end = self.ends.get(lease)
-        return end and end[1] == "LeaseLost" and claims and end[0] < claims[0]
-
     def check_against_log(self):
         returned = collections.defaultdict(list)  # of a configuration: when, and the lease
         acquires = collections.defaultdict(list)
@@ -222,15 +215,20 @@ class Checker(LogChecker):
 def main(database, directory, schema=""):
     checker = Checker(Journals(directory))
     checker.read_log(read_events(database, schema))
+    checker.check_all_ended()
     checker.check_journals()
     summary = list(checker.summary())
-    for rule, texts in sorted(checker.problems.items()):
+    print_problems(checker.problems)
+    print("\n".join(summary))
+    sys.exit(1 if checker.problems else 0)
+
+
+def print_problems(problems):
+    for rule, texts in sorted(problems.items()):
         for text in texts[:SHOWN_OF_A_RULE]:
             print(f"{rule}: {text}")
         if len(texts) > SHOWN_OF_A_RULE:
             print(f"{rule}: and {len(texts) - SHOWN_OF_A_RULE} more")
-    print("\n".join(summary))
-    sys.exit(1 if checker.problems else 0)
 
 
 if __name__ == "__main__":

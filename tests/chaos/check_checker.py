@@ -4,17 +4,21 @@
     check_checker.py CHAOS WHAT
 
 CHAOS is the program; WHAT is broken: a rule by a worker that misbehaves in a short run, or `log`, that
-is each rule in turn in a copy of the log of one good run.
+is each rule in turn in a copy of the log of one good run, or `logs`, the same for check_logs.py.
 """
+import glob
 import json
 import os
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
 import tempfile
 
-CHECKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "check_chaos.py")
+HERE = os.path.dirname(os.path.abspath(__file__))
+CHECKER = os.path.join(HERE, "check_chaos.py")
+CHECKER_OF_LOGS = os.path.join(HERE, "check_logs.py")
 # What breaks it -> the rule that must be named.
 BY_A_WORKER = {
     "two-creators": "one-creator",
@@ -105,6 +109,113 @@ IN_THE_LOG = {
 }
 
 
+# What follows changes a copy of a run's whole directory, in which the log was exchanged.
+
+
+def logs_of(directory):
+    """Those that are gone, as databases that may be written to."""
+    for path in sorted(glob.glob(os.path.join(directory, "log-*", "cache.db"))):
+        with sqlite3.connect(path) as log:
+            for (name,) in log.execute("SELECT name FROM sqlite_master WHERE type = 'trigger' "
+                                       "AND tbl_name = 'events'").fetchall():
+                log.execute(f"DROP TRIGGER {name}")
+            yield log
+
+
+def append(directory, journal, *records):
+    with open(os.path.join(directory, journal), "a", encoding="utf-8") as lines:
+        lines.writelines(json.dumps(record) + "\n" for record in records)
+
+
+def records_of(directory, journal):
+    with open(os.path.join(directory, journal), encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines if line.strip()]
+
+
+def tokens_of(log):
+    return {payload["idempotency_token"] for _, payload, _ in events(log, "CreationStarted")}
+
+
+def release_for_another(directory):
+    """As the holder of the lease with this number in the log before would."""
+    log = next(logs_of(directory))
+    position, payload, metadata = next(events(log, "LeaseReleased"))
+    write(log, position, payload, metadata | {"pid": 1})
+    log.commit()
+
+
+def answer_for_another(directory):
+    for log in logs_of(directory):
+        for position, payload, metadata in events(log, "TerminationDone"):
+            write(log, position, payload, metadata | {"pid": 1})
+            return log.commit()
+    raise StopIteration
+
+
+def terminate_what_is_held(directory):
+    known = [tokens_of(log) for log in logs_of(directory)]
+    for path in glob.glob(os.path.join(directory, "journals", "worker-*")):
+        records = records_of(directory, path)
+        for held, after in zip(records, records[1:]):
+            cluster = held.get("cluster_id")
+            if (held["what"] == "acquired" and after["what"] == "releasing"
+                    and sum(cluster.rsplit(".", 1)[1] in tokens for tokens in known) == 1):
+                call = {"what": "remove", "cluster_id": cluster, "token": "", "caller": 0,
+                        "call": 1, "at": held["at"] + 1}
+                return append(directory, os.path.join("workspace", "journal"),
+                              call | {"mark": "begin"}, call | {"mark": "end"})
+    raise StopIteration
+
+
+def tell_of_a_loss(directory):
+    """Before any log was exchanged."""
+    path = next(iter(glob.glob(os.path.join(directory, "journals", "worker-*"))))
+    records = records_of(directory, path)
+    append(directory, path, {"what": "cut_off", "error": "nothing", "at": records[0]["at"] + 1})
+
+
+def leave_what_was_created(directory):
+    """A creator whose log was gone did nothing, and its cluster runs on."""
+    logs = list(logs_of(directory))
+    known = [token for log in logs for token in tokens_of(log)]
+    for log in logs:
+        ended = {payload["creation"] for _, payload, _ in events(log, "LeaseGranted")}
+        ended |= {payload["lease"] for kind in ("LeaseReleased", "LeaseLost")
+                  for _, payload, _ in events(log, kind)}
+        for position, payload, _ in events(log, "CreationStarted"):
+            token = payload["idempotency_token"]
+            if position in ended or known.count(token) > 1:
+                continue
+            for path in glob.glob(os.path.join(directory, "journals", "worker-*")):
+                records = records_of(directory, path)
+                os.unlink(path)
+                append(directory, path, *(record for record in records if record["what"] !=
+                                          "terminate" or token not in record["subject"]))
+            return run_on(directory, token)
+    raise StopIteration
+
+
+def leak(directory):
+    with sqlite3.connect(os.path.join(directory, "database", "cache.db")) as log:
+        run_on(directory, next(iter(tokens_of(log))))
+
+
+def run_on(directory, token):
+    link = os.path.join(directory, "workspace", "running", token)
+    if os.path.lexists(link):
+        os.unlink(link)
+    os.symlink("c1." + token, link)
+
+
+IN_THE_LOGS = {
+    "released-by-another": (release_for_another, "leases-end-once"),
+    "answered-by-another": (answer_for_another, "leases-end-once"),
+    "terminated-under-another": (terminate_what_is_held, "no-termination-under-lease"),
+    "told-without-cause": (tell_of_a_loss, "own-log"),
+    "left-its-own": (leave_what_was_created, "own-cluster"),
+    "leaked": (leak, "no-leak"),
+}
+
 MOST_RUNS = 6
 
 
@@ -177,15 +288,44 @@ def break_the_log(chaos, directory):
     assert not left, f"not named: {', '.join(left)}"
 
 
+def break_the_logs(chaos, directory):
+    left = dict(IN_THE_LOGS)
+    for attempt in range(MOST_RUNS):
+        place = os.path.join(directory, str(attempt))
+        os.mkdir(place)
+        done = run(chaos, "--other-logs", "--seconds", "8", "--workers", "6", "--configurations",
+                   "3", "--kill-every", "0", "--directory", place)
+        assert done.returncode == 0, "the checker complains of a good run"
+        for broken, (change, rule) in list(left.items()):
+            print(f"{broken}:")
+            copy = os.path.join(directory, "tampered")
+            shutil.copytree(place, copy, symlinks=True)
+            try:
+                change(copy)
+                done = run(sys.executable, CHECKER_OF_LOGS,
+                           os.path.join(copy, "database", "cache.db"), copy)
+                if done.returncode == 1 and names(rule, done):
+                    del left[broken]
+            except StopIteration:
+                pass
+            finally:
+                shutil.rmtree(copy)
+        if not left:
+            return
+    assert not left, f"not named: {', '.join(left)}"
+
+
 def main(chaos, broken):
     with tempfile.TemporaryDirectory(prefix="dbcache-chaos-") as directory:
         if broken == "log":
             break_the_log(chaos, directory)
+        elif broken == "logs":
+            break_the_logs(chaos, directory)
         else:
             break_by_a_worker(chaos, directory, broken)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3 or sys.argv[2] not in {"log", *BY_A_WORKER}:
+    if len(sys.argv) != 3 or sys.argv[2] not in {"log", "logs", *BY_A_WORKER}:
         sys.exit(__doc__)
     main(*sys.argv[1:])

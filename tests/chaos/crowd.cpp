@@ -91,7 +91,8 @@ void Crowd::start(int host) {
       "--schema", settings_.places.schema,                                       //
       "--configurations", std::to_string(settings_.configurations),              //
       "--seed", std::to_string(settings_.seed),                                  //
-      settings_.durability == Durability::full ? "--full" : "--full=false", "--long-holds",
+      settings_.durability == Durability::full ? "--full" : "--full=false",
+      settings_.other_logs ? "--other-logs" : "--other-logs=false", "--long-holds",
       std::to_string(host == spared_ ? 100 : settings_.long_holds), "--host",
       fleet_ && fleet_->hosts() > 0 ? std::to_string(host) : "-1",
       // The first one breaks the rule, the others behave.

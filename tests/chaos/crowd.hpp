@@ -24,7 +24,8 @@ struct CrowdSettings {
   std::uint64_t seed = 0;
   std::string breaks;
   Durability durability = Durability::relaxed;
-  int long_holds = 0;  ///< Percent; on a host that is spared all that may be.
+  int long_holds = 0;       ///< Percent; on a host that is spared all that may be.
+  bool other_logs = false;  ///< As in WorkerSettings.
 };
 
 /// What waitpid(2) told, as the exit status, or the negative number of a signal.

@@ -91,11 +91,14 @@ class Worker {
     while (!told_to_end(pause(0, 5))) {
       try {
         come_and_go();
-        if (chance(30)) count();
+        if (!settings_.other_logs && chance(30)) count();
         use_a_cluster();
       } catch (const StorageFailure& error) {
         cut_off(error);
       } catch (const LeaseLost& error) {  // another went on with what it was creating
+        cut_off(error);
+      } catch (const NotFound& error) {
+        if (!settings_.other_logs) throw;  // else of a name in another log
         cut_off(error);
       }
     }
@@ -126,7 +129,7 @@ class Worker {
 
   /// In the midst of a call; to be called where that was caught.
   void cut_off(const std::exception& error) {
-    if (!settings_.host) throw;
+    if (!settings_.host && !settings_.other_logs) throw;
     journal_.write({{"what", "cut_off"}, {"error", error.what()}});
     membership_ = RunMembership();
   }
@@ -256,7 +259,8 @@ class Worker {
         return workspace_.runs(cluster_id);
       };
     }
-    if (chance(90)) {
+    // A creator whose log is gone has nothing else to end its cluster by.
+    if (settings_.other_logs || chance(90)) {
       lifecycle.terminate = [this](const Termination& termination) { terminate(termination.owed); };
     }
     return lifecycle;
@@ -295,7 +299,13 @@ class Worker {
       return std::nullopt;
     }
     // Once the log names it for this creation, it is not handed back.
+    const auto is = [&](const char* what) {
+      if (settings_.other_logs)
+        journal_.write({{"what", what}, {"cluster_id", *entry->cluster_id}});
+    };
+    is("adopts");
     creation.started(*entry->cluster_id);
+    is("adopted");
     require_running(*entry->cluster_id);
     return entry->cluster_id;
   }

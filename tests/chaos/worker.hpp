@@ -44,6 +44,8 @@ struct WorkerSettings {
   /// How many percent of the uses, by every other worker, take half a minute and more, by a holder
   /// who asks whether the cluster is lost.
   int long_holds = 0;
+  /// The log may be another one from one call to the next.
+  bool other_logs = false;
   /// The number of its host, where there are several: the database may be out of its reach for a
   /// while.
   std::optional<int> host{};

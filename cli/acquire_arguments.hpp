@@ -44,7 +44,7 @@ class AcquireArguments {
 inline constexpr std::string_view lifecycle_notes =
     "/bin/sh runs each CMD, with DBCACHE_DATABASE set. The create CMD reads the configuration "
     "from\n"
-    "stdin, and has DBCACHE_CONFIG_HASH, DBCACHE_CREATION and DBCACHE_IDEMPOTENCY_TOKEN set. It\n"
+    "stdin, and has DBCACHE_CONFIG_HASH, DBCACHE_CREATION_NAME and DBCACHE_IDEMPOTENCY_TOKEN set. It\n"
     "should give the token to Databricks. If an earlier creator died, DBCACHE_STARTED_CLUSTER_ID\n"
     "is the cluster that it had started. Record the id of a starting cluster with dbcache started.";
 

@@ -122,6 +122,8 @@ class Run:
         self._policy = policy
         self._lock = threading.RLock()  # a create may lease another cluster on the same thread
         self._leases: dict[str, dbcache.Lease] = {}
+        #: Of each lease whose log was gone: what to do with its cluster.
+        self.lost: list[str] = []
         self.manager = dbcache.CacheManager(database=place.database, schema=place.schema)
         # An absolute name: a worker may start in another directory, or change its directory later.
         _, name, schema = self.manager._native.database_location()
@@ -156,6 +158,8 @@ class Run:
         with self._lock:
             lease = self._leases.get(key)
             if lease is None or is_over(lease):
+                if lease is not None and not lease._ended:
+                    self._release(lease)  # says where its log is gone
                 lease = self._acquire(cluster_config)
                 self._leases[key] = lease
             return lease
@@ -214,11 +218,16 @@ class Run:
     def release_leases(self) -> None:
         with self._lock:
             while self._leases:
-                lease = self._leases.popitem()[1]
-                try:
-                    lease.release()
-                except dbcache.Error as error:  # this process no longer holds it even so
-                    logger.warning("cannot record the release of %r in the log: %s", lease, error)
+                self._release(self._leases.popitem()[1])
+
+    def _release(self, lease: dbcache.Lease) -> None:
+        try:
+            lease.release()
+        except dbcache.LeaseLost as error:
+            self.lost.append(str(error))
+            logger.warning("%s", error)
+        except dbcache.Error as error:  # this process no longer holds it even so
+            logger.warning("cannot record the release of %r in the log: %s", lease, error)
 
     def leave(self) -> None:
         """Releases the leases, leaves the run, and carries out the session's pending

@@ -147,7 +147,7 @@ class _Session:
 
     # After all other implementations, even if they raise: they tear down fixtures, too.
     @pytest.hookimpl(hookwrapper=True, trylast=True)
-    def pytest_sessionfinish(self) -> Iterator[None]:
+    def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:
         yield
         try:
             self.run.leave()
@@ -156,6 +156,13 @@ class _Session:
             # could not.
             self._failure = f"cannot hand back the session's clusters: {error}"
             logger.warning("%s", self._failure)
+        if hasattr(session.config, "workeroutput"):
+            session.config.workeroutput["dbcache_lost"] = self.run.lost
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Called in the controller of pytest-xdist when a worker has ended."""
+        self.run.lost += getattr(node, "workeroutput", {}).get("dbcache_lost", [])
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -168,6 +175,8 @@ class _Session:
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         terminalreporter.section("dbcache")
+        for text in self.run.lost:
+            terminalreporter.line(text, red=True)
         if self._failure is not None:
             terminalreporter.line(self._failure, red=True)
             return

@@ -3,6 +3,7 @@
 import logging
 import os
 import pathlib
+import re
 
 import pytest
 
@@ -98,7 +99,8 @@ def test_a_creator_terminates_its_cluster_alone(shared, next_job, terminated):
     theirs[0].release()
 
 
-def test_a_session_of_the_plugin_keeps_its_outcome(project, place):
+@pytest.mark.parametrize("workers", [[], ["-n", "1"]], ids=["alone", "xdist"])
+def test_a_session_of_the_plugin_keeps_its_outcome(project, place, workers):
     project.write(
         "test_it.py",
         """
@@ -119,9 +121,12 @@ def test_a_session_of_the_plugin_keeps_its_outcome(project, place):
         """.replace("DATABASE", repr(place["database"])),
     )
 
-    output = project.run()
+    output = project.run(*workers)
 
     assert "2 passed" in output
+    summary = output[output.index("= dbcache =") :]
+    assert "is not of the log of this database" in summary
+    assert re.search(r"the cluster \S+ is nobody's now", summary)
     assert project.told_of("terminate") == []
     [theirs] = dbcache.SharedClusters(database=place["database"]).leases()["leases"]
     assert (theirs["cluster_id"], theirs["holder"]["alive"]) == ("c-theirs", True)

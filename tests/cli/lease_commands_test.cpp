@@ -146,6 +146,43 @@ TEST_F(LeaseCommandsTest, ALeaseThatEndedByItsDeadlineIsTold) {
   EXPECT_EQ(report.at("cluster_is").as_string(), "cached");
 }
 
+TEST_F(LeaseCommandsTest, ReleaseTerminatesWhatItsDeadlineHadHandedBack) {
+  const std::string lease = number(acquire("--hand-back --ttl 0.001"));
+  const Result result =
+      dbcache("release " + lease + " --terminate 'echo $DBCACHE_CLUSTER_ID >terminated.txt'");
+  EXPECT_EQ(result.code, 1);
+  EXPECT_THAT(result.err, HasSubstr("had ended by its deadline; its cluster cluster-1 was "
+                                    "terminated"));
+  EXPECT_EQ(test::read_bytes("terminated.txt"), "cluster-1\n");
+  EXPECT_EQ(owed(), nothing_owed);
+}
+
+/// What is mistyped, or tried on another database, says nothing about a cluster.
+TEST_F(LeaseCommandsTest, AClusterThatSomebodyHasIsNotCalledNobodys) {
+  const std::string lease = number(acquire(""));
+  const test::ScopedVariable cluster("DATABRICKS_CLUSTER_ID", "cluster-1");
+  EXPECT_EQ(dbcache("release 4711").err,
+            "dbcache: this database has no lease 4711: see `dbcache leases`\n");
+  const std::string other = "4711" + lease.substr(lease.find('-'));
+  EXPECT_THAT(dbcache("release " + other).err,
+              HasSubstr("; this database has the cluster cluster-1 too: leave it to that"));
+  EXPECT_THAT(dbcache("release " + other + " --database other.db").err,
+              AllOf(HasSubstr("the database does not exist; check its path"),
+                    ::testing::Not(HasSubstr("cluster-1"))));
+  dbcache("init --database other.db");
+  EXPECT_THAT(dbcache("release " + other + " --database other.db").err,
+              HasSubstr("; if no other database has it, the cluster cluster-1 is nobody's now"));
+}
+
+TEST_F(LeaseCommandsTest, ALeaseJoinedByItsNumberTellsItsName) {
+  const Result result = dbcache(
+      "run --config config.json --create 'echo cluster-1' -- sh -c 'echo $DBCACHE_LEASE; "
+      "DBCACHE_LEASE=${DBCACHE_LEASE%-*} \"$dbcache\" acquire --config config.json --create "
+      "false'");
+  const auto end = result.out.find('\n');
+  EXPECT_EQ(result.out.substr(0, end + 1) + result.out.substr(0, end + 1), result.out);
+}
+
 TEST_F(LeaseCommandsTest, ANameThatIsNoneOfALeaseIsRefused) {
   const std::string lease = number(acquire(""));
   const std::string mark = lease.substr(lease.find('-'));

@@ -46,6 +46,19 @@ bool is_by_name(const Command&) {
   return false;
 }
 
+/// What to do with the cluster of a lease that is not of this log; empty where it is not known.
+std::string remedy_for(const std::string& cluster_id, bool by_name, const Present& present) {
+  if (cluster_id.empty()) return "";
+  if (present.rows.cluster(cluster_id) || is_named(cluster_id, present) ||
+      present.rows.pending_termination(cluster_id)) {
+    return fmt::format("; this database has the cluster {} too: leave it to that", cluster_id);
+  }
+  return fmt::format(
+      "; {}the cluster {} is nobody's now: if dbcache made it, terminate it yourself once nobody "
+      "uses it",
+      by_name ? "if no other database has it, " : "", cluster_id);
+}
+
 /// The lease that a command names; nothing if it has ended. Throws if it is not of this log.
 template <class Command>
 std::optional<rows::Lease> lease_of(const Command& command, const Present& present) {
@@ -68,7 +81,12 @@ std::optional<rows::Lease> lease_of(const Command& command, const Present& prese
                     "as `dbcache leases` shows it",
                     to_string(command.lease)));
   }
-  const std::string text = log_gone_text("the lease", command.lease, fit, command.cluster_id);
+  if (is_by_name(command) && command.lease.mark.empty()) {
+    throw NotFound(
+        fmt::format("this database has no lease {}: see `dbcache leases`", command.lease.position));
+  }
+  const std::string text = log_gone_text("the lease", command.lease, fit) +
+                           remedy_for(command.cluster_id, is_by_name(command), present);
   if (is_by_name(command)) throw NotFound(text);
   throw LeaseLost(text);
 }
@@ -113,9 +131,8 @@ Decision<> decide(const RenewLease& command, const Present& present) {
     if (command.convert)
       throw LeaseLost(
           fmt::format("the lease {} has ended; acquire another", to_string(command.lease)));
-    throw NotFound(
-        fmt::format("there is no lease {}; it has ended or never existed: see `dbcache leases`",
-                    to_string(command.lease)));
+    throw NotFound(fmt::format("the lease {} has ended: acquire another before you use its cluster",
+                               to_string(command.lease)));
   }
   if (!lease->holder.until && !command.convert) {
     throw InvalidArgument(fmt::format(

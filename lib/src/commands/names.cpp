@@ -34,12 +34,13 @@ EventName read_name(std::string_view text, std::string_view what) {
     }
   }
   constexpr std::size_t most_shown = 60;
-  throw InvalidArgument(fmt::format(
-      "'{}{}' is not the name of a {}: a name is a number, '-' and 16 hex digits, such as "
-      "17-0123456789abcdef; give it whole, as `dbcache acquire` prints it and `dbcache leases` "
-      "shows it",
-      text::to_valid_utf8(text.substr(0, most_shown)), text.size() > most_shown ? "..." : "",
-      what));
+  throw InvalidArgument(
+      fmt::format("'{}{}' is not the name of a {}: a name is a number, '-' and 16 hex digits in "
+                  "lower case, such as 17-0123456789abcdef; give it whole, as `dbcache acquire` "
+                  "prints it and `dbcache leases` "
+                  "shows it",
+                  text::to_valid_utf8(text.substr(0, most_shown)),
+                  text.size() > most_shown ? "..." : "", what));
 }
 
 std::string to_string(const EventName& name) {
@@ -47,21 +48,15 @@ std::string to_string(const EventName& name) {
                            : fmt::format("{}-{}", name.position, name.mark);
 }
 
-std::string log_gone_text(std::string_view what, const EventName& name, Fit fit,
-                          std::string_view cluster_id) {
+std::string log_gone_text(std::string_view what, const EventName& name, Fit fit) {
   const std::string why = fit == Fit::nothing ? fmt::format("has no event {}", name.position)
                           : fit == Fit::another_log
                               ? fmt::format("has another event {}", name.position)
                               : fmt::format("has an event {} of another kind", name.position);
-  std::string text = fmt::format(
+  return fmt::format(
       "{} {} is not of the log of this database, which {}: the database was made anew, restored "
       "or exchanged since, or is another one; nothing was changed in it",
       what, to_string(name), why);
-  if (!cluster_id.empty()) {
-    text += fmt::format(
-        "; the cluster {} is nobody's now: terminate it yourself once nobody uses it", cluster_id);
-  }
-  return text;
 }
 
 }  // namespace dbcache::commands

@@ -48,9 +48,7 @@ EventName read_name(std::string_view text, std::string_view what);
 /// `POSITION-16HEX`, or the position alone.
 std::string to_string(const EventName& name);
 
-/// Says that something ended with its log. `what` is such as "the lease"; `cluster_id` is the
-/// cluster that nobody's log knows now.
-std::string log_gone_text(std::string_view what, const EventName& name, Fit fit,
-                          std::string_view cluster_id);
+/// Says that something ended with its log. `what` is such as "the lease".
+std::string log_gone_text(std::string_view what, const EventName& name, Fit fit);
 
 }  // namespace dbcache::commands

@@ -158,12 +158,16 @@ std::optional<Granted> Acquisition::join_surrounding_run() {
   const auto name = surrounding_lease();
   if (!name) return std::nullopt;
   std::optional<rows::Lease> lease;
+  rows::EventName whole = *name;
   bool is_known = false;
   coordinator_.store().read([&](const store::ReadSession& session) {
     const rows::Present present = store::present(session);
     lease.reset();
     is_known = commands::is_ours(commands::named<events::LeaseGranted>(*name), present);
-    if (is_known) lease = session.tables.lease(name->position);
+    if (is_known) {
+      lease = session.tables.lease(name->position);
+      whole = present.names.events_at({name->position}).front().name;
+    }
     if (lease && !commands::is_alive(lease->holder, lease->granted_at, present)) lease.reset();
   });
   if (!is_known) {
@@ -188,7 +192,7 @@ std::optional<Granted> Acquisition::join_surrounding_run() {
   const bool fixed = lease && lease->config_hash.starts_with(fixed_prefix) &&
                      command_.fixed_cluster == lease->cluster_id;
   if (joinable && (lease->config_hash == command_.config_hash || fixed)) {
-    return Granted{*name, lease->cluster_id, lease->config_hash, command_.host};
+    return Granted{whole, lease->cluster_id, lease->config_hash, command_.host};
   }
   // The cluster id that `run` exported belongs to the configuration of `run`, not to this one.
   if (!lease || command_.fixed_cluster == lease->cluster_id) command_.fixed_cluster.reset();
@@ -300,8 +304,8 @@ Granted Acquisition::create(const Step& step) {
     }
     lock_.reset();
     throw LeaseLost(fmt::format("{}; its cluster {} {}",
-                                commands::log_gone_text("the creation", name, outcome.fit, ""),
-                                *made, fate));
+                                commands::log_gone_text("the creation", name, outcome.fit), *made,
+                                fate));
   }
   if (finished.first.result.stale) {
     throw LeaseLost(fmt::format(
@@ -326,7 +330,7 @@ void Acquisition::fail_creation(const commands::FailCreation& failed,
       const std::string fate =
           terminate_unknown(cluster_id, failed.idempotency_token, outcome.is_named, kept_by_others);
       system::logger()->warn(
-          "{}; {} {}", commands::log_gone_text("the creation", failed.creation, outcome.fit, ""),
+          "{}; {} {}", commands::log_gone_text("the creation", failed.creation, outcome.fit),
           cluster_id ? "its cluster " + *cluster_id
                      : "what it may have started with the token " + failed.idempotency_token,
           fate);

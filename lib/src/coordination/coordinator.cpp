@@ -259,8 +259,9 @@ bool Coordinator::record_started(const CreationName& creation, std::string_view 
   }
   const commands::CreatorOutcome outcome = commit(command).first.result;
   if (outcome.fit != commands::Fit::ours) {
-    const std::string text =
-        commands::log_gone_text("the creation", creation.name, outcome.fit, cluster_id);
+    const std::string text = fmt::format(
+        "{}; stop waiting for the cluster {}: the acquire that began the creation sees to it",
+        commands::log_gone_text("the creation", creation.name, outcome.fit), cluster_id);
     if (creation.by_name) throw NotFound(text);
     throw LeaseLost(text);
   }

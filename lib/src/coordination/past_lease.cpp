@@ -34,8 +34,9 @@ std::string state_of(const std::string& cluster_id, const rows::Present& present
 
 }  // namespace
 
-void describe_past_lease(const store::Store& store, const rows::EventName& lease,
-                         ReleaseReport& report) {
+std::optional<events::LeaseGranted> describe_past_lease(const store::Store& store,
+                                                        const rows::EventName& lease,
+                                                        ReleaseReport& report) {
   using store::EventRecord;
   std::optional<EventRecord> grant;
   store.read([&](const store::ReadSession& session) {
@@ -43,10 +44,9 @@ void describe_past_lease(const store::Store& store, const rows::EventName& lease
     if (!found.empty()) grant = std::move(found.front());
   });
   if (!grant || grant->position != lease.position || grant->type != events::LeaseGranted::type) {
-    return;
+    return std::nullopt;
   }
-  const auto granted =
-      std::get<events::LeaseGranted>(events::parse_event(grant->type, grant->payload));
+  auto granted = std::get<events::LeaseGranted>(events::parse_event(grant->type, grant->payload));
   report.cluster_id = granted.cluster_id;
   store.read([&](const store::ReadSession& session) {
     report.cluster_is = state_of(granted.cluster_id, store::present(session));
@@ -56,7 +56,7 @@ void describe_past_lease(const store::Store& store, const rows::EventName& lease
     store.read([&](const store::ReadSession& session) {
       page = session.log.read_stream(grant->stream, after, store::page_size);
     });
-    if (page.empty()) return;
+    if (page.empty()) break;
     for (const EventRecord& record : page) {
       if (!report.ended) {
         report.ended = end_by(events::parse_event(record.type, record.payload), lease.position);
@@ -64,6 +64,7 @@ void describe_past_lease(const store::Store& store, const rows::EventName& lease
     }
     after = page.back().version;
   }
+  return granted;
 }
 
 }  // namespace dbcache::coordination

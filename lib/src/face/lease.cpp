@@ -254,7 +254,7 @@ std::vector<std::string> RunMembership::leave() {
   if (fit != commands::Fit::ours) {
     system::logger()->warn(
         "{}", commands::log_gone_text(fmt::format("the part in the run '{}'", impl_->run),
-                                      impl_->participant, fit, ""));
+                                      impl_->participant, fit));
   }
   std::vector<std::string> owed;
   for (const events::Event& event : handed_back) {

@@ -63,11 +63,7 @@ class SharedClusters::Impl {
                                         std::chrono::duration<double>(ttl).count()));
     }
     const std::string cluster_id = exported_cluster(lease);
-    if (!coordinator.store().engine().exists()) {
-      throw NotFound(
-          fmt::format("there is no lease {}, since the database does not exist yet; check its path",
-                      commands::to_string(lease)));
-    }
+    require_database(lease);
     coordinator.commit(commands::RenewLease{lease, coordinator.store().now() + ttl,
                                             /*convert=*/false, cluster_id});
   }
@@ -79,15 +75,41 @@ class SharedClusters::Impl {
       report.of_surrounding_run = true;
       return report;
     }
+    require_database(lease);
     ReleaseReport report = coordinator.release(
         {lease, std::nullopt, exported_cluster(lease), /*by_name=*/true}, ending);
-    if (!report.was_held) coordination::describe_past_lease(coordinator.store(), lease, report);
+    if (report.was_held) return report;
+    const auto granted = coordination::describe_past_lease(coordinator.store(), lease, report);
+    if (granted && report.cluster_is == "termination_pending" && ending.terminate) {
+      settle_past(*granted, ending, report);
+    }
     return report;
   }
 
   Coordinator coordinator;
 
  private:
+  /// The process that noticed the end of the lease may have had no `terminate`.
+  void settle_past(const events::LeaseGranted& granted, const coordination::Ending& ending,
+                   ReleaseReport& report) const {
+    coordination::Debts debts;
+    debts.of.host = granted.host;
+    debts.own = {granted.cluster_id};
+    const SettleReport settled = coordinator.settle(ending.terminate, debts, ending.stop);
+    report.owed = granted.cluster_id;
+    report.settled = !settled.settled.empty();
+    if (report.settled) report.cluster_is = "gone";
+    if (!settled.failed.empty()) report.error = settled.failed.front().error;
+  }
+
+  void require_database(const rows::EventName& lease) const {
+    if (coordinator.store().engine().exists()) return;
+    throw NotFound(fmt::format(
+        "there is no lease {}: the database does not exist; check its path. If it was removed, the "
+        "lease's cluster is nobody's now: terminate it yourself",
+        commands::to_string(lease)));
+  }
+
   /// DATABRICKS_CLUSTER_ID. A number alone is not enough without it.
   [[nodiscard]] static std::string exported_cluster(const rows::EventName& lease) {
     std::string cluster_id = system::Environment::read().databricks_cluster_id;

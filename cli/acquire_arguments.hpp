@@ -42,11 +42,11 @@ class AcquireArguments {
 
 /// For the end of their help.
 inline constexpr std::string_view lifecycle_notes =
-    "/bin/sh runs each CMD, with DBCACHE_DATABASE set. The create CMD reads the configuration "
-    "from\n"
-    "stdin, and has DBCACHE_CONFIG_HASH, DBCACHE_CREATION_NAME and DBCACHE_IDEMPOTENCY_TOKEN set. It\n"
-    "should give the token to Databricks. If an earlier creator died, DBCACHE_STARTED_CLUSTER_ID\n"
-    "is the cluster that it had started. Record the id of a starting cluster with dbcache started.";
+    "/bin/sh runs each CMD, with DBCACHE_DATABASE set. The create CMD reads the configuration\n"
+    "from stdin, and has DBCACHE_CONFIG_HASH, DBCACHE_CREATION_NAME and\n"
+    "DBCACHE_IDEMPOTENCY_TOKEN set. It should give the token to Databricks. If an earlier\n"
+    "creator died, DBCACHE_STARTED_CLUSTER_ID is the cluster that it had started. Record the\n"
+    "id of a starting cluster with dbcache started.";
 
 /// Acquires a lease with the CMDs of the command line, and shows for which process it waits. A
 /// signal cancels it. `afterwards`: whether the command holds the lease, or exits.

@@ -22,19 +22,20 @@ boost::json::object describe_lease(const ClusterLease& lease) {
 /// A guard's lease.
 class GuardedLease final : public GuardedResource {
  public:
-  GuardedLease(SharedClusters clusters, ClusterLease lease)
-      : clusters_(std::move(clusters)), lease_(std::move(lease)) {}
+  GuardedLease(const CacheManager& manager, SharedClusters clusters, ClusterLease lease)
+      : manager_(manager), clusters_(std::move(clusters)), lease_(std::move(lease)) {}
 
   [[nodiscard]] boost::json::object report() override { return describe_lease(lease_); }
   [[nodiscard]] bool was_ended_elsewhere() override {
     if (!lease_.lost()) return false;
-    // While its server is away it is not known: a call throws, or brings back the lease.
-    static_cast<void>(clusters_.leases());
-    return lease_.lost();
+    // While its server is away it is not known: a call throws, or brings back the lease. Nor is it
+    // while no log is there: that may be moved back.
+    return !manager_.history({.limit = 1}).empty() && lease_.lost();
   }
   void release(const std::stop_token& stop) override { lease_.release(stop, Afterwards::exit); }
 
  private:
+  const CacheManager& manager_;
   SharedClusters clusters_;
   ClusterLease lease_;
 };
@@ -110,7 +111,8 @@ class Acquire final : public Command {
         context, std::move(process), [this, &config](Context& guards, SignalThread& signals) {
           SharedClusters clusters(guards.manager());
           ClusterLease lease = acquire_lease(guards, clusters, acquiring_, config, signals);
-          return std::make_unique<GuardedLease>(std::move(clusters), std::move(lease));
+          return std::make_unique<GuardedLease>(guards.manager(), std::move(clusters),
+                                                std::move(lease));
         });
     if (answer.code != ExitCode::done) {
       print_diagnostic(context.terminal(), answer.error);

@@ -195,8 +195,9 @@ class SharedClusters:
         self, config_hash: str, creation: Union[str, int], cluster_id: str
     ) -> None:
         """``Creation.started``, for a creation given by its configuration hash and its ``name``. Its
-        fencing token alone counts only if ``DBCACHE_IDEMPOTENCY_TOKEN`` is that creation's. Raises ``NotFound`` if there is no such creation, and ``LeaseLost`` if another creator took
-        over."""
+        fencing token alone counts only if ``DBCACHE_IDEMPOTENCY_TOKEN`` is that creation's, else
+        ``InvalidArgument`` is raised. Raises ``NotFound`` if there is no such creation, and
+        ``LeaseLost`` if another creator took over."""
         self._native.creation_started(config_hash, creation, cluster_id)
 
 

@@ -44,8 +44,6 @@ class Journals:
                 if record["what"] == "unplugged":
                     self.cut_off[record["host"]] = record["since"]
                     self.surely_cut_off[record["host"]] = record["at"]
-        self.ended = {worker: record["at"] for worker, records in self.workers.items()
-                      for record in records if record["what"] == "ended"}
         self.workspace = read_journal(os.path.join(directory, "workspace", "journal"))
         running = os.path.join(directory, "workspace", "running")
         self.running = [os.readlink(os.path.join(running, name)) for name in os.listdir(running)]

@@ -222,7 +222,7 @@ class LogChecker:
         if reason not in ("cluster_lost", "deadline" if by_deadline else "died"):
             self.broken("legal-states", f"#{position}: {reason} is no reason here")
         if reason == "died" and holder:
-            self.died(position, f"#{payload['lease']} was lost", holder)
+            self.died(position, payload["lease"], "was lost", holder)
             self.lost_by_death[payload["lease"]] = self.now
             worker = self.journals.worker_of(holder)
             if (self.journals.was_cut_off(worker) and worker not in self.journals.killed
@@ -230,10 +230,10 @@ class LogChecker:
                 self.to_take_over.add(payload["config_hash"])
                 self.numbers["lost by the host cut off"] += 1
 
-    def died(self, position, what, holder):
+    def died(self, position, began, what, holder):
         # An event has its transaction's time, and that may have waited for its locks since.
         if not self.journals.may_be_dead(holder, self.now + LONGEST_WAIT_FOR_LOCKS):
-            self.broken("leases-end-once", f"#{position}: {what} by a death, worker "
+            self.broken("leases-end-once", f"#{position}: #{began} {what} by a death, worker "
                         f"{self.journals.worker_of(holder)} lives")
 
     def on_CreationRegistered(self, position, payload, _metadata):
@@ -278,7 +278,7 @@ class LogChecker:
             self.broken("legal-states", f"#{position}: answers #{payload['check']}, under way is "
                         f"{entry.check}")
         elif payload["answer"] == "died":
-            self.died(position, f"check #{entry.check} was ended", entry.checker)
+            self.died(position, entry.check, "was ended", entry.checker)
         else:
             self.by_itself(position, f"check #{entry.check} was answered", entry.checker, metadata)
         entry.check = None
@@ -343,7 +343,7 @@ class LogChecker:
             self.broken("legal-states", f"#{position}: ends attempt #{payload['termination']} at "
                         f"{payload['subject']}, under way is {claim and claim[0]}")
         elif payload.get("error", "").startswith("the process that terminated it died"):
-            self.died(position, f"termination #{claim[0]} was ended", claim[1])
+            self.died(position, claim[0], "was ended", claim[1])
         else:
             self.by_itself(position, f"termination #{claim[0]} was ended", claim[1], metadata)
 
@@ -373,6 +373,6 @@ class LogChecker:
         if joined is None:
             self.broken("leases-end-once", f"#{position}: #{payload['participant']} is in no run")
         elif payload["reason"] == "died":
-            self.died(position, f"#{payload['participant']} left its run", joined["holder"])
+            self.died(position, payload["participant"], "left its run", joined["holder"])
         else:
             self.by_itself(position, "left its run", joined["holder"], metadata)

@@ -20,7 +20,7 @@ import os
 import re
 import sys
 
-from chaos_journals import FOREVER, Journals
+from chaos_journals import Journals
 from chaos_log import LogChecker, read_events
 from check_chaos import print_problems
 
@@ -32,25 +32,27 @@ def token_of(cluster):
 
 
 class JournalsOfLogs(Journals):
-    """A worker that ended has let go of what it had in the log that there was then. In one that a
-    backup brought back it may have more."""
-
-    def may_be_dead(self, holder, at=FOREVER):
-        worker = self.worker_of(holder)
-        return super().may_be_dead(holder, at) or worker in self.ended and self.ended[worker] <= at
-
     def exchanged_between(self, begin, end):
         return any(record["what"] in UPHEAVALS and begin <= record["at"] and record["since"] <= end
                    for record in self.befell)
 
 
 class CheckerOfOne(LogChecker):
-    """Of one log."""
+    """Of one log, which may have begun as a backup of one of those before."""
 
-    def __init__(self, journals, database):
+    def __init__(self, journals, database, before):
         super().__init__(journals)
-        self.read_log(read_events(database, ""))
+        log = list(read_events(database, ""))
+        self.events = {(position, command) for position, _, command, *_ in log}
+        shared = self.events & set().union(*(each.events for each in before))
+        self.brought_back = max((position for position, _ in shared), default=0)
+        self.read_log(log)
         self.tokens = {creation["idempotency_token"] for creation in self.creations.values()}
+
+    def died(self, position, began, what, holder):
+        """A process may have let go since of what a backup brought back."""
+        if began > self.brought_back:
+            super().died(position, began, what, holder)
 
     def is_of(self, worker, acquired):
         """Whether a lease that a worker was given stands here."""
@@ -72,7 +74,9 @@ class Checker:
     def __init__(self, databases, directory):
         self.problems = collections.defaultdict(list)
         self.journals = JournalsOfLogs(directory)
-        self.logs = [CheckerOfOne(self.journals, database) for database in databases]
+        self.logs = []
+        for database in databases:
+            self.logs.append(CheckerOfOne(self.journals, database, self.logs))
         self.logs[-1].check_all_ended()
         for number, log in enumerate(self.logs, 1):
             for rule, texts in log.problems.items():

@@ -163,7 +163,9 @@ class Worker {
     if (for_long) {
       if (!hold_long(*lease)) return;
     } else {
-      told_to_end(pause(2, 70));
+      // Some so long that another log has their number too by then.
+      const bool outlives_logs = settings_.other_logs && chance(40);
+      told_to_end(outlives_logs ? pause(300, 2000) : pause(2, 70));
     }
     if (!calm && chance(5)) lose(*lease);
     if (chance(10) && lease->lost()) journal_.write({{"what", "lost"}, {"lease", token}});

@@ -157,6 +157,36 @@ TEST_F(LeaseCommandsTest, ReleaseTerminatesWhatItsDeadlineHadHandedBack) {
   EXPECT_EQ(owed(), nothing_owed);
 }
 
+TEST_F(LeaseCommandsTest, TheNumberOfALeaseThatEndedIsNoNameOfItsCluster) {
+  const std::string lease = number(acquire("--hand-back --ttl 0.001"));
+  const test::ScopedVariable cluster("DATABRICKS_CLUSTER_ID", "cluster-of-another-log");
+  const Result result = dbcache("release 4 --terminate 'echo $DBCACHE_CLUSTER_ID >terminated.txt'");
+  EXPECT_EQ(result.code, 1);
+  EXPECT_THAT(result.err, HasSubstr("the lease 4 is on the cluster cluster-1, and "
+                                    "DATABRICKS_CLUSTER_ID is cluster-of-another-log"));
+  EXPECT_FALSE(std::filesystem::exists("terminated.txt"));
+}
+
+TEST_F(LeaseCommandsTest, ReleaseOfWhatWasReleasedTerminatesNothing) {
+  const std::string lease = number(acquire("--hand-back"));
+  dbcache("release " + lease);
+  const Result result =
+      dbcache("release " + lease + " --terminate 'echo $DBCACHE_CLUSTER_ID >terminated.txt'");
+  EXPECT_EQ(result.out, "lease " + lease + " was released before: nothing to release\n");
+  EXPECT_FALSE(std::filesystem::exists("terminated.txt"));
+}
+
+/// It may be moved back.
+TEST_F(LeaseCommandsTest, AGuardKeepsItsLeaseWhileTheDatabaseIsAway) {
+  auto owner = start_owner();
+  const std::string lease = number(acquire("--while-pid " + std::to_string(owner.pid())));
+  shell("mv Environment aside; sleep 6; mv aside Environment");  // it looks every 5 seconds
+  EXPECT_THAT(leases(), HasSubstr("  Alive: Yes\n"));
+  let_go("owner");
+  EXPECT_EQ(owner.wait(), 0);
+  wait_for_event("LeaseReleased");
+}
+
 /// What is mistyped, or tried on another database, says nothing about a cluster.
 TEST_F(LeaseCommandsTest, AClusterThatSomebodyHasIsNotCalledNobodys) {
   const std::string lease = number(acquire(""));
@@ -176,11 +206,12 @@ TEST_F(LeaseCommandsTest, AClusterThatSomebodyHasIsNotCalledNobodys) {
 
 TEST_F(LeaseCommandsTest, ALeaseJoinedByItsNumberTellsItsName) {
   const Result result = dbcache(
-      "run --config config.json --create 'echo cluster-1' -- sh -c 'echo $DBCACHE_LEASE; "
-      "DBCACHE_LEASE=${DBCACHE_LEASE%-*} \"$dbcache\" acquire --config config.json --create "
+      "run --config cluster.json --create 'echo cluster-1' -- sh -c 'echo $DBCACHE_LEASE; "
+      "DBCACHE_LEASE=${DBCACHE_LEASE%-*} \"$dbcache\" acquire --config cluster.json --create "
       "false'");
-  const auto end = result.out.find('\n');
-  EXPECT_EQ(result.out.substr(0, end + 1) + result.out.substr(0, end + 1), result.out);
+  EXPECT_THAT(result.out, MatchesRegex("([0-9]+-[0-9a-f]+\n)+"));
+  const std::string once = result.out.substr(0, result.out.size() / 2);
+  EXPECT_EQ(once + once, result.out);
 }
 
 TEST_F(LeaseCommandsTest, ANameThatIsNoneOfALeaseIsRefused) {

@@ -130,6 +130,10 @@ TEST_P(LocksBeneathAHolder, ADeathAfterItIsNoticed) {
   EXPECT_THAT(judged(), ElementsAre(std::to_string(holder.pid()) + " dead"));
 }
 
+TEST(OpenedLocks, AFileThatAnotherProcessIsMakingIsNew) {
+  EXPECT_TRUE(store::sqlite::OpenedLocks().is_new());
+}
+
 class FilesBeneathAHolder : public LostLocks {
  protected:
   /// The file of locks looks as if it had been made when the machine was booted.

@@ -237,6 +237,24 @@ TEST_P(OtherLog, ACreatorLeavesAClusterThatAnotherConfigurationHad) {
   EXPECT_THAT(terminated_, IsEmpty());
 }
 
+/// dbcache never terminates a cluster of DATABRICKS_CLUSTER_ID.
+TEST_P(OtherLog, ACreatorLeavesAClusterThatIsLeasedAsTheUsersOwn) {
+  std::optional<ClusterLease> used;
+  {
+    const test::ScopedVariable cluster("DATABRICKS_CLUSTER_ID", "c-used");
+    used.emplace(clusters_.acquire({{"num_workers", 2}}, lifecycle("")));
+  }
+  ClusterLifecycle creating = lifecycle("");
+  creating.create = [&](const ClusterConfig&, Creation& creation) {
+    creation.started("c-used");
+    change_log([] {});
+    return "c-used";
+  };
+  EXPECT_THAT(error_of([&] { clusters_.acquire(config(), creating, handing_back()); }),
+              HasSubstr("its cluster c-used served another configuration too"));
+  EXPECT_THAT(terminated_, IsEmpty());
+}
+
 TEST_P(OtherLog, ACreatorThatTakesOverLeavesAClusterThatAnotherConfigurationHad) {
   const ClusterLease used =
       clusters_.acquire({{"num_workers", 2}}, lifecycle("c-used"), handing_back());

@@ -40,7 +40,8 @@ struct ReleaseReport {
   bool was_held = false;         ///< This call ended it. False: it had ended, or was lost, before.
   bool was_last = false;         ///< The configuration has no lease any more.
   std::int64_t usage_count = 0;  ///< Of the registry entry, after the lease has ended.
-  /// The cluster whose termination became pending with this lease, by its id.
+  /// The cluster whose termination became pending with this lease, by its id; or, of one that had
+  /// ended before, whose termination was tried.
   std::optional<std::string> owed{};
   bool settled = false;                ///< `terminate` has terminated that cluster.
   std::optional<std::string> error{};  ///< Why it has not, if it was tried.

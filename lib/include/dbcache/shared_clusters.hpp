@@ -57,8 +57,9 @@ class DBCACHE_EXPORT Creation {
   /// Records the cluster in the log while it still starts. It is then found if this process dies.
   /// Throws LeaseLost if another creator took over; then end `create`, since a termination of the
   /// cluster is pending. Throws it too if the database no longer has the log that the creation
-  /// stands in; then end `create` too, and the acquire calls `terminate` for the cluster. Throws
-  /// Busy if a termination of the cluster has begun, and what any call of CacheManager may throw.
+  /// stands in; then end `create` too, and the acquire calls `terminate` for the cluster, unless
+  /// it is one of the new log's or was another configuration's too. Throws Busy if a termination of
+  /// the cluster has begun, and what any call of CacheManager may throw.
   void started(std::string_view cluster_id);
 
   /// The moment at which the acquire times out. If it can, `create` throws Timeout by then.
@@ -165,9 +166,9 @@ class DBCACHE_EXPORT SharedClusters {
   /// nothing.
   ///
   /// Throws Timeout, Cancelled, CreationFailed (with a creator's message), LeaseLost (another took
-  /// over the creation), InvalidArgument, and what `create` and `check` throw in this process. It
-  /// leaves nothing behind then, except a pending termination, if `create` may have started a
-  /// cluster.
+  /// over the creation, or its log is gone: see Creation::started), InvalidArgument, and what
+  /// `create` and `check` throw in this process. It leaves nothing behind then, except a pending
+  /// termination, if `create` may have started a cluster.
   ClusterLease acquire(const ClusterConfig& config, const ClusterLifecycle& lifecycle,
                        const AcquireOptions& options = {});
 
@@ -205,8 +206,9 @@ class DBCACHE_EXPORT SharedClusters {
 
   /// Ends a lease by its name, any process's, as ClusterLease::release does. Of the lifecycle it
   /// uses only `terminate`. It does not end the lease of the `dbcache run` around this process
-  /// (ReleaseReport::of_surrounding_run). Throws NotFound for a lease that is not of this
-  /// database's log.
+  /// (ReleaseReport::of_surrounding_run). If the lease had ended otherwise than by a release, it
+  /// settles what ClusterLease::release does. Throws NotFound for a lease that is not of this
+  /// database's log, and InvalidArgument for what is no name of a lease.
   ReleaseReport release_lease(std::string_view lease, const ClusterLifecycle& lifecycle = {},
                               const std::stop_token& stop = {},
                               Afterwards afterwards = Afterwards::go_on);

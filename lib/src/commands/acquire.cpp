@@ -38,8 +38,8 @@ Decision<AcquireStep> create(const Acquire& command, const std::optional<Registr
       // The entry loses its token when a termination of what the token stands for begins.
       if (share->idempotency_token) step.idempotency_token = *share->idempotency_token;
       step.cluster_id = entry->cluster_id;
-      step.others_keep_it = step.cluster_id && others_keep(*step.cluster_id, command.config_hash,
-                                                           present.rows, events);
+      step.others_have_it =
+          step.cluster_id && others_have(*step.cluster_id, command.config_hash, present);
     }
   }
   // The count is 1: documented uses end with the creation that they waited for.
@@ -221,8 +221,7 @@ Decision<CreatorOutcome> decide(const RecordStarted& command, const Present& pre
                       present, decision.events);
     return decision;
   }
-  decision.result.others_keep_it =
-      others_keep(command.cluster_id, command.config_hash, present.rows, {});
+  decision.result.others_have_it = others_have(command.cluster_id, command.config_hash, present);
   if (entry->cluster_id == command.cluster_id) return decision;
   reclaim(command.cluster_id, present.rows, decision.events);
   owe_earlier_cluster(*entry, command.cluster_id, *share, present, decision.events);

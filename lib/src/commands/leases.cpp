@@ -65,13 +65,7 @@ std::optional<rows::Lease> lease_of(const Command& command, const Present& prese
   const Fit fit = fit_of(named<events::LeaseGranted>(command.lease), present);
   if (fit == Fit::ours) {
     auto lease = present.rows.lease(command.lease.position);
-    if (lease && command.lease.mark.empty() && !command.cluster_id.empty() &&
-        lease->cluster_id != command.cluster_id) {
-      throw NotFound(fmt::format(
-          "the lease {} is on the cluster {}, and DATABRICKS_CLUSTER_ID is {}: its number alone is "
-          "also that of a lease of another log; give its name, which `dbcache leases` shows",
-          command.lease.position, lease->cluster_id, command.cluster_id));
-    }
+    if (lease) require_cluster(command.lease, command.cluster_id, lease->cluster_id);
     return lease;
   }
   if (fit == Fit::other_kind && !command.lease.mark.empty()) {
@@ -102,6 +96,16 @@ rows::Deadline deadline_at(Timestamp until, const Present& present) {
 }
 
 }  // namespace
+
+void require_cluster(const EventName& lease, const std::string& named,
+                     const std::string& cluster_id) {
+  if (!lease.mark.empty() || named.empty() || cluster_id == named) return;
+  throw NotFound(
+      fmt::format("the lease {} is on the cluster {}, and DATABRICKS_CLUSTER_ID is {}: its number "
+                  "alone is also "
+                  "that of a lease of another log; give its name, which `dbcache leases` shows",
+                  lease.position, cluster_id, named));
+}
 
 Decision<LeaseEnded> decide(const EndLease& command, const Present& present) {
   Decision<LeaseEnded> decision;

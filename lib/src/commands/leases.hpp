@@ -56,7 +56,7 @@ struct AcquireStep {
   Next next = Next::granted;
   std::optional<std::string>
       cluster_id;                 ///< Granted, due for a check, or started by an earlier creator.
-  bool others_keep_it = false;    ///< What that one started is another configuration's cluster too.
+  bool others_have_it = false;    ///< What that one started is another configuration's cluster too.
   std::string idempotency_token;  ///< For the creation.
   std::optional<Holder> awaited;
   std::optional<std::int64_t> creation;  ///< The awaited one.
@@ -72,7 +72,7 @@ struct CreatorOutcome {
   Fit fit = Fit::ours;
   bool is_named = false;  ///< This log has that cluster all the same.
   /// What was started is another configuration's cluster too.
-  bool others_keep_it = false;
+  bool others_have_it = false;
 };
 
 /// The creator has started a cluster, which is not ready yet.
@@ -120,6 +120,10 @@ struct EndLease {
   /// cluster.
   bool by_name = false;
 };
+/// Throws NotFound if a lease is given by its number alone, and it is not on the cluster that the
+/// caller names, if any.
+void require_cluster(const EventName& lease, const std::string& named,
+                     const std::string& cluster_id);
 struct LeaseEnded {
   bool was_held = false;
   bool was_last = false;

@@ -35,6 +35,14 @@ bool is_named(const std::string& cluster_id, const Present& present) {
          is_cluster_held(cluster_id, present);
 }
 
+bool others_have(const std::string& cluster_id, const std::string& but, const Present& present) {
+  const auto entries = present.rows.naming(cluster_id);
+  return is_cluster_held(cluster_id, present) ||
+         std::any_of(entries.begin(), entries.end(), [&](const TableReader::Naming& named) {
+           return named.entry.config_hash != but && named.entry.status != RegistryStatus::failed;
+         });
+}
+
 void owe_unless_named(Owed owed, const Present& present, Events& events) {
   if (owed.cluster_id && is_named(*owed.cluster_id, present)) return;
   owe(std::move(owed), present.rows, present.now, events);

@@ -28,6 +28,9 @@ void owe(Owed owed, const rows::TableReader& rows, Timestamp now, Events& events
 /// Whether an entry (also one being created) or a lease names a cluster.
 bool is_named(const std::string& cluster_id, const Present& present);
 
+/// Whether anything but one configuration's entry and its creation names a cluster.
+bool others_have(const std::string& cluster_id, const std::string& but, const Present& present);
+
 /// The same as owe(), unless the cluster is named.
 void owe_unless_named(Owed owed, const Present& present, Events& events);
 

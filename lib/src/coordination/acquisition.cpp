@@ -257,7 +257,7 @@ Granted Acquisition::create(const Step& step) {
                            deadline_,
                            options_.stop,
                            *lock_};
-  if (step.come_to.others_keep_it) under_way.kept_by_others = step.come_to.cluster_id;
+  if (step.come_to.others_have_it) under_way.of_others.insert(*step.come_to.cluster_id);
   std::optional<std::string> made;
   Committed<commands::CreatorOutcome> finished;
   TakenLock lease;
@@ -288,13 +288,13 @@ Granted Acquisition::create(const Step& step) {
     fail_creation({command_.config_hash, name, message_of(std::current_exception()), made,
                    step.come_to.idempotency_token,
                    or_else(under_way.started_here(), step.come_to.cluster_id)},
-                  under_way.what_others_keep());
+                  under_way.what_others_have());
     throw;
   }
   if (const commands::CreatorOutcome& outcome = finished.first.result;
       outcome.fit != commands::Fit::ours) {
     const std::string fate = terminate_unknown(made, step.come_to.idempotency_token,
-                                               outcome.is_named, under_way.what_others_keep());
+                                               outcome.is_named, under_way.what_others_have());
     const auto& earlier = step.come_to.cluster_id;
     if (earlier && earlier != made) {
       system::logger()->warn(
@@ -322,13 +322,13 @@ Granted Acquisition::create(const Step& step) {
 
 /// Throws nothing: the caller must see why the creation failed, not why that was not recorded.
 void Acquisition::fail_creation(const commands::FailCreation& failed,
-                                const std::optional<std::string>& kept_by_others) {
+                                const std::set<std::string>& of_others) {
   try {
     const commands::CreatorOutcome outcome = coordinator_.commit(failed).first.result;
     if (outcome.fit != commands::Fit::ours) {
       const auto cluster_id = or_else(failed.cluster_id, failed.started);
       const std::string fate =
-          terminate_unknown(cluster_id, failed.idempotency_token, outcome.is_named, kept_by_others);
+          terminate_unknown(cluster_id, failed.idempotency_token, outcome.is_named, of_others);
       system::logger()->warn(
           "{}; {} {}", commands::log_gone_text("the creation", failed.creation, outcome.fit),
           cluster_id ? "its cluster " + *cluster_id
@@ -346,9 +346,9 @@ void Acquisition::fail_creation(const commands::FailCreation& failed,
 
 std::string Acquisition::terminate_unknown(const std::optional<std::string>& cluster_id,
                                            const std::string& idempotency_token, bool is_named,
-                                           const std::optional<std::string>& kept_by_others) const {
+                                           const std::set<std::string>& of_others) const {
   if (is_named) return "is one of the database's now";
-  if (cluster_id && cluster_id == kept_by_others) {
+  if (cluster_id && of_others.contains(*cluster_id)) {
     return "served another configuration too: terminate it yourself once nobody uses it";
   }
   if (!lifecycle_.terminate) return "is nobody's now: terminate it yourself";

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -49,13 +50,12 @@ class Acquisition {
   [[nodiscard]] std::optional<Step> look() const;
   [[nodiscard]] Granted granted(rows::EventName lease, std::string cluster_id, bool created_here);
   [[nodiscard]] Granted create(const Step& step);
-  void fail_creation(const commands::FailCreation& failed,
-                     const std::optional<std::string>& kept_by_others);
+  void fail_creation(const commands::FailCreation& failed, const std::set<std::string>& of_others);
   /// For a creation whose log is gone: nobody else will ever know of its cluster, unless it was
-  /// `kept_by_others` there. Returns what became of it.
-  [[nodiscard]] std::string terminate_unknown(
-      const std::optional<std::string>& cluster_id, const std::string& idempotency_token,
-      bool is_named, const std::optional<std::string>& kept_by_others) const;
+  /// is `of_others` there. Returns what became of it.
+  [[nodiscard]] std::string terminate_unknown(const std::optional<std::string>& cluster_id,
+                                              const std::string& idempotency_token, bool is_named,
+                                              const std::set<std::string>& of_others) const;
   [[nodiscard]] Answer check(const Step& step);
   void wait(const commands::AcquireStep& awaited);
   /// Without a session, where the server is crowded.

@@ -7,6 +7,7 @@
 
 #include <dbcache/errors.hpp>
 
+#include "coordination/past_lease.hpp"
 #include "coordination/sweep.hpp"
 #include "events/event.hpp"
 #include "input/input.hpp"
@@ -160,6 +161,25 @@ bool Coordinator::settle_one(commands::ClaimTermination& claim,
   return true;
 }
 
+namespace {
+
+/// Whether the cluster of a lease that had ended before was among what was settled.
+void tell_of_past(const SettleReport& settled, ReleaseReport& report) {
+  const auto& cluster_id = report.cluster_id;
+  if (std::ranges::find(settled.settled, cluster_id) != settled.settled.end()) {
+    report.owed = cluster_id;
+    report.settled = true;
+    report.cluster_is = "gone";
+  }
+  for (const auto& failure : settled.failed) {
+    if (failure.subject != cluster_id) continue;
+    report.owed = cluster_id;
+    report.error = failure.error;
+  }
+}
+
+}  // namespace
+
 ReleaseReport Coordinator::release(const commands::EndLease& lease, const Ending& ending,
                                    const std::function<void()>& let_go) const {
   ReleaseReport report;
@@ -196,7 +216,9 @@ ReleaseReport Coordinator::release(const commands::EndLease& lease, const Ending
   report.usage_count = ended.usage_count;
   if (let_go) let_go();
   if (pending) report.owed = pending->subject;
-  if (!known) return report;
+  if (lease.by_name && !ended.was_held) host = describe_past_lease(store(), lease, report);
+  const bool was_lost = report.ended && *report.ended != "released";
+  if (!known && !was_lost) return report;
   const bool swept = sweep_if_due();
   if (!ending.terminate) return report;
   try {
@@ -225,7 +247,9 @@ void Coordinator::settle_after(ReleaseReport& report, const Ending& ending,
       ending.afterwards == Afterwards::exit || (report.owed && duty_->leases.use_count() == 1);
   if (!swept && !may_be_last) return;
   if (!swept) sweep_for_others();
-  settle(ending.terminate, {workspaces, {}, Debts::Others::due}, ending.stop);
+  const SettleReport others =
+      settle(ending.terminate, {workspaces, {}, Debts::Others::due}, ending.stop);
+  if (report.ended) tell_of_past(others, report);
 }
 
 bool Coordinator::record_started(const CreationName& creation, std::string_view cluster_id) const {
@@ -246,8 +270,9 @@ bool Coordinator::record_started(const CreationName& creation, std::string_view 
                                     .idempotency_token;
   } else if (creation.by_name) {
     throw NotFound(
-        fmt::format("there is no creation {} of '{}' in this database; use the DBCACHE_CREATION, "
-                    "DBCACHE_CONFIG_HASH and DBCACHE_DATABASE that the create command was given",
+        fmt::format("there is no creation {} of '{}' in this database; use the "
+                    "DBCACHE_CREATION_NAME, DBCACHE_CONFIG_HASH and DBCACHE_DATABASE that the "
+                    "create command was given",
                     commands::to_string(creation.name), config_hash));
   }
   if (creation.name.mark.empty() && creation.idempotency_token != command.idempotency_token) {
@@ -265,7 +290,7 @@ bool Coordinator::record_started(const CreationName& creation, std::string_view 
     if (creation.by_name) throw NotFound(text);
     throw LeaseLost(text);
   }
-  if (!outcome.stale) return outcome.others_keep_it;
+  if (!outcome.stale) return outcome.others_have_it;
   throw LeaseLost(fmt::format(
       "another worker took over the creation {} of '{}'; stop waiting for the cluster {}, which "
       "will be handed back",

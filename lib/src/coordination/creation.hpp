@@ -3,6 +3,7 @@
 #include <chrono>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <string>
 
@@ -25,16 +26,16 @@ class Creation::Impl {
   const store::LifeLock& lock;  ///< The creator's.
   std::mutex mutex{};
   std::optional<std::string> started{};  ///< What `create` has said that it started.
-  /// A cluster that this or an earlier creator started, and that is another configuration's too.
-  std::optional<std::string> kept_by_others{};
+  /// Clusters that this or an earlier creator started, and that are other configurations' too.
+  std::set<std::string> of_others{};
 
   std::optional<std::string> started_here() {
     const std::scoped_lock guard(mutex);
     return started;
   }
-  std::optional<std::string> what_others_keep() {
+  std::set<std::string> what_others_have() {
     const std::scoped_lock guard(mutex);
-    return kept_by_others;
+    return of_others;
   }
 };
 

@@ -34,23 +34,27 @@ std::string state_of(const std::string& cluster_id, const rows::Present& present
 
 }  // namespace
 
-std::optional<events::LeaseGranted> describe_past_lease(const store::Store& store,
-                                                        const rows::EventName& lease,
-                                                        ReleaseReport& report) {
+std::optional<std::string> describe_past_lease(const store::Store& store,
+                                               const commands::EndLease& command,
+                                               ReleaseReport& report) {
   using store::EventRecord;
+  const rows::EventName& lease = command.lease;
   std::optional<EventRecord> grant;
+  events::LeaseGranted granted;
   store.read([&](const store::ReadSession& session) {
+    grant.reset();
+    const rows::Present present = store::present(session);
+    // The log may be another one by now than when the lease was looked for.
+    if (!commands::is_ours(commands::named<events::LeaseGranted>(lease), present)) return;
     auto found = session.log.read(lease.position - 1, 1, store::Extent::visible);
-    if (!found.empty()) grant = std::move(found.front());
+    if (found.empty() || found.front().position != lease.position) return;
+    grant = std::move(found.front());
+    granted = std::get<events::LeaseGranted>(events::parse_event(grant->type, grant->payload));
+    commands::require_cluster(lease, command.cluster_id, granted.cluster_id);
+    report.cluster_id = granted.cluster_id;
+    report.cluster_is = state_of(granted.cluster_id, present);
   });
-  if (!grant || grant->position != lease.position || grant->type != events::LeaseGranted::type) {
-    return std::nullopt;
-  }
-  auto granted = std::get<events::LeaseGranted>(events::parse_event(grant->type, grant->payload));
-  report.cluster_id = granted.cluster_id;
-  store.read([&](const store::ReadSession& session) {
-    report.cluster_is = state_of(granted.cluster_id, store::present(session));
-  });
+  if (!grant) return std::nullopt;
   for (std::int64_t after = grant->version; !report.ended;) {
     std::vector<EventRecord> page;
     store.read([&](const store::ReadSession& session) {
@@ -64,7 +68,7 @@ std::optional<events::LeaseGranted> describe_past_lease(const store::Store& stor
     }
     after = page.back().version;
   }
-  return granted;
+  return granted.host;
 }
 
 }  // namespace dbcache::coordination

@@ -1,20 +1,21 @@
 #pragma once
 
 #include <optional>
+#include <string>
 
 #include <dbcache/lease.hpp>
 
-#include "events/event.hpp"
-#include "rows/event_name.hpp"
+#include "commands/leases.hpp"
 #include "store/store.hpp"
 
 namespace dbcache::coordination {
 
-/// Says in the report of a release how a lease of this log had ended before, and what became of its
-/// cluster. Reads the stream of its configuration from the grant on. Returns the grant; nothing if
-/// the log has no such lease.
-std::optional<events::LeaseGranted> describe_past_lease(const store::Store& store,
-                                                        const rows::EventName& lease,
-                                                        ReleaseReport& report);
+/// Says in the report of a release by name how the lease had ended before, and what became of its
+/// cluster. Reads the stream of its configuration from the grant on. Returns the cluster's host.
+/// Throws NotFound if the number that stands alone is that of another cluster's lease; says nothing
+/// of a lease that is not of this log.
+std::optional<std::string> describe_past_lease(const store::Store& store,
+                                               const commands::EndLease& command,
+                                               ReleaseReport& report);
 
 }  // namespace dbcache::coordination

@@ -44,7 +44,7 @@ void Creation::started(std::string_view cluster_id) {
   }
   if (impl_.coordinator.record_started({impl_.config_hash, impl_.name}, cluster_id)) {
     const std::scoped_lock guard(impl_.mutex);
-    impl_.kept_by_others = cluster_id;
+    impl_.of_others.emplace(cluster_id);
   }
 }
 std::chrono::steady_clock::time_point Creation::deadline() const noexcept { return impl_.deadline; }
@@ -76,32 +76,13 @@ class SharedClusters::Impl {
       return report;
     }
     require_database(lease);
-    ReleaseReport report = coordinator.release(
-        {lease, std::nullopt, exported_cluster(lease), /*by_name=*/true}, ending);
-    if (report.was_held) return report;
-    const auto granted = coordination::describe_past_lease(coordinator.store(), lease, report);
-    if (granted && report.cluster_is == "termination_pending" && ending.terminate) {
-      settle_past(*granted, ending, report);
-    }
-    return report;
+    return coordinator.release({lease, std::nullopt, exported_cluster(lease), /*by_name=*/true},
+                               ending);
   }
 
   Coordinator coordinator;
 
  private:
-  /// The process that noticed the end of the lease may have had no `terminate`.
-  void settle_past(const events::LeaseGranted& granted, const coordination::Ending& ending,
-                   ReleaseReport& report) const {
-    coordination::Debts debts;
-    debts.of.host = granted.host;
-    debts.own = {granted.cluster_id};
-    const SettleReport settled = coordinator.settle(ending.terminate, debts, ending.stop);
-    report.owed = granted.cluster_id;
-    report.settled = !settled.settled.empty();
-    if (report.settled) report.cluster_is = "gone";
-    if (!settled.failed.empty()) report.error = settled.failed.front().error;
-  }
-
   void require_database(const rows::EventName& lease) const {
     if (coordinator.store().engine().exists()) return;
     throw NotFound(fmt::format(

@@ -8,6 +8,7 @@ rows::Liveness::Verdict judge_process(const system::ProcessIdentity& process, Ot
   using Verdict = rows::Liveness::Verdict;
   if (process.pid < 1 || process.boot_id.empty()) return Verdict::unknown;
   const system::ProcessIdentity now = system::identify_process(process.pid);
+  if (now.boot_id.empty()) return Verdict::unknown;  // no file can be opened, for example
   if (now.boot_id != process.boot_id) {
     return other == OtherBoot::dead ? Verdict::dead : Verdict::unknown;
   }
@@ -16,7 +17,8 @@ rows::Liveness::Verdict judge_process(const system::ProcessIdentity& process, Ot
       !system::proc_shows_own_pid_namespace()) {
     return Verdict::unknown;
   }
-  return now.start_time == process.start_time ? Verdict::alive : Verdict::dead;
+  if (now.start_time == process.start_time) return Verdict::alive;
+  return now.start_time || system::has_ended(process.pid) ? Verdict::dead : Verdict::unknown;
 }
 
 }  // namespace dbcache::store

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <charconv>
 #include <climits>
+#include <csignal>
 #include <ctime>
 #include <fstream>
 #include <memory>
@@ -41,22 +42,33 @@ std::optional<std::string> folder_of(std::int64_t pid) {
   return fmt::format("/proc/{}", pid);
 }
 
-std::optional<std::int64_t> start_time_in(const std::string& folder) {
-  const std::string stat = first_line(folder + "/stat");
+/// A number in /proc/PID/stat.
+std::optional<std::int64_t> field_of(std::string_view stat, int number) {
   // The second field is the program's name in parentheses. The name may contain blanks and
   // parentheses, so count fields from the last parenthesis.
   std::size_t at = stat.rfind(')');
-  // A zombie (its parent has not waited for it yet) counts as ended.
-  if (at != std::string::npos && at + 2 < stat.size() &&
-      (stat[at + 2] == 'Z' || stat[at + 2] == 'X')) {
-    return std::nullopt;
+  for (int field = 2; field < number && at != std::string::npos; ++field) {
+    at = stat.find(' ', at + 1);
   }
-  for (int field = 2; field < 22 && at != std::string::npos; ++field) at = stat.find(' ', at + 1);
   if (at == std::string::npos) return std::nullopt;
-  std::int64_t ticks = 0;
+  std::int64_t value = 0;
   const char* const end = stat.data() + stat.size();
-  if (std::from_chars(stat.data() + at + 1, end, ticks).ec != std::errc()) return std::nullopt;
-  return ticks;
+  if (std::from_chars(stat.data() + at + 1, end, value).ec != std::errc()) return std::nullopt;
+  return value;
+}
+
+/// Whether it is that of a zombie (its parent has not waited for it yet), unless only its first
+/// thread has ended.
+bool is_of_ended(std::string_view stat) {
+  const std::size_t at = stat.rfind(')');
+  if (at == std::string_view::npos || at + 2 >= stat.size()) return false;
+  const char state = stat[at + 2];
+  return state == 'X' || (state == 'Z' && field_of(stat, 20).value_or(1) <= 1);
+}
+
+std::optional<std::int64_t> start_time_in(const std::string& folder) {
+  const std::string stat = first_line(folder + "/stat");
+  return is_of_ended(stat) ? std::nullopt : field_of(stat, 22);
 }
 
 }  // namespace
@@ -74,6 +86,12 @@ ProcessIdentity identify_process(std::int64_t pid) {
     identity.pid_namespace = link_target(*folder + "/ns/pid");
   }
   return identity;
+}
+
+bool has_ended(std::int64_t pid) {
+  if (is_of_ended(first_line(fmt::format("/proc/{}/stat", pid)))) return true;
+  // /proc may hide other users' processes (hidepid, proc(5)), which kill(2) does not.
+  return ::kill(static_cast<pid_t>(pid), 0) != 0 && errno == ESRCH;
 }
 
 ProcessIdentity own_process() {

@@ -33,6 +33,10 @@ std::chrono::nanoseconds since_boot();
 /// What is known of the process `pid` of this PID namespace.
 ProcessIdentity identify_process(std::int64_t pid);
 
+/// Whether there is no process `pid` in this PID namespace, or only what its parent has not waited
+/// for. False where that cannot be told.
+bool has_ended(std::int64_t pid);
+
 /// What is known of this process. Read once, except in a forked child.
 ProcessIdentity own_process();
 

@@ -1,5 +1,6 @@
 #include "store/sqlite/ofd_lock.hpp"
 
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -32,13 +33,11 @@ std::optional<bool> has_ofd_lock(std::int64_t process, off_t byte) {
   fs::directory_iterator descriptors(fmt::format("/proc/{}/fdinfo", process), error);
   bool saw_all = true;
   for (; !error && descriptors != fs::directory_iterator(); descriptors.increment(error)) {
+    errno = 0;
     std::ifstream information(descriptors->path());
-    if (!information) {
-      std::error_code gone;
-      saw_all = saw_all && !fs::exists(fs::symlink_status(descriptors->path(), gone));
-    } else if (has_lock(information, begin)) {
-      return true;
-    }
+    const bool was_closed = !information && errno == ENOENT;
+    if (information && has_lock(information, begin)) return true;
+    saw_all = saw_all && (was_closed || (information.eof() && !information.bad()));
   }
   if (error || !saw_all) return std::nullopt;
   return false;

@@ -88,6 +88,7 @@ void make_beginning(OpenedLocks& file, const std::string& path) {
 }  // namespace
 
 bool OpenedLocks::is_new() const {
+  if (id.empty()) return true;  // another process makes it just now
   return !boot_id.empty() && boot_id == system::boot_id() && system::since_boot() < made_at + grace;
 }
 

@@ -171,7 +171,8 @@ def tell_of_a_loss(directory):
     """Before any log was exchanged."""
     path = next(iter(glob.glob(os.path.join(directory, "journals", "worker-*"))))
     records = records_of(directory, path)
-    append(directory, path, {"what": "cut_off", "error": "nothing", "at": records[0]["at"] + 1})
+    append(directory, path, {"what": "cut_off", "error": "is not of the log of this database",
+                             "at": records[0]["at"] + 1})
 
 
 def leave_what_was_created(directory):
@@ -293,8 +294,8 @@ def break_the_logs(chaos, directory):
     for attempt in range(MOST_RUNS):
         place = os.path.join(directory, str(attempt))
         os.mkdir(place)
-        done = run(chaos, "--other-logs", "--seconds", "8", "--workers", "6", "--configurations",
-                   "3", "--kill-every", "0", "--directory", place)
+        done = run(chaos, "--other-logs", "--seconds", "8", "--workers", "12",
+                   "--configurations", "12", "--kill-every", "0", "--directory", place)
         assert done.returncode == 0, "the checker complains of a good run"
         for broken, (change, rule) in list(left.items()):
             print(f"{broken}:")

@@ -46,8 +46,19 @@ class CheckerOfOne(LogChecker):
         self.events = {(position, command) for position, _, command, *_ in log}
         shared = self.events & set().union(*(each.events for each in before))
         self.brought_back = max((position for position, _ in shared), default=0)
+        self.claimants = set()  # of a cluster, or a token: workers
         self.read_log(log)
         self.tokens = {creation["idempotency_token"] for creation in self.creations.values()}
+
+    def on_TerminationStarted(self, position, payload, metadata):
+        super().on_TerminationStarted(position, payload, metadata)
+        self.claimants.add((self.journals.worker_of(payload["holder"]), payload["subject"]))
+
+    def claims_for(self, removal):
+        """Whether a call to the workspace is of a termination that stands here."""
+        cluster = removal.record["cluster_id"]
+        return not self.claimants.isdisjoint({(removal.worker, cluster),
+                                              (removal.worker, token_of(cluster))})
 
     def died(self, position, began, what, holder):
         """A process may have let go since of what a backup brought back."""
@@ -99,12 +110,10 @@ class Checker:
                 self.broken("no-leak", f"{cluster} still runs, and nobody holds it")
 
     def check_told(self, worker, records):
-        acquired, begun, asked = {}, 0, 0
+        acquired, asked = {}, 0
         for record in records:
             what, lease = record["what"], record.get("lease")
-            if what == "hello":
-                begun = record["at"]
-            elif what == "acquire" and record["mark"] == "begin":
+            if what == "acquire" and record["mark"] == "begin":
                 asked = record["at"]
             elif what == "acquired":
                 acquired[lease] = record | {"asked": asked}
@@ -122,7 +131,8 @@ class Checker:
             elif what == "cut_off":
                 # What stands for an id, a name or a path says nothing about its kind.
                 self.told[re.sub(r"\S*[\d/]\S*", "...", record["error"])] += 1
-                if not self.journals.exchanged_between(begun, record["at"]):
+                if (not self.journals.exchanged_between(asked, record["at"])
+                        or "is not of the log of this database" not in record["error"]):
                     self.broken("own-log", f"worker {worker} lost its log, which was there: "
                                 f"{record['error']}")
 
@@ -148,17 +158,26 @@ class Checker:
         for log in self.logs:
             for hold in self.journals.holds(log.with_deadline):
                 cluster = hold.record["cluster_id"]
-                if not log.is_of(hold.worker, hold.record) or self.known_in[token_of(cluster)] > 1:
+                if not log.is_of(hold.worker, hold.record):
                     continue
                 log.numbers["held"] += 1
                 for removal in removals[cluster]:
-                    if (removal.worker, cluster) in self.adopting:
+                    if self.could_not_know(removal, log):
                         continue
                     if hold.begin <= removal.begin < hold.end and not log.lost_before_claim(
                             hold.record["lease"], cluster):
                         self.broken("no-termination-under-lease",
                                     f"worker {removal.worker} terminates {cluster}, which worker "
                                     f"{hold.worker} holds by lease #{hold.record['lease']}")
+
+    def could_not_know(self, removal, log):
+        """Whether a worker terminates a cluster without knowing this log: by a backup that had it,
+        or by what it had taken over from another configuration there."""
+        cluster = removal.record["cluster_id"]
+        if (removal.worker, cluster) in self.adopting:
+            return True
+        claiming = [each for each in self.logs if each.claims_for(removal)]
+        return log not in claiming if claiming else self.known_in[token_of(cluster)] > 1
 
     def check_creators(self):
         asked = {(span.worker, token) for span in self.journals.spans_of_workers("terminate")

@@ -18,14 +18,6 @@ using ::testing::StartsWith;
 
 class LeaseCommandsTest : public LeaseTest {
  protected:
-  static Result acquire(const std::string& rest) {
-    return dbcache("acquire --config cluster.json --create 'echo cluster-1' " + rest);
-  }
-  /// The number that it prints, without its end of line.
-  static std::string number(const Result& result) {
-    EXPECT_EQ(result.code, 0) << result.err;
-    return result.out.substr(0, result.out.size() - 1);
-  }
   /// A process that a guard can hold for, until it is let go.
   static test::ChildProcess start_owner() {
     make_fifo("owner");
@@ -94,7 +86,7 @@ TEST_F(LeaseCommandsTest, WrongUsageExitsWith2) {
 }
 
 TEST_F(LeaseCommandsTest, RenewMovesTheDeadline) {
-  const std::string lease = number(acquire("--ttl 60"));
+  const std::string lease = name_in(acquire("--ttl 60"));
   const auto until = [&] {
     return std::string(json("leases").at("leases").at(0).at("holder").at("until").as_string());
   };
@@ -107,15 +99,15 @@ TEST_F(LeaseCommandsTest, RenewMovesTheDeadline) {
 TEST_F(LeaseCommandsTest, RenewOfALeaseWithoutADeadlineIsRefused) {
   EXPECT_EQ(dbcache("renew 4711-0123456789abcdef").code, 1);
   auto owner = start_owner();
-  const std::string lease = number(acquire("--while-pid " + std::to_string(owner.pid())));
+  const std::string lease = name_in(acquire("--while-pid " + std::to_string(owner.pid())));
   EXPECT_EQ(dbcache("renew " + lease).code, 2);
   let_go("owner");
   wait_for_event("LeaseReleased");
 }
 
 TEST_F(LeaseCommandsTest, ReleasePrintsTheRemainingUses) {
-  const std::string first = number(acquire(""));
-  const std::string second = number(acquire(""));
+  const std::string first = name_in(acquire(""));
+  const std::string second = name_in(acquire(""));
   EXPECT_EQ(dbcache("release " + first).out, "released lease " + first + ": 1 use left\n");
   EXPECT_EQ(dbcache("release " + second).out,
             "released lease " + second + ", the last one: its cluster is kept\n");
@@ -123,63 +115,17 @@ TEST_F(LeaseCommandsTest, ReleasePrintsTheRemainingUses) {
 }
 
 TEST_F(LeaseCommandsTest, ATeardownMayRunTwice) {
-  const std::string lease = number(acquire(""));
+  const std::string lease = name_in(acquire(""));
   dbcache("release " + lease);
   const Result result = dbcache("release " + lease);
   EXPECT_EQ(result.code, 0);
   EXPECT_EQ(result.out, "lease " + lease + " was released before: nothing to release\n");
 }
 
-TEST_F(LeaseCommandsTest, ALeaseThatEndedByItsDeadlineIsTold) {
-  const std::string lease =
-      number(acquire("--ttl 0.001"));  // passes before another process has started
-  const Result result = dbcache("release " + lease);
-  EXPECT_EQ(result.code, 1);
-  EXPECT_EQ(result.out, "");
-  EXPECT_EQ(result.err, "dbcache: the lease " + lease +
-                            " had ended by its deadline; its cluster cluster-1 is cached for the "
-                            "next run\n");
-  const auto report = boost::json::parse(dbcache("release --json " + lease).out);
-  EXPECT_FALSE(report.at("was_held").as_bool());
-  EXPECT_EQ(report.at("ended").as_string(), "deadline");
-  EXPECT_EQ(report.at("cluster_id").as_string(), "cluster-1");
-  EXPECT_EQ(report.at("cluster_is").as_string(), "cached");
-}
-
-TEST_F(LeaseCommandsTest, ReleaseTerminatesWhatItsDeadlineHadHandedBack) {
-  const std::string lease = number(acquire("--hand-back --ttl 0.001"));
-  const Result result =
-      dbcache("release " + lease + " --terminate 'echo $DBCACHE_CLUSTER_ID >terminated.txt'");
-  EXPECT_EQ(result.code, 1);
-  EXPECT_THAT(result.err, HasSubstr("had ended by its deadline; its cluster cluster-1 was "
-                                    "terminated"));
-  EXPECT_EQ(test::read_bytes("terminated.txt"), "cluster-1\n");
-  EXPECT_EQ(owed(), nothing_owed);
-}
-
-TEST_F(LeaseCommandsTest, TheNumberOfALeaseThatEndedIsNoNameOfItsCluster) {
-  const std::string lease = number(acquire("--hand-back --ttl 0.001"));
-  const test::ScopedVariable cluster("DATABRICKS_CLUSTER_ID", "cluster-of-another-log");
-  const Result result = dbcache("release 4 --terminate 'echo $DBCACHE_CLUSTER_ID >terminated.txt'");
-  EXPECT_EQ(result.code, 1);
-  EXPECT_THAT(result.err, HasSubstr("the lease 4 is on the cluster cluster-1, and "
-                                    "DATABRICKS_CLUSTER_ID is cluster-of-another-log"));
-  EXPECT_FALSE(std::filesystem::exists("terminated.txt"));
-}
-
-TEST_F(LeaseCommandsTest, ReleaseOfWhatWasReleasedTerminatesNothing) {
-  const std::string lease = number(acquire("--hand-back"));
-  dbcache("release " + lease);
-  const Result result =
-      dbcache("release " + lease + " --terminate 'echo $DBCACHE_CLUSTER_ID >terminated.txt'");
-  EXPECT_EQ(result.out, "lease " + lease + " was released before: nothing to release\n");
-  EXPECT_FALSE(std::filesystem::exists("terminated.txt"));
-}
-
 /// It may be moved back.
 TEST_F(LeaseCommandsTest, AGuardKeepsItsLeaseWhileTheDatabaseIsAway) {
   auto owner = start_owner();
-  const std::string lease = number(acquire("--while-pid " + std::to_string(owner.pid())));
+  const std::string lease = name_in(acquire("--while-pid " + std::to_string(owner.pid())));
   shell("mv Environment aside; sleep 6; mv aside Environment");  // it looks every 5 seconds
   EXPECT_THAT(leases(), HasSubstr("  Alive: Yes\n"));
   let_go("owner");
@@ -187,55 +133,8 @@ TEST_F(LeaseCommandsTest, AGuardKeepsItsLeaseWhileTheDatabaseIsAway) {
   wait_for_event("LeaseReleased");
 }
 
-/// What is mistyped, or tried on another database, says nothing about a cluster.
-TEST_F(LeaseCommandsTest, AClusterThatSomebodyHasIsNotCalledNobodys) {
-  const std::string lease = number(acquire(""));
-  const test::ScopedVariable cluster("DATABRICKS_CLUSTER_ID", "cluster-1");
-  EXPECT_EQ(dbcache("release 4711").err,
-            "dbcache: this database has no lease 4711: see `dbcache leases`\n");
-  const std::string other = "4711" + lease.substr(lease.find('-'));
-  EXPECT_THAT(dbcache("release " + other).err,
-              HasSubstr("; this database has the cluster cluster-1 too: leave it to that"));
-  EXPECT_THAT(dbcache("release " + other + " --database other.db").err,
-              AllOf(HasSubstr("the database does not exist; check its path"),
-                    ::testing::Not(HasSubstr("cluster-1"))));
-  dbcache("init --database other.db");
-  EXPECT_THAT(dbcache("release " + other + " --database other.db").err,
-              HasSubstr("; if no other database has it, the cluster cluster-1 is nobody's now"));
-}
-
-TEST_F(LeaseCommandsTest, ALeaseJoinedByItsNumberTellsItsName) {
-  const Result result = dbcache(
-      "run --config cluster.json --create 'echo cluster-1' -- sh -c 'echo $DBCACHE_LEASE; "
-      "DBCACHE_LEASE=${DBCACHE_LEASE%-*} \"$dbcache\" acquire --config cluster.json --create "
-      "false'");
-  EXPECT_THAT(result.out, MatchesRegex("([0-9]+-[0-9a-f]+\n)+"));
-  const std::string once = result.out.substr(0, result.out.size() / 2);
-  EXPECT_EQ(once + once, result.out);
-}
-
-TEST_F(LeaseCommandsTest, ANameThatIsNoneOfALeaseIsRefused) {
-  const std::string lease = number(acquire(""));
-  const std::string mark = lease.substr(lease.find('-'));
-  const std::string before = dbcache("history --json").out;
-  const auto refusal = [](const std::string& name) {
-    const Result result = dbcache("release '" + name + "'");
-    EXPECT_EQ(result.out, "");
-    return std::to_string(result.code) + " " + result.err;
-  };
-  for (const std::string& cut : {lease.substr(0, lease.size() - 1), lease + "0", "-" + lease,
-                                 "0" + lease, std::string("4-"), std::string("x"), std::string()}) {
-    EXPECT_THAT(refusal(cut), StartsWith("2 dbcache: '" + cut + "' is not the name of a lease"));
-  }
-  EXPECT_THAT(refusal("4"),
-              AllOf(StartsWith("2 "), HasSubstr("every database has a lease of that number")));
-  EXPECT_THAT(refusal("4-0123456789abcdef"), AllOf(StartsWith("1 "), HasSubstr("another event 4")));
-  EXPECT_THAT(refusal("4711" + mark), AllOf(StartsWith("1 "), HasSubstr("no event 4711")));
-  EXPECT_EQ(dbcache("history --json").out, before);
-}
-
 TEST_F(LeaseCommandsTest, ReleaseTerminatesAHandBackCluster) {
-  const std::string lease = number(acquire("--hand-back"));
+  const std::string lease = name_in(acquire("--hand-back"));
   const Result result =
       dbcache("release " + lease + " --terminate 'echo $DBCACHE_CLUSTER_ID >terminated.txt'");
   EXPECT_EQ(result.out, "released lease " + lease + ", the last one: terminated cluster-1\n");
@@ -246,7 +145,7 @@ TEST_F(LeaseCommandsTest, ReleaseTerminatesAHandBackCluster) {
 TEST_F(LeaseCommandsTest, ReleaseTerminatesItsOwnClusterFirst) {
   write_file("other.json", R"({"cluster_name": "other"})");
   dbcache("run --config other.json --create 'echo cluster-0' --hand-back -- true");
-  const std::string lease = number(acquire("--hand-back"));
+  const std::string lease = name_in(acquire("--hand-back"));
   dbcache("release " + lease + " --terminate 'echo $DBCACHE_CLUSTER_ID >>terminated.txt'");
   EXPECT_EQ(test::read_bytes("terminated.txt"), "cluster-1\ncluster-0\n");
 }
@@ -254,7 +153,7 @@ TEST_F(LeaseCommandsTest, ReleaseTerminatesItsOwnClusterFirst) {
 TEST_F(LeaseCommandsTest, AStoppedReleaseLeavesOtherTerminationsPending) {
   write_file("other.json", R"({"cluster_name": "other"})");
   dbcache("run --config other.json --create 'echo cluster-0' --hand-back -- true");
-  const std::string lease = number(acquire("--hand-back"));
+  const std::string lease = name_in(acquire("--hand-back"));
   make_fifo("up");
   make_fifo("go");
   auto releasing = start("\"$dbcache\" release " + lease +
@@ -270,7 +169,7 @@ TEST_F(LeaseCommandsTest, AStoppedReleaseLeavesOtherTerminationsPending) {
 }
 
 TEST_F(LeaseCommandsTest, ReleaseWithoutTerminateLeavesATerminationPending) {
-  const std::string lease = number(acquire("--hand-back"));
+  const std::string lease = name_in(acquire("--hand-back"));
   const Result result = dbcache("release " + lease);
   EXPECT_EQ(result.code, 0);
   EXPECT_THAT(result.out, EndsWith("the termination of cluster-1 is pending\n"));
@@ -281,7 +180,7 @@ TEST_F(LeaseCommandsTest, ReleaseWithoutTerminateLeavesATerminationPending) {
 }
 
 TEST_F(LeaseCommandsTest, ReleaseExitsWith3IfTerminateFails) {
-  const std::string lease = number(acquire("--hand-back"));
+  const std::string lease = name_in(acquire("--hand-back"));
   const Result result = dbcache("release " + lease + " --terminate 'echo no >&2; exit 9'");
   EXPECT_EQ(result.code, 3);
   EXPECT_THAT(owed(), AllOf(HasSubstr("  Attempts: 1\n"), HasSubstr("exit code 9: no")));
@@ -291,7 +190,7 @@ TEST_F(LeaseCommandsTest, ReleaseExitsWith3IfTerminateFails) {
 
 TEST_F(LeaseCommandsTest, AGuardHoldsItsLeaseWhileTheProcessLives) {
   auto owner = start_owner();
-  const std::string lease = number(acquire("--while-pid " + std::to_string(owner.pid())));
+  const std::string lease = name_in(acquire("--while-pid " + std::to_string(owner.pid())));
   EXPECT_THAT(leases(), AllOf(HasSubstr("  Lease: " + lease + "\n"), HasSubstr("  Alive: Yes\n"),
                               Not(HasSubstr("Until"))));
   let_go("owner");
@@ -303,8 +202,8 @@ TEST_F(LeaseCommandsTest, AGuardHoldsItsLeaseWhileTheProcessLives) {
 TEST_F(LeaseCommandsTest, AGuardTerminatesAHandBackCluster) {
   make_fifo("terminated");
   auto owner = start_owner();
-  number(acquire("--hand-back --terminate 'echo $DBCACHE_CLUSTER_ID >terminated' --while-pid " +
-                 std::to_string(owner.pid())));
+  name_in(acquire("--hand-back --terminate 'echo $DBCACHE_CLUSTER_ID >terminated' --while-pid " +
+                  std::to_string(owner.pid())));
   owner.kill(SIGKILL);
   owner.wait();
   wait_on("terminated");
@@ -314,7 +213,7 @@ TEST_F(LeaseCommandsTest, AGuardTerminatesAHandBackCluster) {
 
 TEST_F(LeaseCommandsTest, AStoppedGuardLeavesOtherTerminationsPending) {
   auto owner = start_owner();
-  number(
+  name_in(
       acquire("--hand-back --terminate 'echo $DBCACHE_CLUSTER_ID >>terminated.txt' --while-pid " +
               std::to_string(owner.pid())));
   const auto granted = json("history --type LeaseGranted").as_array().back();
@@ -332,7 +231,7 @@ TEST_F(LeaseCommandsTest, AStoppedGuardLeavesOtherTerminationsPending) {
 
 TEST_F(LeaseCommandsTest, AGuardEndsWhenItsLeaseIsReleased) {
   auto owner = start_owner();
-  const std::string lease = number(acquire("--while-pid " + std::to_string(owner.pid())));
+  const std::string lease = name_in(acquire("--while-pid " + std::to_string(owner.pid())));
   EXPECT_THAT(dbcache("release " + lease).out, StartsWith("released lease " + lease));
   EXPECT_EQ(leases(), no_leases);
   let_go("owner");
@@ -407,7 +306,7 @@ TEST_F(LeaseCommandsTest, ASignalDuringASuccessfulCreateLeavesNoLease) {
 
 TEST_F(LeaseCommandsTest, ARunLastsWhileAParticipantLives) {
   auto owner = start_owner();
-  const std::string participant = number(dbcache(
+  const std::string participant = name_in(dbcache(
       "join-run nightly --kind worker --name gw0 --while-pid " + std::to_string(owner.pid())));
   EXPECT_THAT(leases(), AllOf(HasSubstr("  Participant: " + participant +
                                         "\n  Run: nightly\n"
@@ -498,7 +397,7 @@ TEST_F(LeaseCommandsTest, StartedNeedsTheCreation) {
 // ---- What leaves leases alone
 
 TEST_F(LeaseCommandsTest, ClearKeepsALeasedCluster) {
-  const std::string lease = number(acquire(""));
+  const std::string lease = name_in(acquire(""));
   const Result result = dbcache("clear --yes");
   EXPECT_THAT(result.out,
               EndsWith("  Removed Clusters: 0\n"
@@ -511,7 +410,7 @@ TEST_F(LeaseCommandsTest, ClearKeepsALeasedCluster) {
 }
 
 TEST_F(LeaseCommandsTest, CleanupSharedKeepsALeasedEntry) {
-  number(acquire(""));
+  name_in(acquire(""));
   const std::string hash = must("hash --config cluster.json").substr(0, 64);
   for (const std::string& line : {std::string("cleanup-shared --yes"), "cleanup-shared " + hash}) {
     EXPECT_THAT(dbcache(line).out, AllOf(HasSubstr("  Removed Entries: 0\n"),

@@ -61,6 +61,16 @@ class LeaseTest : public CliTest {
   }
   static Result dbcache(const std::string& arguments) { return shell("\"$dbcache\" " + arguments); }
 
+  /// Leases the cluster cluster-1.
+  static Result acquire(const std::string& rest) {
+    return dbcache("acquire --config cluster.json --create 'echo cluster-1' " + rest);
+  }
+  /// The name that it prints, without its end of line.
+  static std::string name_in(const Result& result) {
+    EXPECT_EQ(result.code, 0) << result.err;
+    return result.out.substr(0, result.out.size() - 1);
+  }
+
   /// The same in the background; the line is replaced by its last command. Its own process is the
   /// one that signals are sent to.
   static test::ChildProcess start(const std::string& line) {

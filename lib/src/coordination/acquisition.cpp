@@ -291,21 +291,8 @@ Granted Acquisition::create(const Step& step) {
                   under_way.what_others_have());
     throw;
   }
-  if (const commands::CreatorOutcome& outcome = finished.first.result;
-      outcome.fit != commands::Fit::ours) {
-    const std::string fate = terminate_unknown(made, step.come_to.idempotency_token,
-                                               outcome.is_named, under_way.what_others_have());
-    const auto& earlier = step.come_to.cluster_id;
-    if (earlier && earlier != made) {
-      system::logger()->warn(
-          "the cluster {}, which an earlier creator had started, may be nobody's now: terminate it "
-          "yourself once nobody uses it",
-          *earlier);
-    }
-    lock_.reset();
-    throw LeaseLost(fmt::format("{}; its cluster {} {}",
-                                commands::log_gone_text("the creation", name, outcome.fit), *made,
-                                fate));
+  if (finished.first.result.fit != commands::Fit::ours) {
+    leave_log(step, *made, finished.first.result, under_way.what_others_have());
   }
   if (finished.first.result.stale) {
     throw LeaseLost(fmt::format(
@@ -318,6 +305,24 @@ Granted Acquisition::create(const Step& step) {
   lock_->done();
   lock_ = std::move(lease.lock);
   return granted(finished.second, input_.cluster_id, true);
+}
+
+void Acquisition::leave_log(const Step& step, const std::string& made,
+                            const commands::CreatorOutcome& outcome,
+                            const std::set<std::string>& of_others) {
+  const std::string fate =
+      terminate_unknown(made, step.come_to.idempotency_token, outcome.is_named, of_others);
+  const auto& earlier = step.come_to.cluster_id;
+  if (earlier && earlier != made) {
+    system::logger()->warn(
+        "the cluster {}, which an earlier creator had started, may be nobody's now: terminate it "
+        "yourself once nobody uses it",
+        *earlier);
+  }
+  lock_.reset();
+  throw LeaseLost(fmt::format("{}; its cluster {} {}",
+                              commands::log_gone_text("the creation", step.name, outcome.fit), made,
+                              fate));
 }
 
 /// Throws nothing: the caller must see why the creation failed, not why that was not recorded.

@@ -50,6 +50,10 @@ class Acquisition {
   [[nodiscard]] std::optional<Step> look() const;
   [[nodiscard]] Granted granted(rows::EventName lease, std::string cluster_id, bool created_here);
   [[nodiscard]] Granted create(const Step& step);
+  /// Of a creation that ran to its end.
+  [[noreturn]] void leave_log(const Step& step, const std::string& made,
+                              const commands::CreatorOutcome& outcome,
+                              const std::set<std::string>& of_others);
   void fail_creation(const commands::FailCreation& failed, const std::set<std::string>& of_others);
   /// For a creation whose log is gone: nobody else will ever know of its cluster, unless it was
   /// is `of_others` there. Returns what became of it.

@@ -234,6 +234,7 @@ TEST_F(PostgresSessionLoss, ALockThatWasGivenUpGetsNoLease) {
 
   EXPECT_EQ(creator.next(), "granted");
   EXPECT_EQ(waiter.next(), "granted c-2");
+  poll_until([&] { return ask(holder) == "held"; }, "the holder's return");
   let_somebody_look();
   end_grace();
   let_somebody_look();

@@ -4,9 +4,11 @@
 #include <dbcache/shared_clusters.hpp>
 
 #include "lease_scene.hpp"
+#include "store/sqlite/ofd_lock.hpp"
 #include "store/store.hpp"
 #include "support/files.hpp"
 #include "support/raw_database.hpp"
+#include "system/descriptor.hpp"
 #include "system/process.hpp"
 
 // Holders and terminators that are killed, everyone at once, and a file of locks that is gone.
@@ -348,6 +350,11 @@ TEST_F(ReplacedLocks, WhoHeldBeforeTheMachineStartedAnewIsDead) {
     lease.granted_at = Timestamp{};
     return lease;
   };
+  // As one that could not follow: it has its place in a file that is gone.
+  const test::TemporaryDirectory elsewhere_on_disk;
+  const system::Descriptor old(
+      ::open((elsewhere_on_disk.path() / "locks").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  ASSERT_TRUE(store::sqlite::set_ofd_lock(old.get(), F_WRLCK, 5000));
   const auto here = system::identify_process(::getpid());
   auto before = here;
   before.boot_id = "another";

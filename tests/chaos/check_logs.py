@@ -24,6 +24,7 @@ from chaos_journals import Journals
 from chaos_log import LogChecker, read_events
 from check_chaos import print_problems
 
+LOG_IS_GONE = ("is not of the log of this database", "the database does not exist")
 UPHEAVALS = ("wiped", "restored")  # which exchange the log
 
 
@@ -132,7 +133,7 @@ class Checker:
                 # What stands for an id, a name or a path says nothing about its kind.
                 self.told[re.sub(r"\S*[\d/]\S*", "...", record["error"])] += 1
                 if (not self.journals.exchanged_between(asked, record["at"])
-                        or "is not of the log of this database" not in record["error"]):
+                        or not any(text in record["error"] for text in LOG_IS_GONE)):
                     self.broken("own-log", f"worker {worker} lost its log, which was there: "
                                 f"{record['error']}")
 

@@ -15,6 +15,8 @@ std::string_view activity(WaitProgress::For waits_for) {
       return "creates the cluster";
     case WaitProgress::For::checker:
       return "checks the cluster";
+    case WaitProgress::For::cluster:
+      return "creating the cluster";
   }
   return "";
 }
@@ -22,8 +24,11 @@ std::string_view activity(WaitProgress::For waits_for) {
 }  // namespace
 
 void WaitLine::show(const WaitProgress& progress) {
-  const std::string who = fmt::format("waiting: {} {}", escape(holder_text(progress.holder)),
-                                      activity(progress.waits_for));
+  std::string who(activity(progress.waits_for));
+  if (progress.waits_for != WaitProgress::For::cluster) {
+    who = fmt::format("waiting: {} {}", escape(holder_text(progress.holder)), who);
+  }
+  if (!progress.doing.empty()) who += fmt::format(": {}", escape(progress.doing));
   if (!terminal_.err_is_terminal) {
     if (who != last_printed_) print_diagnostic(terminal_, who);
     last_printed_ = who;

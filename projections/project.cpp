@@ -63,18 +63,23 @@ void apply(const EntryImported& event, std::int64_t position, Tables& tables) {
 }
 
 void apply(const RegistryStatusChanged& event, std::int64_t, Tables& tables) {
-  // Without a creation the change was a documented `mark`.
-  if (auto share = tables.share(event.config_hash);
-      share && share->origin == EntryOrigin::acquired && !share->creation) {
+  if (auto share = tables.share(event.config_hash)) {
+    const Share before = *share;
     const auto entry = tables.entry(event.config_hash);
-    if (entry && entry->cluster_id != event.cluster_id) {
-      share->origin = EntryOrigin::documented;  // a cluster that `acquire` did not create
-      share->created = false;
-      share->idempotency_token.reset();
-    } else if (event.to == RegistryStatus::ready) {
-      share->created = true;
+    const bool names_another = entry && entry->cluster_id != event.cluster_id;
+    // Without a creation the change was a documented `mark`.
+    if (share->origin == EntryOrigin::acquired && !share->creation) {
+      if (names_another) {
+        share->origin = EntryOrigin::documented;  // a cluster that `acquire` did not create
+        share->created = false;
+        share->idempotency_token.reset();
+      } else if (event.to == RegistryStatus::ready) {
+        share->created = true;
+      }
     }
-    tables.put(*share);
+    if (names_another) share->alive_at.reset();
+    share->failed_for_good = event.for_good;
+    if (*share != before) tables.put(*share);
   }
   tables.change_entry(event.config_hash, [&](RegistryEntry& row) {
     row.status = event.to;
@@ -181,7 +186,11 @@ void end_lease(const Ended& event, Tables& tables) {
   });
 }
 
-void apply(const LeaseReleased& event, std::int64_t, Tables& tables) { end_lease(event, tables); }
+void apply(const LeaseReleased& event, std::int64_t, Tables& tables) {
+  end_lease(event, tables);
+  if (!event.released_at) return;
+  tables.change_share(event.config_hash, [&](Share& share) { share.alive_at = event.released_at; });
+}
 void apply(const LeaseLost& event, std::int64_t, Tables& tables) { end_lease(event, tables); }
 
 void apply(const LeaseRenewed& event, std::int64_t, Tables& tables) {
@@ -210,6 +219,8 @@ void apply(const CheckAnswered& event, std::int64_t, Tables& tables) {
     if (share.check != event.check) return;
     share.check.reset();
     share.checker.reset();
+    share.alive_at.reset();
+    if (event.answer == events::CheckAnswer::alive) share.alive_at = event.answered_at;
   });
 }
 

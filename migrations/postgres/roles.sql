@@ -18,6 +18,6 @@ GRANT SELECT ON SEQUENCE event_positions TO :"writer", :"reader";
 GRANT INSERT ON events TO :"writer";
 GRANT USAGE ON SEQUENCE event_positions TO :"writer";
 GRANT INSERT, UPDATE, DELETE ON clusters, shared_cluster_registry, shares, leases, terminations,
-    participants, suspects TO :"writer";
+    participants, suspects, creation_progress TO :"writer";
 GRANT UPDATE ON sweeps TO :"writer";
 COMMIT;

@@ -40,7 +40,7 @@ EVENTS = {kind: keys.split() for kind, keys in {
     "ClusterRemoved": "cluster_id reason",
     "CreationRegistered": "config_hash creation_time worker",
     "EntryImported": ENTRY + " original notes",
-    "RegistryStatusChanged": "config_hash from to cluster_id error_message",
+    "RegistryStatusChanged": "config_hash from to cluster_id error_message for_good",
     "UsageIncremented": "config_hash usage_count",
     "UsageDecremented": "config_hash usage_count",
     "RegistryEntryRemoved": "config_hash reason",
@@ -48,12 +48,12 @@ EVENTS = {kind: keys.split() for kind, keys in {
                        "usage_count",
     "LeaseGranted": "config_hash cluster_id holder policy run granted_at created_here host "
                     "creation usage_count",
-    "LeaseReleased": "config_hash lease cluster_id policy usage_count",
+    "LeaseReleased": "config_hash lease cluster_id policy usage_count released_at",
     "LeaseLost": "config_hash lease cluster_id policy reason usage_count",
     "LeaseRenewed": "config_hash lease until deadline",
     "ClusterUsed": "cluster_id lease by",
     "CheckStarted": "config_hash cluster_id holder",
-    "CheckAnswered": "config_hash cluster_id check answer error",
+    "CheckAnswered": "config_hash cluster_id check answer error answered_at",
     "TerminationOwed": "subject cluster_id idempotency_token config_hash host reason owed_at",
     "TerminationStarted": "subject config_hash holder",
     "TerminationDone": "subject termination",
@@ -62,7 +62,9 @@ EVENTS = {kind: keys.split() for kind, keys in {
     "RunJoined": "run kind name holder joined_at",
     "RunLeft": "run participant reason",
 }.items()}
-ADDED_IN_SCHEMA_2 = {"LeaseRenewed": "deadline", "TerminationFailed": "retry_at"}
+ADDED_IN_SCHEMA_2 = {"LeaseRenewed": "deadline", "TerminationFailed": "retry_at",
+                     "RegistryStatusChanged": "for_good", "LeaseReleased": "released_at",
+                     "CheckAnswered": "answered_at"}
 
 
 def event_hash(event, hash_before):
@@ -214,6 +216,8 @@ class Log:
                 shares[key] |= {"creation": None, "worker": None}
             if key in shares and given("policy") is not None:
                 shares[key]["policy"] = given("policy")
+            if key in shares and given("released_at") is not None:
+                shares[key]["alive_at"] = given("released_at")
         elif payload["lease"] in leases:  # LeaseRenewed
             leases[payload["lease"]]["holder"] |= {
                 "until": given("until"), "lock_file": "", "lock": 0}
@@ -228,7 +232,9 @@ class Log:
             shares.setdefault(key, share(key, "documented")).update(
                 check=position, checker=payload["holder"])
         elif key in shares and shares[key]["check"] == payload["check"]:
-            shares[key] |= {"check": None, "checker": None}
+            alive = payload["answer"] == "alive"
+            shares[key] |= {"check": None, "checker": None,
+                            "alive_at": payload.get("answered_at") if alive else None}
 
     def project_termination(self, position, kind, payload):
         key, debts = payload["subject"], self.tables["terminations"]
@@ -260,12 +266,15 @@ class Log:
     def project_change(row, of, kind, payload):
         """What an event says of some columns of a row; `of` is the share of an entry."""
         if kind == "RegistryStatusChanged" and of:
+            of["failed_for_good"] = payload.get("for_good", False)
+            if row["cluster_id"] != payload["cluster_id"]:
+                of["alive_at"] = None
             if of["origin"] == "acquired" and of["creation"] is None:
                 if row["cluster_id"] != payload["cluster_id"]:
                     of |= {"origin": "documented", "created": False, "idempotency_token": None}
                 elif payload["to"] == "ready":
                     of["created"] = True
-        for name in set(EVENTS[kind][1:]) - {"from"}:
+        for name in set(EVENTS[kind][1:]) - {"from", "for_good"}:
             row["status" if name == "to" else name] = payload[name]
 
     def differences(self, table, live_rows):
@@ -291,7 +300,8 @@ def entry(position, config_hash, **columns):
 def share(config_hash, origin, **columns):
     return {"config_hash": config_hash, "origin": origin, "host": None, "worker": None,
             "creation": None, "idempotency_token": None, "created": False, "check": None,
-            "checker": None, "policy": None, "runs": []} | columns
+            "checker": None, "policy": None, "runs": [], "alive_at": None,
+            "failed_for_good": False} | columns
 
 
 def check_database(path, kept=None):

@@ -214,7 +214,9 @@ class AfterAMigration : public SettlingInSteps {
     const std::string where = " WHERE position = " + std::to_string(failed.position) + "; ";
     const std::string hash = text::to_hex(failed.hash);
     const std::string payload = "UPDATE events SET payload = '" + failed.payload + "', hash = ";
-    const std::string drop = "ALTER TABLE terminations DROP COLUMN retry_at; ";
+    const std::string drop =
+        "ALTER TABLE terminations DROP COLUMN retry_at; ALTER TABLE shares DROP COLUMN alive_at; "
+        "ALTER TABLE shares DROP COLUMN failed_for_good; DROP TABLE creation_progress; ";
     if (!test::over_postgres()) {
       test::drop_triggers(database_.location());
       test::run_sql(database_.location(),

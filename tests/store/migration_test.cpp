@@ -147,7 +147,7 @@ TEST_F(Migration, EntriesThatWereRegisteredBeforeThereWereLeasesKeepTheirWorkers
   test::run_sql(path_,
                 "DROP TABLE shares; DROP TABLE leases; DROP TABLE terminations; "
                 "DROP TABLE participants; DROP TABLE log_state; DROP TABLE entry_clusters; "
-                "DROP TABLE share_runs; PRAGMA user_version = 2");
+                "DROP TABLE share_runs; DROP TABLE creation_progress; PRAGMA user_version = 2");
   CacheManager manager({.database = path_});
 
   EXPECT_THAT(manager.replay({.mode = ReplayMode::check}).differences, SizeIs(0));

@@ -115,7 +115,7 @@ TEST_F(DatabaseFacts, TellTheFilesAsTheyLieThere) {
   EXPECT_EQ(info.wal_size, std::filesystem::file_size(path_ + "-wal"));
   EXPECT_TRUE(info.shm_exists);
   EXPECT_EQ(info.shm_size, std::filesystem::file_size(path_ + "-shm"));
-  EXPECT_EQ(info.schema_version, 8);
+  EXPECT_EQ(info.schema_version, 9);
   EXPECT_EQ(info.events, 59);  // 30 cached, 29 of them deactivated
 }
 

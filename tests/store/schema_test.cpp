@@ -64,9 +64,9 @@ TEST_F(Schema, TheDocumentedTablesAndIndexesStandAsDocumented) {
 TEST_F(Schema, BesideTheDocumentedTablesStandTheLogAndTheTablesOfLeases) {
   EXPECT_THAT(
       test::query_column(path_, "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1"),
-      ElementsAre("clusters", "entry_clusters", "events", "leases", "log_state", "participants",
-                  "share_runs", "shared_cluster_registry", "shares", "sqlite_sequence",
-                  "terminations"));
+      ElementsAre("clusters", "creation_progress", "entry_clusters", "events", "leases",
+                  "log_state", "participants", "share_runs", "shared_cluster_registry", "shares",
+                  "sqlite_sequence", "terminations"));
 }
 
 TEST_F(Schema, TheDatabaseIsInWalMode) {

@@ -8,6 +8,7 @@ namespace dbcache::commands {
 namespace {
 
 using namespace events;
+using namespace std::chrono_literals;
 using rows::EntryOrigin;
 using test::all_of;
 using test::at;
@@ -309,6 +310,55 @@ TEST_F(Acquiring, FailsWithTheCreatorsMessageWhereThatWasAskedFor) {
   EXPECT_EQ(step.error, "no quota");
   EXPECT_THAT(step.events, IsEmpty());
   EXPECT_THAT(owed(), ElementsAre("token-1"));
+}
+
+TEST_F(Acquiring, FailsWithACreatorThatNoOtherTryCanHelp) {
+  const Step creation = acquire();
+  Acquire waiter = acquirer();
+  waiter.waited_for = acquire(waiter).creation;
+  FailCreation failed{"hash", {creation.number}, "no such node type"};
+  failed.for_good = true;
+  commit(failed);
+  EXPECT_TRUE(share().failed_for_good);
+  const Step step = acquire(waiter);
+  EXPECT_EQ(step.next, Next::creation_failed);
+  EXPECT_EQ(step.error, "no such node type");
+  // Whatever was wrong, a person may have mended it since.
+  EXPECT_EQ(acquire().next, Next::create);
+  EXPECT_FALSE(share().failed_for_good);
+}
+
+TEST_F(Acquiring, TakesOverFromACreatorThatAnotherTryMayHelp) {
+  const Step creation = acquire();
+  Acquire waiter = acquirer();
+  waiter.waited_for = acquire(waiter).creation;
+  commit(FailCreation{"hash", {creation.number}, "no machines just now"});
+  EXPECT_EQ(acquire(waiter).next, Next::create);
+}
+
+TEST_F(Acquiring, DoesNotCheckAClusterThatWasKnownToRunALittleEarlier) {
+  end(created());
+  Acquire command = checking();
+  command.check_counts_for = 30s;
+  now += 30s;
+  EXPECT_EQ(acquire(command).next, Next::check);  // and the checker dies
+  kill(command.holder);
+  tidy();
+  command = checking();
+  command.check_counts_for = 30s;
+  const Step step = acquire(command);
+  ASSERT_EQ(step.next, Next::check);  // a check without an answer says nothing
+  commit(AnswerCheck{"hash", {step.number}, "c-1", CheckAnswer::alive, std::nullopt});
+  now += 29s;
+  EXPECT_EQ(acquire(command).next, Next::granted);
+}
+
+TEST_F(Acquiring, ChecksAClusterThatRanByAClockOfTheFuture) {
+  end(created());
+  Acquire command = checking();
+  command.check_counts_for = 30s;
+  now -= 1s;
+  EXPECT_EQ(acquire(command).next, Next::check);
 }
 
 TEST_F(Acquiring, TakesOverFromACreatorThatDiedWhateverWasAskedFor) {

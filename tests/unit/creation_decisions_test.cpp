@@ -280,6 +280,25 @@ TEST_F(Creating, AFailureIsTheEntrysAndADebtByTokenAlone) {
   EXPECT_EQ(share().creation, std::nullopt);
 }
 
+TEST_F(Creating, AFailureBeforeAnythingWasStartedOwesNothing) {
+  FailCreation failed{"hash", {creation}, "no such node type"};
+  failed.nothing_started = true;
+  commit(failed);
+  EXPECT_THAT(owed(), IsEmpty());
+  const auto next = acquire();
+  EXPECT_EQ(next.idempotency_token, "token-2");
+  EXPECT_FALSE(next.continues_earlier);
+}
+
+TEST_F(Creating, AFailureAfterAStartIsADebtWhateverItsCreatorSays) {
+  start("c-1");
+  FailCreation failed{"hash", {creation}, "no such node type"};
+  failed.nothing_started = true;
+  commit(failed);
+  EXPECT_THAT(owed(), ElementsAre("c-1"));
+  EXPECT_TRUE(acquire().continues_earlier);
+}
+
 TEST_F(Creating, AFailureAfterAStartIsADebtByIdAndToken) {
   start("c-1");
   commit(FailCreation{"hash", {creation}, "no quota"});

@@ -43,7 +43,7 @@ TEST_F(AClusterThatMayBeDead, IsCheckedByOneHolderWhileOthersWait) {
 TEST_F(AClusterThatMayBeDead, AndIsGoesWithRowLeasesAndEntryAndIsNotOwed) {
   const std::int64_t check = begin_check();
   EXPECT_EQ(told(answer(check, CheckAnswer::dead)),
-            told({CheckAnswered{"hash", "c-1", check, CheckAnswer::dead, std::nullopt},
+            told({CheckAnswered{"hash", "c-1", check, CheckAnswer::dead, std::nullopt, now},
                   LeaseLost{"hash", held.lease, "c-1", HandBackPolicy::hand_back,
                             LeaseLossReason::cluster_lost, 1},
                   LeaseLost{"hash", other.lease, "c-1", HandBackPolicy::keep,

@@ -33,7 +33,7 @@ TEST_F(EndingALease, TellsTheCountAfterItAndThatItWasTheLast) {
   EXPECT_EQ(decision.result.config_hash, "hash");
   EXPECT_EQ(decision.result.cluster_id, "c-1");
   EXPECT_EQ(told(decision.events),
-            told({LeaseReleased{"hash", held.lease, "c-1", HandBackPolicy::keep, 0}}));
+            told({LeaseReleased{"hash", held.lease, "c-1", HandBackPolicy::keep, 0, now}}));
 }
 
 TEST_F(EndingALease, IsNotTheLastWhereAnotherIsHeld) {
@@ -191,7 +191,7 @@ TEST_F(Reaping, OfADeadCheckerFreesTheCheck) {
   const std::int64_t check = acquire(checker).number;
   kill(checker.holder);
   EXPECT_EQ(told(reap(present())),
-            told({CheckAnswered{"hash", "c-1", check, CheckAnswer::died, std::nullopt}}));
+            told({CheckAnswered{"hash", "c-1", check, CheckAnswer::died, std::nullopt, now}}));
 }
 
 TEST_F(Reaping, OfADeadTerminatorIsAFailureThatKeepsTheDebt) {

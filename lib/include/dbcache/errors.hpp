@@ -63,6 +63,21 @@ class DBCACHE_EXPORT CreationFailed : public Error {
   using Error::Error;
 };
 
+/// A function of a lifecycle (<dbcache/shared_clusters.hpp>) throws it to say whether another try
+/// may help. If a `create` throws one that says no, all that wait for this creation fail with
+/// CreationFailed and its message, whatever AcquireOptions::on_create_failure says.
+class DBCACHE_EXPORT LifecycleError : public Error {
+ public:
+  LifecycleError(const std::string& message, bool may_succeed_again)
+      : Error(message), may_succeed_again_(may_succeed_again) {}
+
+  /// Whether another try, without a change by a person, may succeed. Never throws.
+  [[nodiscard]] bool may_succeed_again() const noexcept { return may_succeed_again_; }
+
+ private:
+  bool may_succeed_again_;
+};
+
 /// The database or one of its rows is not as dbcache wrote it. It is damaged, or it is not a
 /// database.
 class DBCACHE_EXPORT CorruptDatabase : public Error {

@@ -62,6 +62,25 @@ class DBCACHE_EXPORT Creation {
   /// the cluster has begun, and what any call of CacheManager may throw.
   void started(std::string_view cluster_id);
 
+  /// Whether an earlier creation, which failed or whose process died, may have used the token.
+  [[nodiscard]] bool continues_earlier() const noexcept;
+
+  /// Says that there is no cluster with the token, and that none will appear: every request to
+  /// create one was refused for good. If `create` then throws, no termination becomes pending,
+  /// unless a cluster was `started`. Do not call it if the creation continues an earlier one, or if
+  /// the outcome of a request is unknown.
+  void nothing_started() noexcept;
+
+  /// Tells what the cluster is doing while it starts, such as the state message of Databricks. It
+  /// goes to the acquire's own AcquireOptions::on_wait, on this thread, when it changes and about
+  /// once a second; and to those who wait for this creation, at most every 5 seconds. Cut at 200
+  /// bytes; secrets become `[redacted]`. Throws nothing but what `on_wait` throws.
+  void progress(std::string_view doing);
+
+  /// Names the log that has this creation: 32 hex digits, the same for all creations of a database.
+  /// Worth tagging the cluster with. A copy of the database has the same.
+  [[nodiscard]] const std::string& owner() const noexcept;
+
   /// The moment at which the acquire times out. If it can, `create` throws Timeout by then.
   [[nodiscard]] std::chrono::steady_clock::time_point deadline() const noexcept;
 
@@ -81,6 +100,8 @@ struct Termination {
   /// Like ClusterLease::lock_descriptor: while a program that inherited it lives, no other process
   /// terminates the same cluster.
   int lock_descriptor = -1;
+  /// The present, by the clock of OwedTermination::owed_at.
+  Timestamp now{};
 };
 
 /// The caller's functions for clusters. The library calls them on the thread that called it, such
@@ -98,6 +119,10 @@ struct ClusterLifecycle {
   /// alone.
   std::function<bool(const std::string& cluster_id)> check{};
 
+  /// For so long after a `check` said yes, or after a lease on the cluster was released, others
+  /// join it without a check. So one who leases again and again neither asks nor writes each time.
+  std::chrono::milliseconds check_counts_for{0};
+
   /// Terminates a cluster, or the cluster that a creation with this token left. It must do no harm
   /// if nothing is left to terminate, since it is called at least once. If it succeeds and its
   /// process does not die meanwhile, it is called only once.
@@ -110,13 +135,18 @@ enum class OnCreateFailure {
   fail,       ///< They throw CreationFailed with the creator's message.
 };
 
-/// The process that an acquire waits for.
+/// What an acquire waits for.
 struct WaitProgress {
-  enum class For { creator, checker };
+  enum class For {
+    creator,  ///< Another process, which creates the cluster.
+    checker,  ///< Another process, which checks the cluster.
+    cluster,  ///< The cluster that this call creates (Creation::progress). It is the `holder`.
+  };
   For waits_for = For::creator;
   HolderInfo holder;
   Timestamp since{};  ///< When the creation began; of a check, when the caller last looked.
   std::chrono::milliseconds waited{};  ///< How long this call has waited.
+  std::string doing{};  ///< What the cluster is doing, as its creator told last; empty: not known.
 };
 
 /// How an acquire runs.
@@ -133,7 +163,7 @@ struct AcquireOptions {
   /// Cancels the call. It then throws Cancelled and leaves nothing behind.
   std::stop_token stop{};
   /// Called while waiting, on the caller's thread: about once a second, and when the process that
-  /// the call waits for changes.
+  /// the call waits for changes. While it creates, on the thread that calls Creation::progress.
   std::function<void(const WaitProgress&)> on_wait{};
 };
 

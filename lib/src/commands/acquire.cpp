@@ -37,6 +37,7 @@ Decision<AcquireStep> create(const Acquire& command, const std::optional<Registr
     if (goes_on) {
       // The entry loses its token when a termination of what the token stands for begins.
       if (share->idempotency_token) step.idempotency_token = *share->idempotency_token;
+      step.continues_earlier = true;
       step.cluster_id = entry->cluster_id;
       step.others_have_it =
           step.cluster_id && others_have(*step.cluster_id, command.config_hash, present);
@@ -134,6 +135,11 @@ Decision<AcquireStep> join_or_await_creation(const Acquire& command, const Regis
   return create(command, entry, share, present);
 }
 
+/// A time in the future is that of a clock that was wrong.
+bool was_alive_lately(const Share& share, std::chrono::milliseconds lately, Timestamp now) {
+  return share.alive_at && *share.alive_at <= now && now < *share.alive_at + lately;
+}
+
 Decision<AcquireStep> join_ready(const Acquire& command, const RegistryEntry& entry,
                                  const std::optional<Share>& share, const Present& present) {
   const std::string& cluster_id = *entry.cluster_id;
@@ -141,7 +147,9 @@ Decision<AcquireStep> join_ready(const Acquire& command, const RegistryEntry& en
   const auto row = present.rows.cluster(cluster_id);
   const bool expired = row && row->expiry_time <= present.now;
   const bool being_terminated = pending && pending->attempts > 0;
-  const bool must_be_checked = command.checks && command.checked != cluster_id;
+  const bool must_be_checked =
+      command.checks && command.checked != cluster_id &&
+      !(share && was_alive_lately(*share, command.check_counts_for, present.now));
   const bool held =
       (expired || being_terminated || must_be_checked) && is_cluster_held(cluster_id, present);
   if (!held && (expired || being_terminated)) {
@@ -192,7 +200,7 @@ Decision<AcquireStep> decide(const Acquire& command, const Present& present) {
   if (entry->status == RegistryStatus::ready && entry->cluster_id) {
     return join_ready(command, *entry, share, present);
   }
-  if (command.fails_with) {
+  if (command.fails_with || (command.waited_for && share && share->failed_for_good)) {
     const auto all_pending = present.rows.pending_terminations_of(command.config_hash);
     // A creator that died left no error to report: another continues what it began.
     const bool died = std::any_of(
@@ -282,14 +290,17 @@ Decision<CreatorOutcome> decide(const FailCreation& command, const Present& pres
   }
   if (command.cluster_id) owe_earlier_cluster(*entry, *command.cluster_id, *share, present, events);
   const auto cluster_id = command.cluster_id ? command.cluster_id : entry->cluster_id;
-  events.emplace_back(events::RegistryStatusChanged{
-      command.config_hash, entry->status, RegistryStatus::failed, cluster_id, command.error});
+  events.emplace_back(events::RegistryStatusChanged{command.config_hash, entry->status,
+                                                    RegistryStatus::failed, cluster_id,
+                                                    command.error, command.for_good});
   events.emplace_back(events::LeaseReleased{command.config_hash, command.creation.position,
                                             cluster_id, std::nullopt,
                                             std::max<std::int64_t>(entry->usage_count - 1, 0)});
-  owe_unless_others_name({cluster_id, share->idempotency_token, command.config_hash, share->host,
-                          events::OwedReason::creation_failed},
-                         present.rows, present.now, events);
+  if (cluster_id || !command.nothing_started) {
+    owe_unless_others_name({cluster_id, share->idempotency_token, command.config_hash, share->host,
+                            events::OwedReason::creation_failed},
+                           present.rows, present.now, events);
+  }
   return {std::move(events), {}};
 }
 

@@ -124,8 +124,9 @@ Decision<LeaseEnded> decide(const EndLease& command, const Present& present) {
   ended.was_last = entry && std::none_of(left.begin(), left.end(), [&](const rows::Lease& other) {
                      return other.id != lease->id;
                    });
-  decision.events.emplace_back(events::LeaseReleased{
-      lease->config_hash, lease->id, lease->cluster_id, lease->policy, ended.usage_count});
+  decision.events.emplace_back(events::LeaseReleased{lease->config_hash, lease->id,
+                                                     lease->cluster_id, lease->policy,
+                                                     ended.usage_count, present.now});
   return decision;
 }
 
@@ -184,7 +185,8 @@ Decision<> decide(const AnswerCheck& command, const Present& present) {
     return {};
   }
   Events events{events::CheckAnswered{command.config_hash, command.cluster_id,
-                                      command.check.position, command.answer, command.error}};
+                                      command.check.position, command.answer, command.error,
+                                      present.now}};
   if (command.answer == events::CheckAnswer::dead && entry->status == RegistryStatus::ready &&
       entry->cluster_id == command.cluster_id) {
     lose_cluster(command.cluster_id, present, events);

@@ -34,11 +34,15 @@ struct Acquire {
   std::optional<std::string> host;
   HandBackPolicy policy = HandBackPolicy::keep;
   std::optional<std::string> run;
-  std::string new_token;               ///< For a creation that does not continue an earlier one.
-  bool checks = false;                 ///< The caller can check whether a cluster still runs.
+  std::string new_token;  ///< For a creation that does not continue an earlier one.
+  bool checks = false;    ///< The caller can check whether a cluster still runs.
+  /// For so long after the cluster was known to run the caller joins it without a check.
+  std::chrono::milliseconds check_counts_for{0};
   std::optional<std::string> checked;  ///< The cluster that the caller just found running.
   /// The creation that the caller waited for, if the caller fails when that creation fails.
   std::optional<std::int64_t> fails_with;
+  /// The creation that the caller waited for last. If it failed for good, so does the caller.
+  std::optional<std::int64_t> waited_for{};
   std::optional<std::string> fixed_cluster;  ///< DATABRICKS_CLUSTER_ID.
 };
 
@@ -58,6 +62,7 @@ struct AcquireStep {
       cluster_id;                 ///< Granted, due for a check, or started by an earlier creator.
   bool others_have_it = false;    ///< What that one started is another configuration's cluster too.
   std::string idempotency_token;  ///< For the creation.
+  bool continues_earlier = false;  ///< An earlier creator may have used the token.
   std::optional<Holder> awaited;
   std::optional<std::int64_t> creation;  ///< The awaited one.
   Timestamp since{};
@@ -106,6 +111,8 @@ struct FailCreation {
   std::optional<std::string> cluster_id{};  ///< What it made, if known.
   std::string idempotency_token{};          ///< Of that creation.
   std::optional<std::string> started{};     ///< What it said that it started.
+  bool for_good = false;                    ///< Another try cannot mend it.
+  bool nothing_started = false;             ///< The token stands for no cluster.
 };
 Decision<CreatorOutcome> decide(const FailCreation& command, const Present& present);
 

@@ -74,9 +74,9 @@ void reap_creation(const Share& share, bool taken_over, const Present& present, 
 void reap_check(const Share& share, const Present& present, Events& events) {
   if (!share.check || !share.checker || is_alive(*share.checker, Timestamp{}, present)) return;
   const auto entry = present.rows.entry(share.config_hash);
-  events.emplace_back(events::CheckAnswered{share.config_hash,
-                                            entry ? entry->cluster_id.value_or("") : "",
-                                            *share.check, events::CheckAnswer::died, std::nullopt});
+  events.emplace_back(
+      events::CheckAnswered{share.config_hash, entry ? entry->cluster_id.value_or("") : "",
+                            *share.check, events::CheckAnswer::died, std::nullopt, present.now});
 }
 
 void reap_termination(const PendingTermination& pending, const Present& present, Events& events) {

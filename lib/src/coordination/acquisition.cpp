@@ -68,6 +68,17 @@ std::vector<std::string> owed_by(const events::Events& events) {
   return subjects;
 }
 
+/// Whether nobody else's try can succeed.
+bool is_for_good(const std::exception_ptr& thrown) {
+  try {
+    std::rethrow_exception(thrown);
+  } catch (const LifecycleError& error) {
+    return !error.may_succeed_again();
+  } catch (...) {
+    return false;
+  }
+}
+
 bool is_waiting(Next next) {
   return next == Next::wait_for_creator || next == Next::wait_for_checker;
 }
@@ -95,6 +106,7 @@ Acquisition::Acquisition(const Coordinator& coordinator, const ClusterConfig& co
   command_.policy = options.policy;
   if (options.run) command_.run = input::require_id(*options.run, "run");
   command_.checks = static_cast<bool>(lifecycle.check);
+  command_.check_counts_for = lifecycle.check_counts_for;
   if (!environment.databricks_cluster_id.empty()) {
     command_.fixed_cluster =
         input::require_cluster_id(environment.databricks_cluster_id, "DATABRICKS_CLUSTER_ID");
@@ -139,6 +151,7 @@ Granted Acquisition::run() {
         throw CreationFailed(come_to.error);
       case Next::wait_for_creator:
       case Next::wait_for_checker:
+        if (come_to.creation) command_.waited_for = come_to.creation;
         if (options_.on_create_failure == OnCreateFailure::fail && come_to.creation) {
           command_.fails_with = come_to.creation;
         }
@@ -199,13 +212,18 @@ std::optional<Granted> Acquisition::join_surrounding_run() {
   return std::nullopt;
 }
 
-std::optional<Acquisition::Step> Acquisition::look() const {
+std::optional<Acquisition::Step> Acquisition::look() {
   std::optional<Step> seen;
   coordinator_.store().read([&](const store::ReadSession& session) {
     const rows::Present present = store::present(session);
     if (!commands::reap(present, reach_).events.empty()) return;
     auto decision = commands::decide(command_, present);
     if (decision.events.empty() && is_waiting(decision.result.next)) {
+      const auto& creation = decision.result.creation;
+      doing_.clear();
+      if (options_.on_wait && creation) {
+        doing_ = session.tables.progress(command_.config_hash, *creation).value_or("");
+      }
       seen = Step{std::move(decision.result), {}, {}};
     }
   });
@@ -234,6 +252,7 @@ Acquisition::Step Acquisition::step(const Answer& answer) {
         const std::int64_t first = transaction.append(decision.events);
         step.come_to = std::move(decision.result);
         step.name = name_of_held(transaction, decision.events, first);
+        if (step.come_to.next == Next::create) step.owner = transaction.incarnation();
         step.owed = owed_by(transaction.appended());
       });
   command_.checked.reset();
@@ -249,6 +268,8 @@ Granted Acquisition::granted(rows::EventName lease, std::string cluster_id, bool
 
 Granted Acquisition::create(const Step& step) {
   const rows::EventName& name = step.name;
+  Progress progress(coordinator_, command_.config_hash, name.position, command_.holder,
+                    options_.on_wait, began_);
   Creation::Impl under_way{coordinator_,
                            command_.config_hash,
                            step.come_to.idempotency_token,
@@ -256,7 +277,10 @@ Granted Acquisition::create(const Step& step) {
                            step.come_to.cluster_id,
                            deadline_,
                            options_.stop,
-                           *lock_};
+                           *lock_,
+                           progress};
+  under_way.owner = step.owner;
+  under_way.continues_earlier = step.come_to.continues_earlier;
   if (step.come_to.others_have_it) under_way.of_others.insert(*step.come_to.cluster_id);
   std::optional<std::string> made;
   Committed<commands::CreatorOutcome> finished;
@@ -285,10 +309,11 @@ Granted Acquisition::create(const Step& step) {
                     error.what(), *made),
         error.outcome());
   } catch (...) {
-    fail_creation({command_.config_hash, name, message_of(std::current_exception()), made,
-                   step.come_to.idempotency_token,
-                   or_else(under_way.started_here(), step.come_to.cluster_id)},
-                  under_way.what_others_have());
+    fail_creation(
+        {command_.config_hash, name, message_of(std::current_exception()), made,
+         step.come_to.idempotency_token, or_else(under_way.started_here(), step.come_to.cluster_id),
+         is_for_good(std::current_exception()), under_way.nothing_started},
+        under_way.what_others_have());
     throw;
   }
   if (finished.first.result.fit != commands::Fit::ours) {
@@ -360,13 +385,14 @@ std::string Acquisition::terminate_unknown(const std::optional<std::string>& clu
   const std::optional<std::string> token =
       idempotency_token.empty() ? std::nullopt : std::optional(idempotency_token);
   Termination termination;
+  termination.now = coordinator_.store().now();
   termination.owed = {cluster_id.value_or(idempotency_token),
                       cluster_id,
                       token,
                       command_.config_hash,
                       command_.host,
                       "log_gone",
-                      coordinator_.store().now(),
+                      termination.now,
                       1,
                       std::nullopt,
                       std::nullopt};
@@ -437,7 +463,7 @@ void Acquisition::tell(const AcquireStep& awaited) {
   options_.on_wait({awaited.next == Next::wait_for_creator ? WaitProgress::For::creator
                                                            : WaitProgress::For::checker,
                     describe(*awaited.awaited, true), awaited.since,
-                    std::chrono::duration_cast<std::chrono::milliseconds>(now - began_)});
+                    std::chrono::duration_cast<std::chrono::milliseconds>(now - began_), doing_});
 }
 
 }  // namespace dbcache::coordination

@@ -42,12 +42,13 @@ class Acquisition {
     commands::AcquireStep come_to;
     rows::EventName name;             ///< Of the lease, the creation or the check.
     std::vector<std::string> owed{};  ///< The terminations that became pending with it.
+    std::string owner{};              ///< Of a creation: the incarnation of its log.
   };
 
   [[nodiscard]] std::optional<Granted> join_surrounding_run();
   void take_lock();
   [[nodiscard]] Step step(const Answer& answer);
-  [[nodiscard]] std::optional<Step> look() const;
+  [[nodiscard]] std::optional<Step> look();
   [[nodiscard]] Granted granted(rows::EventName lease, std::string cluster_id, bool created_here);
   [[nodiscard]] Granted create(const Step& step);
   /// Of a creation that ran to its end.
@@ -55,8 +56,8 @@ class Acquisition {
                               const commands::CreatorOutcome& outcome,
                               const std::set<std::string>& of_others);
   void fail_creation(const commands::FailCreation& failed, const std::set<std::string>& of_others);
-  /// For a creation whose log is gone: nobody else will ever know of its cluster, unless it was
-  /// is `of_others` there. Returns what became of it.
+  /// For a creation whose log is gone: nobody else will ever know of its cluster, unless it is
+  /// one `of_others` there. Returns what became of it.
   [[nodiscard]] std::string terminate_unknown(const std::optional<std::string>& cluster_id,
                                               const std::string& idempotency_token, bool is_named,
                                               const std::set<std::string>& of_others) const;
@@ -78,6 +79,7 @@ class Acquisition {
   std::unique_ptr<store::LifeLock> lock_;
   bool swept_ = false;
   std::vector<std::string> owed_;
+  std::string doing_;  ///< What the cluster of the awaited creation is doing.
   std::optional<Waiter> waiter_;
   std::optional<commands::AcquireStep> told_;
   std::chrono::steady_clock::time_point tell_again_;

@@ -142,6 +142,7 @@ bool Coordinator::settle_one(commands::ClaimTermination& claim,
                       pending.owed_at,     pending.attempts + 1, std::nullopt,
                       std::nullopt};
   termination.lock_descriptor = taken.lock->descriptor();
+  termination.now = store().now();
   if (taken.lock->lost()) {
     // Others may have claimed the termination since the lock was lost.
     finish.error = "its claim was given up, since the database could not be reached for too long";

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <mutex>
 #include <optional>
@@ -10,6 +11,7 @@
 #include <dbcache/shared_clusters.hpp>
 
 #include "coordination/coordinator.hpp"
+#include "coordination/progress.hpp"
 
 namespace dbcache {
 
@@ -24,6 +26,10 @@ class Creation::Impl {
   std::chrono::steady_clock::time_point deadline;
   std::stop_token stop;
   const store::LifeLock& lock;  ///< The creator's.
+  coordination::Progress& progress;
+  std::string owner{};  ///< The incarnation of the log.
+  bool continues_earlier = false;
+  std::atomic<bool> nothing_started = false;
   std::mutex mutex{};
   std::optional<std::string> started{};  ///< What `create` has said that it started.
   /// Clusters that this or an earlier creator started, and that are other configurations' too.

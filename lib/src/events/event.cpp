@@ -34,7 +34,8 @@ BOOST_DESCRIBE_STRUCT(ClusterExpired, (), (cluster_id, expiry_time))
 BOOST_DESCRIBE_STRUCT(ClusterRemoved, (), (cluster_id, reason))
 BOOST_DESCRIBE_STRUCT(CreationRegistered, (), (config_hash, creation_time, worker))
 BOOST_DESCRIBE_STRUCT(EntryImported, (), (entry, original, notes))
-BOOST_DESCRIBE_STRUCT(RegistryStatusChanged, (), (config_hash, from, to, cluster_id, error_message))
+BOOST_DESCRIBE_STRUCT(RegistryStatusChanged, (),
+                      (config_hash, from, to, cluster_id, error_message, for_good))
 BOOST_DESCRIBE_STRUCT(UsageIncremented, (), (config_hash, usage_count))
 BOOST_DESCRIBE_STRUCT(UsageDecremented, (), (config_hash, usage_count))
 BOOST_DESCRIBE_STRUCT(RegistryEntryRemoved, (), (config_hash, reason))
@@ -44,12 +45,14 @@ BOOST_DESCRIBE_STRUCT(CreationStarted, (),
 BOOST_DESCRIBE_STRUCT(LeaseGranted, (),
                       (config_hash, cluster_id, holder, policy, run, granted_at, created_here, host,
                        creation, usage_count))
-BOOST_DESCRIBE_STRUCT(LeaseReleased, (), (config_hash, lease, cluster_id, policy, usage_count))
+BOOST_DESCRIBE_STRUCT(LeaseReleased, (),
+                      (config_hash, lease, cluster_id, policy, usage_count, released_at))
 BOOST_DESCRIBE_STRUCT(LeaseLost, (), (config_hash, lease, cluster_id, policy, reason, usage_count))
 BOOST_DESCRIBE_STRUCT(LeaseRenewed, (), (config_hash, lease, until, deadline))
 BOOST_DESCRIBE_STRUCT(ClusterUsed, (), (cluster_id, lease, by))
 BOOST_DESCRIBE_STRUCT(CheckStarted, (), (config_hash, cluster_id, holder))
-BOOST_DESCRIBE_STRUCT(CheckAnswered, (), (config_hash, cluster_id, check, answer, error))
+BOOST_DESCRIBE_STRUCT(CheckAnswered, (),
+                      (config_hash, cluster_id, check, answer, error, answered_at))
 BOOST_DESCRIBE_STRUCT(TerminationOwed, (),
                       (subject, cluster_id, idempotency_token, config_hash, host, reason, owed_at))
 BOOST_DESCRIBE_STRUCT(TerminationStarted, (), (subject, config_hash, holder))
@@ -77,6 +80,10 @@ json::object upcast(std::string_view type, int from, int to, json::object payloa
   if (type == TerminationFailed::type && from == 1) payload["retry_at"] = nullptr;
   // Before schema 2 only the clock told when a lease ended.
   if (type == LeaseRenewed::type && from == 1) payload["deadline"] = nullptr;
+  // Before schema 2 nobody said so, nor when a cluster was known to run.
+  if (type == RegistryStatusChanged::type && from == 1) payload["for_good"] = false;
+  if (type == LeaseReleased::type && from == 1) payload["released_at"] = nullptr;
+  if (type == CheckAnswered::type && from == 1) payload["answered_at"] = nullptr;
   return payload;
 }
 

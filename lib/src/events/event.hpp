@@ -99,12 +99,13 @@ struct EntryImported {
 /// Status, cluster id and error message are set to these values.
 struct RegistryStatusChanged {
   static constexpr std::string_view type = "RegistryStatusChanged";
-  static constexpr int schema = 1;
+  static constexpr int schema = 2;
   std::string config_hash;
   RegistryStatus from = RegistryStatus::creating;
   RegistryStatus to = RegistryStatus::creating;
   std::optional<std::string> cluster_id;
   std::optional<std::string> error_message;
+  bool for_good = false;  ///< A creation failed, and another try cannot mend it; since 2.
 };
 
 struct UsageIncremented {
@@ -175,12 +176,13 @@ struct LeaseGranted {
 /// A lease was released, or a creation failed.
 struct LeaseReleased {
   static constexpr std::string_view type = "LeaseReleased";
-  static constexpr int schema = 1;
+  static constexpr int schema = 2;
   std::string config_hash;
   std::int64_t lease = 0;  ///< Or the creation.
   std::optional<std::string> cluster_id;
-  std::optional<HandBackPolicy> policy;  ///< Empty for a creation.
-  std::int64_t usage_count = 0;          ///< After it.
+  std::optional<HandBackPolicy> policy;    ///< Empty for a creation.
+  std::int64_t usage_count = 0;            ///< After it.
+  std::optional<Timestamp> released_at{};  ///< Empty for a creation; since 2.
 };
 
 enum class LeaseLossReason {
@@ -239,12 +241,13 @@ enum class CheckAnswer {
 
 struct CheckAnswered {
   static constexpr std::string_view type = "CheckAnswered";
-  static constexpr int schema = 1;
+  static constexpr int schema = 2;
   std::string config_hash;
   std::string cluster_id;
   std::int64_t check = 0;
   CheckAnswer answer = CheckAnswer::alive;
   std::optional<std::string> error;
+  std::optional<Timestamp> answered_at{};  ///< Since 2.
 };
 
 enum class OwedReason {

@@ -47,6 +47,10 @@ void Creation::started(std::string_view cluster_id) {
     impl_.of_others.emplace(cluster_id);
   }
 }
+bool Creation::continues_earlier() const noexcept { return impl_.continues_earlier; }
+void Creation::nothing_started() noexcept { impl_.nothing_started = true; }
+void Creation::progress(std::string_view doing) { impl_.progress.tell(doing); }
+const std::string& Creation::owner() const noexcept { return impl_.owner; }
 std::chrono::steady_clock::time_point Creation::deadline() const noexcept { return impl_.deadline; }
 std::stop_token Creation::stop_token() const noexcept { return impl_.stop; }
 int Creation::lock_descriptor() const noexcept { return impl_.lock.descriptor(); }

@@ -74,6 +74,9 @@ struct Share {
   std::optional<Holder> checker;
   std::optional<HandBackPolicy> policy;  ///< The policy of the lease that ended last.
   std::vector<std::string> runs;         ///< The runs that used the cluster.
+  /// When the cluster was last known to run: a check said so, or a lease on it was released.
+  std::optional<Timestamp> alive_at{};
+  bool failed_for_good = false;  ///< The last creation: another try cannot mend it.
 
   [[nodiscard]] const std::string& key() const { return config_hash; }
   bool operator==(const Share&) const = default;
@@ -131,7 +134,7 @@ BOOST_DESCRIBE_STRUCT(Deadline, (), (given_at, boot_id, boot_until))
 BOOST_DESCRIBE_STRUCT(Holder, (), (lock_file, lock, process, host, label, until, deadline))
 BOOST_DESCRIBE_STRUCT(Share, (),
                       (config_hash, origin, host, worker, creation, idempotency_token, created,
-                       check, checker, policy, runs))
+                       check, checker, policy, runs, alive_at, failed_for_good))
 BOOST_DESCRIBE_STRUCT(Lease, (),
                       (id, config_hash, cluster_id, holder, policy, run, granted_at, created_here))
 BOOST_DESCRIBE_STRUCT(PendingTermination, (),

@@ -116,6 +116,12 @@ class TableReader {
   [[nodiscard]] virtual std::vector<std::string> expired_configurations(
       Timestamp now, std::string_view after, std::size_t limit) const = 0;
 
+  /// What the cluster of a creation under way is doing, as its creator told last. Not projected.
+  [[nodiscard]] virtual std::optional<std::string> progress(std::string_view /*config_hash*/,
+                                                            std::int64_t /*creation*/) const {
+    return std::nullopt;
+  }
+
   /// Every row of a projected table exactly as stored, even if invalid, in order of its key.
   [[nodiscard]] virtual std::vector<RawRow> raw_rows(std::string_view table) const = 0;
 };
@@ -157,6 +163,10 @@ class Tables : public TableReader {
                                           const Change<PendingTermination>& change) {
     change_and_put(pending_termination(subject), change);
   }
+
+  /// Replaces what a creation told, and removes what ended creations told.
+  virtual void tell_progress(std::string_view /*config_hash*/, std::int64_t /*creation*/,
+                             std::string_view /*doing*/) {}
 
   /// Empties every table.
   virtual void clear() = 0;

@@ -48,8 +48,17 @@ class Store {
     /// The name of an event that it has appended.
     [[nodiscard]] rows::EventName name_of(std::int64_t position) const;
 
+    /// Names the log.
+    [[nodiscard]] std::string incarnation() const { return session_.log.incarnation(); }
+
     /// The event at this position will be asked for.
     void foresee_event(std::int64_t position) const { session_.log.foresee_event(position); }
+
+    /// Replaces what a creation told of its progress. Not in the log.
+    void tell_progress(std::string_view config_hash, std::int64_t creation,
+                       std::string_view doing) {
+      session_.tables.tell_progress(config_hash, creation, doing);
+    }
 
     /// What it has appended so far.
     [[nodiscard]] const events::Events& appended() const { return appended_; }

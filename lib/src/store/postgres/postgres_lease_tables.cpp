@@ -329,6 +329,28 @@ std::vector<Participant> PostgresTables::participants_after(Page page) const {
   return suspect_page<Participant>(transaction_, liveness_, page);
 }
 
+std::optional<std::string> PostgresTables::progress(std::string_view config_hash,
+                                                    std::int64_t creation) const {
+  const Result rows = transaction_.ask(
+      "SELECT doing FROM creation_progress WHERE config_hash = $1::text AND creation = $2::bigint",
+      Values().text(config_hash).integer(creation));
+  return rows.rows() > 0 ? std::optional(std::string(rows.text(0, 0))) : std::nullopt;
+}
+
+void PostgresTables::tell_progress(std::string_view config_hash, std::int64_t creation,
+                                   std::string_view doing) {
+  transaction_.change(
+      "DELETE FROM creation_progress WHERE creation NOT IN "
+      "(SELECT creation FROM shares WHERE creation IS NOT NULL)",
+      Values());
+  transaction_.change(
+      "INSERT INTO creation_progress (config_hash, creation, doing) "
+      "VALUES ($1::text, $2::bigint, $3::text) ON CONFLICT (config_hash) "
+      "DO UPDATE SET creation = excluded.creation, doing = excluded.doing",
+      Values().text(config_hash).integer(creation).text(doing));
+  changed_ = true;
+}
+
 std::vector<Share> PostgresTables::busy_shares_after(std::string_view config_hash,
                                                      std::size_t limit) const {
   std::string after(config_hash);

@@ -98,6 +98,10 @@ class PostgresTables final : public rows::Tables {
   void erase_lease(std::int64_t id) override;
   void erase_pending_termination(std::string_view subject) override;
   void erase_participant(std::int64_t id) override;
+  std::optional<std::string> progress(std::string_view config_hash,
+                                      std::int64_t creation) const override;
+  void tell_progress(std::string_view config_hash, std::int64_t creation,
+                     std::string_view doing) override;
   void clear() override;
 
   /// Whether anything was written.

@@ -131,6 +131,31 @@ std::vector<std::string> SqliteTables::configurations_of(std::string_view run) c
   return texts(*query);
 }
 
+std::optional<std::string> SqliteTables::progress(std::string_view config_hash,
+                                                  std::int64_t creation) const {
+  auto query = connection_.prepare(
+      "SELECT doing FROM creation_progress WHERE config_hash = ?1 AND creation = ?2");
+  query->lend(1, config_hash);
+  query->bind(2, creation);
+  return query->step() ? std::optional(std::string(query->bytes(0))) : std::nullopt;
+}
+
+void SqliteTables::tell_progress(std::string_view config_hash, std::int64_t creation,
+                                 std::string_view doing) {
+  connection_
+      .prepare(
+          "DELETE FROM creation_progress WHERE creation NOT IN "
+          "(SELECT creation FROM shares WHERE creation IS NOT NULL)")
+      ->step();
+  auto query = connection_.prepare(
+      "INSERT OR REPLACE INTO creation_progress (config_hash, creation, doing) "
+      "VALUES (?1, ?2, ?3)");
+  query->lend(1, config_hash);
+  query->bind(2, creation);
+  query->lend(3, doing);
+  query->step();
+}
+
 std::vector<Lease> SqliteTables::leases_after(Page page) const {
   return readable_page<Lease>(connection_, LeaseStatements::leases_after(), page);
 }

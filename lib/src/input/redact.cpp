@@ -2,13 +2,19 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cctype>
+#include <cstdint>
+#include <memory>
 #include <vector>
 
 #include <boost/algorithm/string/replace.hpp>
+#include <boost/algorithm/string/trim.hpp>
 
 #include <dbcache/errors.hpp>
 
+#include "system/environment.hpp"
+#include "system/published.hpp"
 #include "text/json_text.hpp"
 
 namespace json = boost::json;
@@ -16,7 +22,7 @@ namespace json = boost::json;
 namespace dbcache::input {
 namespace {
 
-constexpr std::size_t least_token_size = 16;
+constexpr std::size_t least_secret_size = 16;
 
 constexpr std::array<std::string_view, 4> secret_words{"token", "secret", "password", "credential"};
 constexpr std::array<std::string_view, 4> before_key{"access", "account", "api", "private"};
@@ -64,13 +70,86 @@ bool names_a_secret(std::string_view key) {
   return false;
 }
 
+namespace {
+
+/// What `keep_secret` was given.
+class KnownSecrets {
+ public:
+  void add(std::string_view secret) {
+    if (holds(secret)) return;
+    places_[taken_.fetch_add(1) % places_.size()].put(std::string(secret));
+  }
+
+  /// Adds to `found` those that stand in the text.
+  void find_in(std::string_view text, std::vector<std::string>& found) const {
+    each([&](const std::string& secret) {
+      if (text.find(secret) != std::string_view::npos) found.push_back(secret);
+    });
+  }
+
+ private:
+  [[nodiscard]] bool holds(std::string_view secret) const {
+    bool held = false;
+    each([&](const std::string& known) { held = held || known == secret; });
+    return held;
+  }
+
+  template <class Look>
+  void each(Look look) const {
+    const std::size_t count = std::min<std::size_t>(taken_, places_.size());
+    for (std::size_t at = 0; at < count; ++at) places_[at].with(look);
+  }
+
+  static constexpr std::size_t most = 256;
+  std::array<system::Published<std::string>, most> places_;
+  std::atomic<std::uint32_t> taken_ = 0;
+};
+
+/// Never destroyed: what runs at the end of the process may still write to the log. Made without
+/// the lock of a local static, which a fork could find held.
+KnownSecrets& known_secrets() {
+  static std::atomic<KnownSecrets*> known = nullptr;
+  if (KnownSecrets* const there = known) return *there;
+  auto made = std::make_unique<KnownSecrets>();
+  KnownSecrets* there = nullptr;
+  return known.compare_exchange_strong(there, made.get()) ? *made.release() : *there;
+}
+
+/// A secret without the line break that `$(cat FILE)`'s kin leave; empty if it is too short.
+std::string worth_removing(std::string secret) {
+  boost::algorithm::trim(secret);
+  if (secret.size() < least_secret_size) secret.clear();
+  return secret;
+}
+
+}  // namespace
+
+void keep_secret(std::string_view secret) {
+  if (secret.size() >= least_secret_size) known_secrets().add(secret);
+}
+
 Redactor::Redactor(std::string databricks_token) {
-  if (databricks_token.size() >= least_token_size) token_ = std::move(databricks_token);
+  secrets_.push_back(worth_removing(std::move(databricks_token)));
+  for (const char* const name :
+       {"DATABRICKS_CLIENT_SECRET", "DATABRICKS_OIDC_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"}) {
+    secrets_.push_back(worth_removing(system::environment_variable(name)));
+  }
+  std::erase(secrets_, "");
 }
 
 std::string Redactor::text(std::string_view given) const {
+  std::vector<std::string> found;
+  for (const std::string& secret : secrets_) {
+    if (given.find(secret) != std::string_view::npos) found.push_back(secret);
+  }
+  known_secrets().find_in(given, found);
+  // One may be a part of another, which then must not be torn.
+  std::sort(found.begin(), found.end(),
+            [](const auto& one, const auto& other) { return one.size() > other.size(); });
   std::string text(given);
-  if (!token_.empty()) boost::algorithm::replace_all(text, token_, redaction_mark);
+  for (const std::string& secret : found) {
+    boost::algorithm::replace_all(text, secret, redaction_mark);
+  }
   return text;
 }
 

@@ -2,6 +2,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <boost/json/value.hpp>
 
@@ -16,11 +17,18 @@ inline constexpr std::string_view redaction_mark = "[redacted]";
 /// (`accessKey`).
 bool names_a_secret(std::string_view key);
 
+/// From now on every Redactor of this process removes `secret`, such as a token that a workspace
+/// gave. Ignores one of less than 16 characters, which could match innocent text, and one that is
+/// known already. The oldest of 256 is forgotten: keep one that is still used at each use.
+/// Thread-safe, also beside a fork.
+void keep_secret(std::string_view secret);
+
 /// Removes secrets from what users give, before any decision on it.
 class Redactor {
  public:
-  /// Also removes `databricks_token` everywhere if it has 16 characters or more. A shorter one
-  /// could match innocent text.
+  /// Also removes everywhere, if it has 16 characters or more: `databricks_token`, the values of
+  /// DATABRICKS_CLIENT_SECRET, DATABRICKS_OIDC_TOKEN and ACTIONS_ID_TOKEN_REQUEST_TOKEN, and what
+  /// `keep_secret` was given.
   explicit Redactor(std::string databricks_token);
 
   [[nodiscard]] std::string text(std::string_view given) const;
@@ -30,7 +38,7 @@ class Redactor {
   [[nodiscard]] boost::json::object json(const boost::json::object& given) const;
 
  private:
-  std::string token_;
+  std::vector<std::string> secrets_;
 };
 
 }  // namespace dbcache::input

@@ -12,8 +12,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 # down only; docs/architecture.md draws them.
 BENEATH = "system text"
 ARROWS = {
-    "face": "coordination commands store input rows events",
+    "face": "coordination workspace commands store input rows events",
     "coordination": "commands store input rows events",
+    "workspace": "events input",
     "commands": "events input rows",
     "store": "projections events input rows",
     "store/sql": "rows",

@@ -36,6 +36,14 @@ class BareEnvironment {
  private:
   ScopedVariable host_{"DATABRICKS_HOST", std::nullopt};
   ScopedVariable token_{"DATABRICKS_TOKEN", std::nullopt};
+  ScopedVariable client_id_{"DATABRICKS_CLIENT_ID", std::nullopt};
+  ScopedVariable client_secret_{"DATABRICKS_CLIENT_SECRET", std::nullopt};
+  ScopedVariable profile_{"DATABRICKS_CONFIG_PROFILE", std::nullopt};
+  ScopedVariable config_file_{"DATABRICKS_CONFIG_FILE", std::nullopt};
+  ScopedVariable auth_type_{"DATABRICKS_AUTH_TYPE", std::nullopt};
+  ScopedVariable oidc_token_{"DATABRICKS_OIDC_TOKEN", std::nullopt};
+  ScopedVariable oidc_file_{"DATABRICKS_OIDC_TOKEN_FILEPATH", std::nullopt};
+  ScopedVariable github_url_{"ACTIONS_ID_TOKEN_REQUEST_URL", std::nullopt};
   ScopedVariable cluster_{"DATABRICKS_CLUSTER_ID", std::nullopt};
   ScopedVariable database_{"DBCACHE_DATABASE", std::nullopt};
   ScopedVariable schema_{"DBCACHE_SCHEMA", std::nullopt};

@@ -3,6 +3,7 @@
 /// Includes every public header except <dbcache/async.hpp>, which needs Boost.Asio.
 #include <dbcache/cache_manager.hpp>
 #include <dbcache/cluster.hpp>
+#include <dbcache/databricks.hpp>
 #include <dbcache/errors.hpp>
 #include <dbcache/history.hpp>
 #include <dbcache/json.hpp>

@@ -5,6 +5,7 @@
 #include <boost/json/object.hpp>
 
 #include <dbcache/cluster.hpp>
+#include <dbcache/databricks.hpp>
 #include <dbcache/export.hpp>
 #include <dbcache/history.hpp>
 #include <dbcache/lease.hpp>
@@ -45,6 +46,8 @@ namespace dbcache {
 [[nodiscard]] DBCACHE_EXPORT boost::json::object to_json(const LeaseReport& report);
 [[nodiscard]] DBCACHE_EXPORT boost::json::object to_json(const OwedTermination& owed);
 [[nodiscard]] DBCACHE_EXPORT boost::json::object to_json(const SettleReport& report);
+/// A cluster of a workspace; `state` is the word of the Clusters API.
+[[nodiscard]] DBCACHE_EXPORT boost::json::object to_json(const databricks::Cluster& cluster);
 
 /// Reads a row from an object whose keys are the names of the columns, as `to_json` writes it.
 /// Flags may be true, false, 1 or 0. Times are in any form that `parse_timestamp` takes. `id` is

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <memory>
+#include <set>
+#include <string>
+
+#include <dbcache/databricks.hpp>
+
+#include "workspace/clusters_api.hpp"
+
+namespace dbcache::workspace {
+
+/// `create`, `check` and `terminate` for the clusters of one workspace.
+class Lifecycle {
+ public:
+  struct Settings {
+    std::int64_t autotermination_minutes = 60;
+    bool permanent_delete = false;
+  };
+  Lifecycle(ClustersApi clusters, Settings settings)
+      : clusters_(std::move(clusters)), settings_(settings) {}
+
+  [[nodiscard]] const ClustersApi& clusters() const noexcept { return clusters_; }
+
+  /// Takes on the cluster that an earlier creator had started, or one with the tag of this
+  /// creation's token; else asks for a new one. Returns its id once it runs.
+  std::string create(const ClusterConfig& config, Creation& creation) const;
+
+  [[nodiscard]] bool check(const std::string& cluster_id, const Bounds& bounds) const;
+
+  /// Returns once the workspace says that the cluster, and every one with the tag of the token, is
+  /// terminating or gone. `now` is by the clock that `owed_at` is by. Throws WorkspaceUnavailable
+  /// if a request to create one may still be under way.
+  void terminate(const OwedTermination& owed, Timestamp now, const Bounds& bounds) const;
+
+ private:
+  /// One creation of a cluster.
+  class Start;
+
+  void end(const std::string& cluster_id, const Bounds& bounds) const;
+
+  ClustersApi clusters_;
+  Settings settings_;
+};
+
+}  // namespace dbcache::workspace

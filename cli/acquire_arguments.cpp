@@ -28,13 +28,15 @@ std::chrono::milliseconds seconds_of(const char* option, double seconds, double 
 void AcquireArguments::declare(Arguments& arguments) {
   arguments.required("--config", "FILE", config_,
                      "The configuration, a JSON object; - reads stdin");
-  arguments.required("--create", "CMD", commands_.create,
-                     "Starts a cluster: reads the configuration on stdin, prints the id last");
+  arguments.optional("--create", "CMD", commands_.create,
+                     "Starts a cluster: reads the configuration on stdin, prints the id last.\n"
+                     "Without it, the Databricks workspace creates, checks and terminates");
   arguments.optional("--check", "CMD", commands_.check,
                      "Exits with 0 if $DBCACHE_CLUSTER_ID runs, with 1 if it does not");
   arguments.optional("--terminate", "CMD", commands_.terminate,
                      "Terminates $DBCACHE_CLUSTER_ID; if that is unset, the cluster that was\n"
                      "created with $DBCACHE_IDEMPOTENCY_TOKEN");
+  workspace_.declare_profile(arguments);
   arguments.optional("--timeout", "S", timeout_, "Seconds to wait for a lease; default: 1800");
   arguments.flag("--keep", keep_, "Keep the cluster for its next user until it expires (default)");
   arguments.flag("--hand-back", hand_back_, "Terminate the cluster when its last lease ends");
@@ -51,9 +53,14 @@ void AcquireArguments::check() const {
     throw InvalidArgument("--keep and --hand-back exclude each other; give one of them");
   }
   if (timeout_) seconds_of("--timeout", *timeout_, 0);
-  if (commands_.create.empty()) {
-    throw InvalidArgument("--create is empty; give the command that starts a cluster");
+  if (commands_.create && commands_.create->empty()) {
+    throw InvalidArgument(
+        "--create is empty; give the command that starts a cluster, or leave the option out");
   }
+  if (commands_.create && workspace_.has_profile()) {
+    throw InvalidArgument("--create and --workspace-profile exclude each other; give one of them");
+  }
+  workspace_.check(/*has_command=*/false);
   // An empty CMD, from an unset variable in a script, would pass every check and terminate nothing.
   if (commands_.check && commands_.check->empty()) {
     throw InvalidArgument("--check is empty; give a command, or leave the option out");
@@ -78,6 +85,16 @@ AcquireOptions AcquireArguments::options() const {
   return options;
 }
 
+ClusterLifecycle AcquireArguments::lifecycle(
+    const ClusterConfig& config, const std::shared_ptr<LifecycleContext>& context) const {
+  ClusterLifecycle lifecycle = make_lifecycle(commands_, context);
+  if (lifecycle.create) return lifecycle;
+  ClusterLifecycle of_workspace = workspace_lifecycle(config, workspace_.options(), context);
+  if (lifecycle.check) of_workspace.check = lifecycle.check;
+  if (lifecycle.terminate) of_workspace.terminate = lifecycle.terminate;
+  return of_workspace;
+}
+
 ClusterLease acquire_lease(Context& context, SharedClusters& clusters,
                            const AcquireArguments& arguments, const ClusterConfig& config,
                            SignalThread& signals, Afterwards afterwards) {
@@ -94,7 +111,7 @@ ClusterLease acquire_lease(Context& context, SharedClusters& clusters,
                        .deadline = std::chrono::steady_clock::now() + options.timeout,
                        .stop = options.stop});
   ClusterLease lease =
-      clusters.acquire(config, make_lifecycle(arguments.commands(), lifecycle_context), options);
+      clusters.acquire(config, arguments.lifecycle(config, lifecycle_context), options);
   // The lease keeps the lifecycle for its release, where these bounds do not apply.
   lifecycle_context->before_command = {};
   lifecycle_context->deadline = std::nullopt;

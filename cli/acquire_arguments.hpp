@@ -14,6 +14,7 @@
 #include "cli/command.hpp"
 #include "cli/process/lifecycle.hpp"
 #include "cli/process/signals.hpp"
+#include "cli/workspace_lifecycle.hpp"
 
 namespace dbcache::cli {
 
@@ -26,12 +27,15 @@ class AcquireArguments {
   void check() const;
 
   [[nodiscard]] ClusterConfig read_config(Terminal& terminal) const;
-  [[nodiscard]] const LifecycleCommands& commands() const noexcept { return commands_; }
+  /// Of the CMDs; without a create CMD, of the configuration's workspace, but for the other CMDs.
+  [[nodiscard]] ClusterLifecycle lifecycle(const ClusterConfig& config,
+                                           const std::shared_ptr<LifecycleContext>& context) const;
   [[nodiscard]] AcquireOptions options() const;
 
  private:
   std::string config_;
   LifecycleCommands commands_;
+  WorkspaceArguments workspace_;
   std::optional<double> timeout_;
   bool keep_ = false;
   bool hand_back_ = false;
@@ -42,6 +46,8 @@ class AcquireArguments {
 
 /// For the end of their help.
 inline constexpr std::string_view lifecycle_notes =
+    "Without --create, DATABRICKS_HOST and DATABRICKS_TOKEN are all that is needed, or other\n"
+    "credentials of Databricks: dbcache makes a cluster of the configuration there.\n\n"
     "/bin/sh runs each CMD, with DBCACHE_DATABASE set. The create CMD reads the configuration\n"
     "from stdin, and has DBCACHE_CONFIG_HASH, DBCACHE_CREATION_NAME and\n"
     "DBCACHE_IDEMPOTENCY_TOKEN set. It should give the token to Databricks. If an earlier\n"

@@ -46,7 +46,7 @@ class Acquire final : public Command {
     return {.name = "acquire",
             .group = Group::leases,
             .summary = "Lease a configuration's cluster, and print the name of the lease",
-            .example = "dbcache acquire --config cluster.json --create ./create.sh --ttl 3600",
+            .example = "dbcache acquire --config cluster.json --ttl 3600",
             .notes = std::string(lifecycle_notes)};
   }
 

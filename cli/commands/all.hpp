@@ -28,6 +28,7 @@ CommandPointer make_mark();
 CommandPointer make_move();
 CommandPointer make_optimize();
 CommandPointer make_owed();
+CommandPointer make_reconcile();
 CommandPointer make_register();
 CommandPointer make_release();
 CommandPointer make_remove();
@@ -41,5 +42,6 @@ CommandPointer make_unuse();
 CommandPointer make_use();
 CommandPointer make_verify();
 CommandPointer make_watch();
+CommandPointer make_workspace();
 
 }  // namespace dbcache::cli

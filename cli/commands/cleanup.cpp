@@ -8,6 +8,7 @@
 #include "cli/print.hpp"
 #include "cli/process/lifecycle.hpp"
 #include "cli/removal.hpp"
+#include "cli/workspace_lifecycle.hpp"
 
 namespace dbcache::cli {
 namespace {
@@ -29,6 +30,7 @@ class Cleanup final : public Command {
   void declare(Arguments& arguments) override {
     arguments.optional("--terminate", "CMD", terminate_,
                        "Also run the pending terminations, which dbcache owed lists");
+    workspace_.declare(arguments);
     arguments.flag("--force", force_, force_help);
   }
 
@@ -36,9 +38,11 @@ class Cleanup final : public Command {
     if (terminate_ && terminate_->empty()) {
       throw InvalidArgument("--terminate is empty; give a command, or leave the option out");
     }
-    // Only a terminate CMD needs an orderly end. Without one, a signal simply kills the command.
+    workspace_.check(terminate_.has_value());
+    const bool settles = terminate_ || workspace_.wanted();
+    // Only a termination needs an orderly end. Without one, a signal simply kills the command.
     std::optional<BlockedSignals> blocked;
-    if (terminate_) blocked.emplace();
+    if (settles) blocked.emplace();
     const Removal removal = context.manager().cleanup_expired_clusters(held_clusters(force_));
     if (!context.json()) {
       print_title(context.out(), "Clean Up Expired Clusters");
@@ -46,7 +50,7 @@ class Cleanup final : public Command {
     }
     boost::json::object document = removal_json(removal);
     ExitCode code = ExitCode::done;
-    if (terminate_) {
+    if (settles) {
       SignalThread signals(*blocked);
       const SettleReport settled = settle(context, signals);
       document["terminations"] = to_json(settled);
@@ -60,12 +64,13 @@ class Cleanup final : public Command {
  private:
   /// Prints the result of each termination at once: one may take long.
   SettleReport settle(Context& context, SignalThread& signals) {
-    const auto terminate =
-        make_terminate(*terminate_, std::make_shared<LifecycleContext>(LifecycleContext{
-                                        .terminal = context.terminal(),
-                                        .signals = signals,
-                                        .database = context.manager().database_location(),
-                                        .stop = signals.stop()}));
+    const auto bounds = std::make_shared<LifecycleContext>(
+        LifecycleContext{.terminal = context.terminal(),
+                         .signals = signals,
+                         .database = context.manager().database_location(),
+                         .stop = signals.stop()});
+    const auto terminate = terminate_ ? make_terminate(*terminate_, bounds)
+                                      : workspace_terminate(workspace_.options(), bounds);
     const auto print_result = [&context](std::string_view key, const std::string& text) {
       if (!context.json()) print_field(context.out(), key, text);
       context.out().flush();
@@ -91,6 +96,7 @@ class Cleanup final : public Command {
   }
 
   std::optional<std::string> terminate_;
+  WorkspaceArguments workspace_;
   bool force_ = false;
 };
 

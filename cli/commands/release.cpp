@@ -8,6 +8,7 @@
 #include "cli/print.hpp"
 #include "cli/print_lease.hpp"
 #include "cli/process/lifecycle.hpp"
+#include "cli/workspace_lifecycle.hpp"
 
 namespace dbcache::cli {
 namespace {
@@ -23,27 +24,32 @@ class Release final : public Command {
     arguments.required("LEASE", lease_, "The name of the lease, as dbcache acquire printed it");
     arguments.optional("--terminate", "CMD", terminate_,
                        "Terminates $DBCACHE_CLUSTER_ID, if this release hands it back");
+    workspace_.declare(arguments);
   }
 
   ExitCode run(Context& context) override {
     if (terminate_ && terminate_->empty()) {
       throw InvalidArgument("--terminate is empty; give a command, or leave the option out");
     }
-    if (!terminate_) {
+    workspace_.check(terminate_.has_value());
+    if (!terminate_ && !workspace_.wanted()) {
       const ReleaseReport report = end(context, {});
       print_report(context, report);
       // Without --terminate, a pending termination is what the caller asked for.
       return ended_unasked(report) ? ExitCode::no : ExitCode::done;
     }
-    // Only a terminate CMD needs an orderly end. Without one, a signal simply kills the command.
+    // Only a termination needs an orderly end. Without one, a signal simply kills the command.
     const BlockedSignals blocked;
     SignalThread signals(blocked);
+    const auto bounds = std::make_shared<LifecycleContext>(
+        LifecycleContext{.terminal = context.terminal(),
+                         .signals = signals,
+                         .database = context.manager().database_location()});
+    // A CMD is sent the signal instead.
+    if (!terminate_) bounds->stop = signals.stop();
     ClusterLifecycle lifecycle;
-    lifecycle.terminate =
-        make_terminate(*terminate_, std::make_shared<LifecycleContext>(LifecycleContext{
-                                        .terminal = context.terminal(),
-                                        .signals = signals,
-                                        .database = context.manager().database_location()}));
+    lifecycle.terminate = terminate_ ? make_terminate(*terminate_, bounds)
+                                     : workspace_terminate(workspace_.options(), bounds);
     const ReleaseReport report = end(context, lifecycle, signals.stop());
     print_report(context, report);
     if (signals.first() != 0) return exit_code_of_signal(signals.first());
@@ -121,6 +127,7 @@ class Release final : public Command {
 
   std::string lease_;
   std::optional<std::string> terminate_;
+  WorkspaceArguments workspace_;
 };
 
 }  // namespace

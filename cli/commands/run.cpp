@@ -22,7 +22,7 @@ class Run final : public Command {
         .name = "run",
         .group = Group::leases,
         .summary = "Lease a cluster, run a command with it, and release it",
-        .example = "dbcache run --config cluster.json --create ./create.sh -- pytest -n 8",
+        .example = "dbcache run --config cluster.json -- pytest -n 8",
         .notes =
             "COMMAND runs with DATABRICKS_CLUSTER_ID, DBCACHE_LEASE and DBCACHE_DATABASE set.\n"
             "Exit codes: the code of COMMAND; 124 no lease within --timeout, 125 dbcache failed,\n"

@@ -117,10 +117,12 @@ std::function<void(const Termination&)> make_terminate(
 ClusterLifecycle make_lifecycle(const LifecycleCommands& commands,
                                 const std::shared_ptr<LifecycleContext>& context) {
   ClusterLifecycle lifecycle;
-  lifecycle.create = [line = commands.create, context](const ClusterConfig& config,
-                                                       Creation& creation) {
-    return create(line, *context, config, creation);
-  };
+  if (commands.create) {
+    lifecycle.create = [line = *commands.create, context](const ClusterConfig& config,
+                                                          Creation& creation) {
+      return create(line, *context, config, creation);
+    };
+  }
   if (commands.check) {
     lifecycle.check = [line = *commands.check, context](const std::string& cluster_id) {
       return check(line, *context, cluster_id);

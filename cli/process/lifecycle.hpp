@@ -15,7 +15,7 @@ namespace dbcache::cli {
 
 /// The CMDs of --create, --check and --terminate.
 struct LifecycleCommands {
-  std::string create{};
+  std::optional<std::string> create{};
   std::optional<std::string> check{};
   std::optional<std::string> terminate{};
 };
@@ -36,8 +36,8 @@ struct LifecycleContext {
 /// Makes a child process use the same database, from any directory.
 void set_database_variables(const DatabaseLocation& database, Environment& environment);
 
-/// A lifecycle whose functions run the CMDs. Create gets the configuration on standard input;
-/// docs/leases.md lists the environment variables of each CMD.
+/// A lifecycle whose functions run the CMDs that are given. Create gets the configuration on
+/// standard input; docs/leases.md lists the environment variables of each CMD.
 ClusterLifecycle make_lifecycle(const LifecycleCommands& commands,
                                 const std::shared_ptr<LifecycleContext>& context);
 

@@ -141,7 +141,8 @@ TEST_F(RunTest, AFailureOfDbcacheExitsWith125) {
 
 TEST_F(RunTest, WrongUsageExitsWith2) {
   EXPECT_EQ(run("--create 'echo cluster-1'").code, 2);
-  EXPECT_EQ(run("-- true").code, 2);
+  EXPECT_EQ(run("--create '' -- true").code, 2);
+  EXPECT_EQ(run("--create 'echo cluster-1' --workspace-profile x -- true").code, 2);
   EXPECT_EQ(run("--create 'echo cluster-1' --keep --hand-back -- true").code, 2);
   EXPECT_EQ(run("--create 'echo cluster-1' --timeout -1 -- true").code, 2);
   EXPECT_EQ(run("--create 'echo cluster-1' --terminate '' -- true").code, 2);

@@ -16,11 +16,8 @@ import pytest
 
 import dbcache
 from dbcache._logging import logger
+from dbcache._pytest_lifecycle import Lifecycle
 from dbcache.types import Cluster, Event
-
-
-def is_implemented(config: pytest.Config, hook: str) -> bool:
-    return bool(getattr(config.hook, f"pytest_dbcache_{hook}").get_hookimpls())
 
 
 def is_over(lease: dbcache.Lease) -> bool:
@@ -120,6 +117,7 @@ class Run:
     def __init__(self, config: pytest.Config, place: Place, policy: Policy) -> None:
         self._config = config
         self._policy = policy
+        self._lifecycle = Lifecycle(config)
         self._lock = threading.RLock()  # a create may lease another cluster on the same thread
         self._leases: dict[str, dbcache.Lease] = {}
         #: Of each lease whose log was gone: what to do with its cluster.
@@ -166,24 +164,8 @@ class Run:
 
     def _acquire(self, cluster_config: Mapping[str, Any]) -> dbcache.Lease:
         __tracebackhide__ = True
-        hook = self._config.hook
+        functions = self._lifecycle.of(cluster_config)
         waits_for: dict[str, Any] = {}
-
-        def create(given: dict[str, Any], creation: dbcache.Creation) -> str:
-            __tracebackhide__ = True
-            logger.info("creating the cluster of %s", creation.config_hash)
-            cluster_id = hook.pytest_dbcache_create(
-                cluster_config=given, creation=creation, config=self._config
-            )
-            if cluster_id is None:
-                raise TypeError("pytest_dbcache_create returned None; return the cluster's id")
-            return cluster_id
-
-        def check(cluster_id: str) -> bool:
-            answer = hook.pytest_dbcache_check(cluster_id=cluster_id, config=self._config)
-            if answer is None:
-                raise TypeError("pytest_dbcache_check returned None; return True or False")
-            return answer
 
         def on_wait(progress: dict[str, Any]) -> None:
             nonlocal waits_for
@@ -196,22 +178,13 @@ class Run:
 
         return self._shared.acquire(
             cluster_config,
-            create,
-            check if is_implemented(self._config, "check") else None,
-            self._terminate if is_implemented(self._config, "terminate") else None,
+            functions.create,
+            functions.check,
+            functions.terminate,
             policy=self._policy,
             run=self.place.run,
             on_wait=on_wait,
         ).wait()
-
-    def _terminate(self, termination: dbcache.Termination) -> None:
-        logger.info("terminating %s", termination.subject)
-        try:
-            self._config.hook.pytest_dbcache_terminate(termination=termination, config=self._config)
-        except (pytest.fail.Exception, pytest.skip.Exception) as outcome:
-            # These derive from BaseException, not Exception: they would end the session as Ctrl-C
-            # does.
-            raise RuntimeError(str(outcome)) from outcome
 
     # ---- The end
 
@@ -234,11 +207,11 @@ class Run:
         terminations."""
         self.release_leases()
         self._membership.leave()
-        if not is_implemented(self._config, "terminate"):
+        if not self._lifecycle.can_terminate:
             return
         # The session's hooks cannot terminate clusters of hosts that the session does not know.
         for host in sorted({owed["host"] or "" for owed in self._owed()}):
-            self._shared.settle(self._terminate, host)
+            self._shared.settle(self._lifecycle.terminate_of(host), host)
 
     def _owed(self) -> list[dict[str, Any]]:
         """The pending terminations of configurations that this session used."""

@@ -12,6 +12,7 @@ from dbcache._calls import Call
 from dbcache._lease import Acquisition, RunMembership
 from dbcache._manager import CacheManager
 from dbcache._values import to_json, to_microseconds, to_milliseconds
+from dbcache.databricks import LazyWorkspace
 from dbcache.types import LeaseReport, ReleaseReport, SettleReport
 
 Creation = _dbcache.Creation
@@ -40,6 +41,8 @@ class Termination:
     error: Optional[str]
     #: The process that is terminating the cluster.
     terminator: Optional[dict[str, Any]]
+    #: The present, by the clock of ``owed_at``.
+    now: str = ""
     #: A program that inherits this descriptor (``pass_fds``) keeps other processes from terminating
     #: the same cluster. -1 if there is none.
     lock_descriptor: int = -1
@@ -76,7 +79,7 @@ class SharedClusters:
     def acquire(
         self,
         config: Mapping[str, Any],
-        create: Create,
+        create: Optional[Create] = None,
         check: Optional[Check] = None,
         terminate: Optional[Terminate] = None,
         *,
@@ -88,12 +91,11 @@ class SharedClusters:
         on_wait: Optional[Callable[[dict[str, Any]], None]] = None,
     ) -> Acquisition:
         """Leases the configuration's cluster: joins one that is ready, waits for one that is being
-        created, or creates it::
+        created, or creates it: ``with shared.acquire(config) as lease: ...``, or ``async with``.
 
-            with shared.acquire(config, create) as lease: ...
-            async with shared.acquire(config, create) as lease: ...
-
-        The three functions may be ``async def`` under ``async with`` and ``await``:
+        Without ``create``, the Databricks workspace has the functions that are not given
+        (``dbcache.databricks.Workspace.of(config)``). They may be ``async def`` under
+        ``async with`` and ``await``:
 
         - ``create(config, creation)`` starts a cluster, waits until it can be used, and returns its
           id. Give Databricks ``creation.idempotency_token``, and call ``creation.started(id)`` as
@@ -112,25 +114,24 @@ class SharedClusters:
           fails. ``"try_again"`` calls its own ``create``; ``"fail"`` raises ``CreationFailed``.
         - ``run``: the run that uses the cluster; it is kept while a participant of the run lives.
         - ``leave_out``: top-level keys of ``config`` that do not count for its hash.
-        - ``on_wait(progress)``: called about once a second while it waits. ``progress`` has
-          ``waits_for`` (``"creator"`` or ``"checker"``), ``holder`` (``host``, ``pid``, ``label``,
-          ``until``, ``alive``), ``since`` (UTC, as ISO text) and ``waited`` (seconds).
+        - ``on_wait(progress)``: called about once a second while it waits, or creates. ``progress``
+          is a ``dbcache.types.WaitProgress``.
 
         If ``DATABRICKS_CLUSTER_ID`` is set, leases that cluster, and never checks or ends it.
 
         Raises ``InvalidArgument`` for a ``config`` that JSON cannot hold. Using the acquisition
-        raises ``Timeout``, ``Cancelled``, ``CreationFailed`` and ``InvalidArgument``, and whatever
-        ``create`` and ``check`` raise. It then leaves nothing behind, except a pending termination
-        if ``create`` may have started a cluster.
+        raises ``Timeout``, ``Cancelled``, ``CreationFailed``, ``InvalidArgument``, and what
+        ``create`` and ``check`` raise. It leaves a pending termination if ``create`` may have
+        started a cluster.
         """
-        given = dict(config)
-        text = to_json(config, "config")
+        given, text = dict(config), to_json(config, "config")
+        starts, check, terminate = _functions(given, create, check, terminate)
         timeout_milliseconds = to_milliseconds(timeout, "timeout")
 
         def start(call: Call, stop: _dbcache.StopSource) -> _dbcache.Lease:
             return self._native.acquire(
                 config=text,
-                create=call.wrap(lambda creation: create(dict(given), creation)),
+                create=call.wrap(lambda creation: starts(dict(given), creation)),
                 check=call.wrap(check),
                 terminate=call.wrap(_terminator(terminate)),
                 timeout_milliseconds=timeout_milliseconds,
@@ -199,6 +200,19 @@ class SharedClusters:
         ``InvalidArgument`` is raised. Raises ``NotFound`` if there is no such creation, and
         ``LeaseLost`` if another creator took over."""
         self._native.creation_started(config_hash, creation, cluster_id)
+
+
+def _functions(
+    config: Mapping[str, Any],
+    create: Optional[Create],
+    check: Optional[Check],
+    terminate: Optional[Terminate],
+) -> tuple[Create, Optional[Check], Optional[Terminate]]:
+    """Without ``create``, the configuration's workspace has what is not given."""
+    if create is not None:
+        return create, check, terminate
+    workspace = LazyWorkspace(config)
+    return workspace.create, check or workspace.check, terminate or workspace.terminate
 
 
 def _terminator(terminate: Optional[Terminate]) -> Optional[Callable[[dict[str, Any]], Any]]:

@@ -19,6 +19,7 @@ __all__ = [
     "Error",
     "InvalidArgument",
     "LeaseLost",
+    "LifecycleError",
     "NewerSchema",
     "NotFound",
     "StorageFailure",
@@ -58,6 +59,71 @@ class LeaseLost(Error):
 
 class CreationFailed(Error):
     """Another worker failed to create the cluster; the message is that worker's."""
+
+
+class LifecycleError(Error):
+    """A function of a lifecycle raises it to say whether another try may help. If a ``create``
+    raises one with ``may_succeed_again=False``, all that wait for this creation raise
+    ``CreationFailed`` with its message, whatever ``on_create_failure`` says."""
+
+    def __init__(self, message: str = "", may_succeed_again: bool = True) -> None:
+        super().__init__(message)
+        self.may_succeed_again = may_succeed_again
+
+    def __reduce__(self):
+        return type(self), (*self.args, self.may_succeed_again)
+
+
+class WorkspaceError(LifecycleError):
+    """The base class of the errors of a Databricks workspace (``dbcache.databricks``).
+
+    ``http_status``, ``error_code`` and ``workspace_message`` are what the workspace answered: 0 and
+    empty if there was no answer."""
+
+    def __init__(
+        self,
+        message: str = "",
+        may_succeed_again: bool = False,
+        http_status: int = 0,
+        error_code: str = "",
+        workspace_message: str = "",
+    ) -> None:
+        super().__init__(message, may_succeed_again)
+        self.http_status = http_status
+        self.error_code = error_code
+        self.workspace_message = workspace_message
+
+    def __reduce__(self):
+        answer = (self.http_status, self.error_code, self.workspace_message)
+        return type(self), (*self.args, self.may_succeed_again, *answer)
+
+
+class NotAuthenticated(WorkspaceError):
+    """There are no credentials for the workspace, or it does not accept them."""
+
+
+class PermissionDenied(WorkspaceError):
+    """The user of the credentials may not do this."""
+
+
+class InvalidClusterConfig(WorkspaceError):
+    """The workspace cannot create a cluster of this configuration."""
+
+
+class QuotaExceeded(WorkspaceError):
+    """A quota of the workspace, or of its account with the cloud, is used up."""
+
+
+class CapacityUnavailable(WorkspaceError):
+    """The cloud has no machines of this kind just now. Another try may help."""
+
+
+class ClusterFailed(WorkspaceError):
+    """The cluster did not start, or ended while it started. Another try may help."""
+
+
+class WorkspaceUnavailable(WorkspaceError):
+    """The workspace cannot be reached, or its answer makes no sense."""
 
 
 class CorruptDatabase(Error):

@@ -1,8 +1,9 @@
 """The pytest plugin: the tests of a session, in any number of workers, share one cluster per
 configuration.
 
-The plugin is inactive in projects that do not implement ``pytest_dbcache_create`` (see
-``pytest_hooks``). In other projects, every process of a session joins one run at
+The plugin is active in projects that implement ``pytest_dbcache_create`` (see ``pytest_hooks``), and
+in those that name a configuration where the environment has a Databricks workspace with
+credentials. There, every process of a session joins one run at
 ``pytest_sessionstart``, the controller of pytest-xdist too. A cluster is handed back when all of
 them have left the run. So it survives a moment in which one worker is done with it and another has
 not begun. A killed process has left.
@@ -20,7 +21,8 @@ import pytest
 import dbcache
 from dbcache import pytest_hooks
 from dbcache._logging import logger
-from dbcache._pytest_run import Place, Policy, Run, is_implemented, is_over
+from dbcache._pytest_lifecycle import Lifecycle, is_implemented, why_no_clusters
+from dbcache._pytest_run import Place, Policy, Run, is_over
 from dbcache._values import read_json_object
 
 if TYPE_CHECKING:
@@ -47,11 +49,48 @@ def databricks_cluster(
     databricks_clusters: ClusterFactory, pytestconfig: pytest.Config
 ) -> dbcache.Lease:
     """The ``dbcache.Lease`` of the default configuration. Its ``cluster_id`` is the same in every
-    worker."""
-    return databricks_clusters(_session_of(pytestconfig).run.default_config())
+    worker. In the tests that use it, ``DATABRICKS_CLUSTER_ID`` names the cluster, as
+    ``databricks-connect`` wants it."""
+    session = _session_of(pytestconfig)
+    lease = databricks_clusters(session.run.default_config())
+    session.exported.use(lease)
+    return lease
 
 
 # ---- Which tests use which leases
+
+
+class _Exported:
+    """The variables by which the programs of a test find the cluster of ``databricks_cluster``. The
+    name of the lease goes with it, so that a ``dbcache`` among them takes the cluster for that
+    lease's, and not for one of the user's own."""
+
+    _NAMES = ("DATABRICKS_CLUSTER_ID", "DBCACHE_LEASE")
+
+    def __init__(self) -> None:
+        self._lease: Optional[dbcache.Lease] = None
+        self._before: Optional[dict[str, Optional[str]]] = None
+
+    def use(self, lease: dbcache.Lease) -> None:
+        """From now on, tests that use the fixture find this lease's cluster."""
+        self._lease = lease
+        self.put()
+
+    def put(self) -> None:
+        if self._lease is None or is_over(self._lease):
+            return
+        if self._before is None:
+            self._before = {name: os.environ.get(name) for name in self._NAMES}
+        os.environ["DATABRICKS_CLUSTER_ID"] = self._lease.cluster_id
+        os.environ["DBCACHE_LEASE"] = self._lease.name
+
+    def take_back(self) -> None:
+        for name, value in (self._before or {}).items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        self._before = None
 
 
 class _Session:
@@ -60,6 +99,7 @@ class _Session:
 
     def __init__(self, run: Run) -> None:
         self.run = run
+        self.exported = _Exported()
         self._fixtures_in_setup: list[FixtureDef[Any]] = []
         #: The leases that each fixture took in its setup. A test that uses the fixture uses them.
         self._leases_of: dict[FixtureDef[Any], list[dbcache.Lease]] = {}
@@ -124,6 +164,14 @@ class _Session:
                     logger.warning(
                         "the teardown of the fixture %s failed: %s", fixture.argname, error
                     )
+
+        if "databricks_cluster" in getattr(item, "fixturenames", ()):
+            self.exported.put()
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_protocol(self) -> Iterator[None]:
+        yield
+        self.exported.take_back()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> None:
@@ -192,10 +240,12 @@ class _Session:
 def _session_of(config: pytest.Config) -> _Session:
     session = config.pluginmanager.get_plugin(_SESSION)
     if session is None:
+        reason = why_no_clusters(config, _config_file(config))
         pytest.fail(
-            "a test asks for a cluster, but dbcache has no function to create one: implement "
-            "pytest_dbcache_create in the conftest.py beside pytest.ini (a conftest.py in a "
-            "directory below is loaded too late)",
+            "a test asks for a cluster, but dbcache has no way to create one. Name a configuration "
+            "by dbcache_config in pytest.ini, and set DATABRICKS_HOST and DATABRICKS_TOKEN. Or "
+            "implement pytest_dbcache_create in the conftest.py beside pytest.ini (a conftest.py "
+            "in a directory below is loaded too late)" + (f" ({reason})" if reason else ""),
             pytrace=False,
         )
     return session
@@ -247,15 +297,16 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     config = session.config
-    if not is_implemented(config, "create"):
-        return
     if any(getattr(config.option, option, False) for option in _RUN_NO_TESTS):
         return
     given = getattr(config, "workerinput", {}).get("dbcache")
     if given is None and hasattr(config, "workerinput"):
         return  # the plugin is inactive in the controller
+    default_config = None if given else _config_file(config)
+    if given is None and why_no_clusters(config, default_config) is not None:
+        return
     try:
-        place = Place.sent(given) if given else Place.of_new_session(_config_file(config))
+        place = Place.sent(given) if given else Place.of_new_session(default_config)
         run = Run(config, place, _policy(config))
     except dbcache.Error as error:
         raise pytest.UsageError(f"dbcache: {error}") from error
@@ -264,7 +315,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 def _policy(config: pytest.Config) -> Policy:
     policy: Policy = config.getini("dbcache_policy")
-    can_terminate = is_implemented(config, "terminate")
+    can_terminate = Lifecycle(config).can_terminate
     if not policy:
         return "hand_back" if can_terminate else "keep"
     if policy not in get_args(Policy):

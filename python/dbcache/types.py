@@ -149,3 +149,14 @@ class LeaseReport(TypedDict):
     documented_uses: list[dict[str, Any]]
     #: Participants of runs: ``id``, ``run``, ``kind``, ``name``, ``holder``, ``since``.
     participants: list[dict[str, Any]]
+
+
+class WaitProgress(TypedDict):
+    """What an acquire waits for."""
+
+    waits_for: str  #: ``"creator"``, ``"checker"``, or ``"cluster"`` while the call creates one.
+    #: The process that creates or checks: ``host``, ``pid``, ``label``, ``until``, ``alive``.
+    holder: dict[str, Any]
+    since: str  #: When the creation began: UTC, as ISO text.
+    waited: float  #: How long the call has waited, in seconds.
+    doing: str  #: What the cluster is doing, as its creator told last; empty if that is not known.

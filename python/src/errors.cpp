@@ -3,6 +3,7 @@
 #include <string_view>
 #include <utility>
 
+#include <dbcache/databricks.hpp>
 #include <dbcache/errors.hpp>
 
 #include "gil.hpp"
@@ -33,6 +34,25 @@ void raise(const char* name, const std::exception& error, More&&... more) {
   }
 }
 
+/// The name of the class in Python.
+const char* name_of(const databricks::WorkspaceError& error) {
+  using namespace databricks;
+  if (dynamic_cast<const NotAuthenticated*>(&error) != nullptr) return "NotAuthenticated";
+  if (dynamic_cast<const PermissionDenied*>(&error) != nullptr) return "PermissionDenied";
+  if (dynamic_cast<const InvalidClusterConfig*>(&error) != nullptr) return "InvalidClusterConfig";
+  if (dynamic_cast<const QuotaExceeded*>(&error) != nullptr) return "QuotaExceeded";
+  if (dynamic_cast<const CapacityUnavailable*>(&error) != nullptr) return "CapacityUnavailable";
+  if (dynamic_cast<const ClusterFailed*>(&error) != nullptr) return "ClusterFailed";
+  if (dynamic_cast<const WorkspaceUnavailable*>(&error) != nullptr) return "WorkspaceUnavailable";
+  return "WorkspaceError";
+}
+
+void raise_of_workspace(const databricks::WorkspaceError& error) {
+  const databricks::Refusal& refusal = error.refusal();
+  raise(name_of(error), error, error.may_succeed_again(), refusal.http_status, refusal.error_code,
+        refusal.message);
+}
+
 void translate(std::exception_ptr thrown) {
   if (!thrown) return;
   try {
@@ -53,6 +73,10 @@ void translate(std::exception_ptr thrown) {
     raise("LeaseLost", error);
   } catch (const CreationFailed& error) {
     raise("CreationFailed", error);
+  } catch (const databricks::WorkspaceError& error) {
+    raise_of_workspace(error);
+  } catch (const LifecycleError& error) {
+    raise("LifecycleError", error, error.may_succeed_again());
   } catch (const CorruptDatabase& error) {
     raise("CorruptDatabase", error);
   } catch (const DatabaseMoved& error) {
@@ -81,6 +105,13 @@ std::string message_of(const py::handle& exception) {
   return text.empty() ? name : name + ": " + text;
 }
 
+bool may_help(const py::handle& exception) {
+  if (!py::isinstance(exception, py::module_::import("dbcache.errors").attr("LifecycleError"))) {
+    return true;
+  }
+  return PyObject_IsTrue(py::getattr(exception, "may_succeed_again", py::bool_(true)).ptr()) != 0;
+}
+
 }  // namespace
 
 Raised Raised::take() {
@@ -96,7 +127,7 @@ Raised Raised::take() {
 }
 
 Raised::Raised(const py::object& raised)
-    : exception_(raised), message_(std::make_shared<const std::string>(message_of(raised))) {}
+    : LifecycleError(message_of(raised), may_help(raised)), exception_(raised) {}
 
 void Raised::restore() const {
   const py::handle raised = exception_.get();

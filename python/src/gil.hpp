@@ -9,6 +9,8 @@
 
 #include <pybind11/pybind11.h>
 
+#include <dbcache/errors.hpp>
+
 #include "logging.hpp"
 
 // When a thread holds the interpreter's lock (GIL). A call of the library runs without it. The
@@ -94,13 +96,12 @@ class SharedObject {
 };
 
 /// Carries an exception that a caller's Python function raised through the library. The log, and so
-/// other processes, get its message; the caller gets the exception itself.
-class Raised : public std::exception {
+/// other processes, get its message; the caller gets the exception itself. A dbcache.LifecycleError
+/// says here, too, whether another try may help.
+class Raised : public LifecycleError {
  public:
   /// Takes the exception that is set in Python. The caller holds the GIL.
   static Raised take();
-
-  [[nodiscard]] const char* what() const noexcept override { return message_->c_str(); }
 
   /// Sets the exception in Python again. The caller holds the GIL.
   void restore() const;
@@ -109,7 +110,6 @@ class Raised : public std::exception {
   explicit Raised(const pybind11::object& raised);
 
   SharedObject exception_;
-  std::shared_ptr<const std::string> message_;  // copying must not throw
 };
 
 /// Runs `call`, which uses Python, for the library. The thread does not hold the GIL before.

@@ -2,6 +2,7 @@
 
 #include <dbcache/version.hpp>
 
+#include "databricks.hpp"
 #include "errors.hpp"
 #include "logging.hpp"
 #include "manager.hpp"
@@ -15,4 +16,5 @@ PYBIND11_MODULE(_dbcache, module) {
   dbcache::python::bind_logging(module);
   dbcache::python::bind_manager(module);
   dbcache::python::bind_shared(module);
+  dbcache::python::bind_databricks(module);
 }

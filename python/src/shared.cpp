@@ -1,11 +1,9 @@
 #include "shared.hpp"
 
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -18,6 +16,7 @@
 #include <dbcache/json.hpp>
 #include <dbcache/shared_clusters.hpp>
 
+#include "creation.hpp"
 #include "gil.hpp"
 #include "values.hpp"
 
@@ -26,53 +25,6 @@ namespace py = pybind11;
 
 namespace dbcache::python {
 namespace {
-
-/// The creation that a `create` in Python gets. Python may keep it after `create` has returned, and
-/// call it from other threads. Callers of all members hold the GIL.
-class CreationUnderWay {
- public:
-  explicit CreationUnderWay(Creation& creation) : creation_(&creation) {}
-
-  Creation& get() const {
-    if (creation_ == nullptr) {
-      throw LeaseLost("this creation has ended: its create() returned; use it before that");
-    }
-    return *creation_;
-  }
-
-  /// Runs without the GIL, so another thread may call end() meanwhile: that waits for this call.
-  void started(const std::string& cluster_id) {
-    Creation& creation = get();
-    {
-      const std::lock_guard lock(mutex_);
-      ++calls_;
-    }
-    unlocked([&] {
-      struct Left {
-        CreationUnderWay& of;
-        ~Left() {
-          const std::lock_guard lock(of.mutex_);
-          --of.calls_;
-          of.left_.notify_all();
-        }
-      } const left{*this};
-      creation.started(cluster_id);
-    });
-  }
-
-  void end() {
-    creation_ = nullptr;
-    const Released released;
-    std::unique_lock lock(mutex_);
-    left_.wait(lock, [this] { return calls_ == 0; });
-  }
-
- private:
-  Creation* creation_;
-  std::mutex mutex_;
-  std::condition_variable left_;
-  int calls_ = 0;
-};
 
 HandBackPolicy policy_of(const std::string& word) {
   for (const HandBackPolicy policy : {HandBackPolicy::keep, HandBackPolicy::hand_back}) {
@@ -97,17 +49,31 @@ py::object holder_to_python(const HolderInfo& holder) {
   return told;
 }
 
+const char* word_of(WaitProgress::For waits_for) {
+  switch (waits_for) {
+    case WaitProgress::For::creator:
+      return "creator";
+    case WaitProgress::For::checker:
+      return "checker";
+    case WaitProgress::For::cluster:
+      return "cluster";
+  }
+  return "";
+}
+
 py::object progress_to_python(const WaitProgress& progress) {
   py::dict told;
-  told["waits_for"] = progress.waits_for == WaitProgress::For::creator ? "creator" : "checker";
+  told["waits_for"] = word_of(progress.waits_for);
   told["holder"] = holder_to_python(progress.holder);
   told["since"] = format_timestamp(progress.since);
   told["waited"] = std::chrono::duration<double>(progress.waited).count();
+  told["doing"] = to_python(json::value(json::string(progress.doing)));
   return told;
 }
 
 py::object termination_to_python(const Termination& termination) {
   py::object told = to_python(to_json(termination.owed));
+  told["now"] = format_timestamp(termination.now);
   told["lock_descriptor"] = termination.lock_descriptor;
   return told;
 }
@@ -224,6 +190,18 @@ void bind_creation(py::module_& module) {
           [](const CreationUnderWay& creation) { return creation.get().lock_descriptor(); },
           "The file descriptor of the creation's lock, or -1. A program that inherits it\n"
           "(pass_fds) keeps this creation alive.")
+      .def(
+          "progress",
+          [](CreationUnderWay& creation, const py::object& doing) {
+            creation.progress(to_readable_text(doing, "doing"));
+          },
+          py::arg("doing"),
+          "Tells what the cluster is doing while it starts: to on_wait of this acquire, and of "
+          "those\n"
+          "that wait for it.")
+      .def_property_readonly(
+          "owner", [](const CreationUnderWay& creation) { return creation.get().owner(); },
+          "Names the log that has this creation: 32 hex digits. Worth tagging the cluster with.")
       .def(
           "started",
           [](CreationUnderWay& creation, const py::object& cluster_id) {

@@ -55,6 +55,7 @@ class LogChecker:
         self.dead = {}  # cluster -> the position from which on it is no more
         # Command -> cluster that it let go of -> how many entries had that before.
         self.undecided = collections.defaultdict(dict)
+        self.kept = {}  # cluster -> the entry that kept it, when, and what to say of it
         self.command = None  # of the event that is read
         self.participants = {}
         self.lost_by_death = {}  # lease -> when
@@ -79,6 +80,8 @@ class LogChecker:
                 self.broken("legal-states", f"#{position}: {kind} is nothing that workers do")
                 continue
             payload = json.loads(payload)
+            if kind in ("RegistryStatusChanged", "LeaseGranted"):
+                self.named_meanwhile(payload)
             step(position, payload, json.loads(metadata))
             if "usage_count" in payload and payload["config_hash"] not in self.counters:
                 count = self.entries[payload["config_hash"]].count()
@@ -87,6 +90,8 @@ class LogChecker:
                                 f"{payload['usage_count']}, {count} are live")
             if position == last_of_command:
                 self.check_decided(position, self.undecided.pop(command, {}))
+        for _, _, text in self.kept.values():
+            self.broken("hands-back", text)
 
     def check_all_ended(self):
         for config_hash, entry in self.entries.items():
@@ -114,9 +119,18 @@ class LogChecker:
                 # position may be a later one.
                 if (entry.policy == "hand_back" and entry.status == "ready" and not entry.check
                         and not entry.creation and not entry.used_by_run):
-                    self.broken("hands-back", f"#{position}: {config_hash} keeps {cluster}, "
-                                "which nobody needs any more")
+                    text = (f"#{position}: {config_hash} keeps {cluster}, which nobody needs any "
+                            "more")
+                    self.kept.setdefault(cluster, (config_hash, self.now, text))
             self.numbers["let go of by the last of several entries"] += entries_before > 1
+
+    def named_meanwhile(self, payload):
+        """On PostgreSQL a command draws its positions before it has the lock on a cluster. So another
+        configuration that came to have the cluster first, and is why it was kept, may have a later
+        position, though it is of the same moment."""
+        config_hash, since, _ = self.kept.get(payload["cluster_id"], (None, 0, ""))
+        if config_hash not in (None, payload["config_hash"]) and self.now - since < 1e9:
+            del self.kept[payload["cluster_id"]]
 
     def entries_with(self, cluster):
         return [(config_hash, entry) for config_hash, entry in self.entries.items()

@@ -42,8 +42,11 @@ class BareEnvironment {
   ScopedVariable config_file_{"DATABRICKS_CONFIG_FILE", std::nullopt};
   ScopedVariable auth_type_{"DATABRICKS_AUTH_TYPE", std::nullopt};
   ScopedVariable oidc_token_{"DATABRICKS_OIDC_TOKEN", std::nullopt};
+  ScopedVariable oidc_token_env_{"DATABRICKS_OIDC_TOKEN_ENV", std::nullopt};
   ScopedVariable oidc_file_{"DATABRICKS_OIDC_TOKEN_FILEPATH", std::nullopt};
+  ScopedVariable audience_{"DATABRICKS_TOKEN_AUDIENCE", std::nullopt};
   ScopedVariable github_url_{"ACTIONS_ID_TOKEN_REQUEST_URL", std::nullopt};
+  ScopedVariable github_token_{"ACTIONS_ID_TOKEN_REQUEST_TOKEN", std::nullopt};
   ScopedVariable cluster_{"DATABRICKS_CLUSTER_ID", std::nullopt};
   ScopedVariable database_{"DBCACHE_DATABASE", std::nullopt};
   ScopedVariable schema_{"DBCACHE_SCHEMA", std::nullopt};

@@ -1,13 +1,21 @@
 // Which values are secrets, and that they are taken out before anything is decided.
 
+#include <atomic>
+#include <string>
+#include <thread>
+#include <vector>
+
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <dbcache/errors.hpp>
 
 #include "given.hpp"
 #include "input/redact.hpp"
+#include "support/child_process.hpp"
+#include "support/scoped_variable.hpp"
 #include "text/json_text.hpp"
 
 namespace dbcache::input {
@@ -122,6 +130,73 @@ TEST(TheTokensValue, IsNothingWhereNoneIsSet) { EXPECT_EQ(Redactor("").text("abc
 
 TEST(TheTokensValue, IsNotLookedForInAnyOtherCase) {
   EXPECT_EQ(Redactor(token).text("DAPI0123456789ABCDEF"), "DAPI0123456789ABCDEF");
+}
+
+// ---- Other secrets
+
+TEST(OtherSecrets, OfTheEnvironmentAreTakenOut) {
+  for (const char* const name :
+       {"DATABRICKS_CLIENT_SECRET", "DATABRICKS_OIDC_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"}) {
+    const test::ScopedVariable secret(name, "dose0123456789abcdef\n");
+    EXPECT_EQ(Redactor("").text("no dose0123456789abcdef."), "no [redacted].") << name;
+  }
+  EXPECT_EQ(Redactor("").text("dose0123456789abcdef"), "dose0123456789abcdef");
+}
+
+TEST(OtherSecrets, ThatAreKeptAreTakenOutByEachRedactor) {
+  const Redactor before("");
+  keep_secret("kept-0123456789abcdef");
+  EXPECT_EQ(before.text("a kept-0123456789abcdef b"), "a [redacted] b");
+  EXPECT_EQ(redacted({{"a", json::array{"kept-0123456789abcdef"}}}), R"({"a":["[redacted]"]})");
+}
+
+TEST(OtherSecrets, AreLeftAloneIfTheyAreTooShort) {
+  keep_secret("fifteen-bytes-x");
+  keep_secret("");
+  EXPECT_EQ(Redactor("").text("fifteen-bytes-x"), "fifteen-bytes-x");
+}
+
+TEST(OtherSecrets, ThatAreAPartOfAnotherDoNotTearIt) {
+  keep_secret("part-0123456789abcdef");
+  keep_secret("part-0123456789abcdef-and-more");
+  EXPECT_EQ(Redactor("").text("part-0123456789abcdef-and-more"), mark);
+  EXPECT_EQ(
+      Redactor("part-0123456789abcdef-and-more-still").text("part-0123456789abcdef-and-more-still"),
+      mark);
+}
+
+TEST(OtherSecrets, AreForgottenOnlyBehindManyOthers) {
+  const auto nth = [](int number) { return "numbered-secret-" + std::to_string(1000 + number); };
+  for (int number = 0; number < 1000; ++number) {
+    keep_secret(nth(number));
+    keep_secret(nth(0));  // one that is still used
+  }
+  EXPECT_EQ(Redactor("").text(nth(999) + nth(900)), mark + mark);
+  EXPECT_EQ(Redactor("").text(nth(0)), mark);
+  EXPECT_EQ(Redactor("").text(nth(1)), nth(1));
+}
+
+TEST(OtherSecrets, AreKeptByManyThreadsAndChildren) {
+  std::atomic<bool> stop = false;
+  std::vector<std::jthread> threads;
+  for (int thread = 0; thread < 4; ++thread) {
+    threads.emplace_back([&, thread] {
+      constexpr int few = 50;  // so that none is forgotten for those of the others
+      for (int round = 0; !stop; ++round) {
+        const std::string secret = fmt::format("of-thread-{}-round-{:06}", thread, round % few);
+        keep_secret(secret);
+        if (Redactor("").text(secret) != mark) ADD_FAILURE() << secret;
+      }
+    });
+  }
+  for (int count = 0; count < 20; ++count) {
+    const std::string said = test::in_child([] {
+      keep_secret("of-a-child-0123456789");
+      return Redactor("").text("of-a-child-0123456789");
+    });
+    EXPECT_EQ(said, mark);
+  }
+  stop = true;
 }
 
 // ---- Depth

@@ -1,5 +1,8 @@
+#include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <initializer_list>
+#include <thread>
 #include <unistd.h>
 
 #include <sys/wait.h>
@@ -8,6 +11,7 @@
 #include <dbcache/errors.hpp>
 
 #include "support/scoped_variable.hpp"
+#include "workspace/oauth.hpp"
 #include "workspace_test.hpp"
 
 // Credentials of each kind against the fake workspace; what the connection accepts; and that no
@@ -143,6 +147,191 @@ TEST_F(CredentialsTest, ATokenEndpointElsewhereIsNotUsed) {
          {"status", 200},
          {"body", object{{"token_endpoint", "https://evil.example/oidc/v1/token"}}}});
   EXPECT_EQ(Workspace().user().name, "tester@example.com");
+}
+
+TEST_F(CredentialsTest, ATokenEndpointIsAskedAtItsOwnHostHoweverItIsWritten) {
+  as_principal();
+  const std::string name = fake().host();
+  for (const std::string& endpoint :
+       {name + "\\@127.0.0.2/oidc/v1/token", name + "/../oidc/v1/token", name + "//127.0.0.2/x",
+        "https://user@" + name.substr(8) + "/oidc/v1/token", name + "/oidc/v1/token#x", name}) {
+    fault({{"path", "/oauth-authorization-server"},
+           {"status", 200},
+           {"body", object{{"token_endpoint", endpoint}}}});
+    EXPECT_EQ(failure<NotAuthenticated>(), "no failure: tester@example.com") << endpoint;
+  }
+}
+
+// ---- What a token endpoint may answer
+
+TEST_F(CredentialsTest, AnAnswerThatIsNoTokenIsRefused) {
+  as_principal();
+  const std::string path = "/oidc/v1/token";
+  fault({{"path", path}, {"status", 200}, {"body", "<html>log in</html>"}});
+  EXPECT_THAT(failure<WorkspaceUnavailable>(), HasSubstr("something else than JSON"));
+  for (const char* const token : {"", "a b", "a\r\nEvil: b", "\xC3\xA9"}) {
+    fault({{"path", path}, {"status", 200}, {"body", object{{"access_token", token}}}});
+    EXPECT_THAT(failure<NotAuthenticated>(), HasSubstr("without a token that can be used"));
+  }
+  fault({{"path", path}, {"status", 200}, {"body", object{{"access_token", 1}}}});
+  EXPECT_THAT(failure<NotAuthenticated>(), HasSubstr("without a token that can be used"));
+}
+
+TEST_F(CredentialsTest, ALifeThatMakesNoSenseDoesNoHarm) {
+  as_principal();
+  for (const boost::json::value& life : std::initializer_list<boost::json::value>{
+           1e300, -5, -1e300, 0, 18446744073709551615U, "3600", "soon", nullptr, object{}}) {
+    fault({{"path", "/oidc/v1/token"},
+           {"status", 200},
+           {"body", object{{"access_token", fake().token()}, {"expires_in", life}}}});
+    EXPECT_EQ(failure<NotAuthenticated>(), "no failure: tester@example.com") << life;
+  }
+}
+
+TEST_F(CredentialsTest, AnErrorThatRepeatsTheSecretIsCleaned) {
+  as_principal();
+  const std::string secret = fake().about("client_secret");
+  fault({{"path", "/oidc/v1/token"},
+         {"status", 401},
+         {"body", object{{"error", "invalid_client"},
+                         {"error_description", "no " + secret + std::string(2000, '.')}}}});
+  const std::string said = failure<NotAuthenticated>();
+  EXPECT_THAT(said, AllOf(HasSubstr("invalid_client: no [redacted]"), HasSubstr("HTTP 401"),
+                          HasSubstr("DATABRICKS_CLIENT_SECRET"), Not(HasSubstr(secret))));
+  EXPECT_LT(said.size(), 1000U);
+  const std::string token = fake().token();
+  fault({{"path", "/Me"}, {"status", 403}, {"body", "<pre>no\n" + token + "</pre>"}});
+  EXPECT_THAT(failure<PermissionDenied>(options()), HasSubstr("no [redacted] (HTTP 403)"));
+  fault({{"path", "/oidc/v1/token"}, {"status", 503}, {"times", -1}, {"body", "no " + secret}});
+  EXPECT_THAT(failure<WorkspaceUnavailable>(),
+              AllOf(HasSubstr("no [redacted] (HTTP 503)"), Not(HasSubstr(secret))));
+}
+
+TEST_F(CredentialsTest, ARedirectOfATokenRequestIsNotFollowed) {
+  as_principal();
+  for (const char* const path : {"/oauth-authorization-server", "/oidc/v1/token"}) {
+    fault({{"path", path},
+           {"status", 302},
+           {"headers", object{{"Location", fake().host() + "/elsewhere"}}}});
+    try {
+      static_cast<void>(Workspace().user());
+      ADD_FAILURE() << path;
+    } catch (const WorkspaceUnavailable& error) {
+      EXPECT_FALSE(error.may_succeed_again());
+      EXPECT_THAT(error.what(), HasSubstr("/elsewhere"));
+    }
+  }
+  EXPECT_EQ(requests("/elsewhere"), 0);
+}
+
+TEST_F(CredentialsTest, ABusyTokenEndpointIsAskedAgain) {
+  as_principal();
+  fault({{"path", "/oidc/v1/token"}, {"status", 503}});
+  fault({{"path", "/oauth-authorization-server"}, {"status", 429}});
+  EXPECT_EQ(Workspace().user().name, "tester@example.com");
+}
+
+TEST_F(CredentialsTest, GitHubsRefusalNamesTheRightThatTheJobNeeds) {
+  variable("DATABRICKS_HOST", fake().host());
+  variable("DATABRICKS_CLIENT_ID", fake().about("client_id"));
+  variable("ACTIONS_ID_TOKEN_REQUEST_URL", fake().about("github_oidc_url"));
+  variable("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "a-token-of-another-job");
+  EXPECT_THAT(failure<NotAuthenticated>(),
+              AllOf(HasSubstr("id-token: write"), Not(HasSubstr("a-token-of"))));
+  variable("ACTIONS_ID_TOKEN_REQUEST_URL", "http://github.example/oidc");
+  EXPECT_THAT(failure<WorkspaceUnavailable>(), HasSubstr("http"));
+}
+
+// ---- The life of a token
+
+/// A service principal's, whose token is due to be renewed as soon as it is there.
+std::unique_ptr<OAuthCredentials> always_due(const test::FakeWorkspace& fake) {
+  AuthValues values;
+  values.client_id = fake.about("client_id");
+  values.client_secret = fake.about("client_secret");
+  const OAuthCredentials::Rests due{0s, 24h, 1};
+  return std::unique_ptr<OAuthCredentials>(
+      new OAuthCredentials({fake.host(), "", "oauth-m2m", "a test"}, std::move(values), due));
+}
+
+TEST_F(CredentialsTest, AnOldTokenServesWhileNoNewOneIsToBeHad) {
+  const auto credentials = always_due(fake());
+  Http http;
+  const std::string first = credentials->authorization(http, {});
+  const std::string second = credentials->authorization(http, {});
+  EXPECT_NE(first, second);  // renewed, since it was due
+  fault({{"path", "/oidc/v1/token"}, {"status", 503}, {"times", -1}});
+  EXPECT_EQ(credentials->authorization(http, {}), second);
+  const int asked = requests("/oidc/v1/token");
+  EXPECT_EQ(credentials->authorization(http, {}), second);
+  EXPECT_EQ(requests("/oidc/v1/token"), asked);  // and not at each request
+}
+
+TEST_F(CredentialsTest, OnlyTheTokenThatWasRefusedIsDropped) {
+  as_principal();
+  const auto credentials = Credentials::find({});
+  Http http;
+  const std::string first = credentials->authorization(http, {});
+  EXPECT_TRUE(credentials->renew(first));
+  const std::string second = credentials->authorization(http, {});
+  EXPECT_NE(first, second);
+  EXPECT_TRUE(credentials->renew(first));  // by a thread that was slow
+  EXPECT_EQ(credentials->authorization(http, {}), second);
+  EXPECT_EQ(issued(), 2);
+}
+
+TEST_F(CredentialsTest, ThreadsAndChildrenShareATokenWhileItIsRenewed) {
+  as_principal();
+  const Workspace workspace;
+  static_cast<void>(workspace.user());
+  std::atomic<int> right = 0;
+  std::vector<std::jthread> threads;
+  for (int thread = 0; thread < 8; ++thread) {
+    threads.emplace_back([&] {
+      for (int round = 0; round < 10; ++round) {
+        right += workspace.user().name == "tester@example.com" ? 1 : 0;
+      }
+    });
+  }
+  tell("/tokens/expire", object{});
+  for (int count = 0; count < 5; ++count) {
+    const pid_t child = ::fork();
+    if (child == 0) ::_exit(workspace.user().name == "tester@example.com" ? 0 : 1);
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    EXPECT_EQ(status, 0);
+  }
+  threads.clear();
+  EXPECT_EQ(right, 80);
+}
+
+// ---- Hosts
+
+TEST_F(CredentialsTest, AConfigurationOfAnotherWorkspaceGetsNoneOfTheCallersCredentials) {
+  ClusterConfig elsewhere({{"host", "https://elsewhere.example"}});
+  EXPECT_THROW(static_cast<void>(Workspace::of(elsewhere, options())), NotAuthenticated);
+  variable("DATABRICKS_HOST", fake().host());
+  WorkspaceOptions given;
+  given.token = fake().token();
+  EXPECT_THROW(static_cast<void>(Workspace::of(elsewhere, given)), NotAuthenticated);
+  variable("DATABRICKS_TOKEN", fake().token());
+  EXPECT_THROW(static_cast<void>(Workspace::of(elsewhere)), NotAuthenticated);
+  // A profile of that very host is used.
+  std::ofstream(home() + "/.databrickscfg") << "[x]\nhost = elsewhere.example\ntoken = dapi-x\n";
+  EXPECT_THAT(Workspace::of(elsewhere, given).credentials_source(), HasSubstr("the profile x"));
+  const ClusterConfig own({{"host", fake().host() + "/?o=1"}});
+  EXPECT_EQ(Workspace::of(own, given).user().name, "tester@example.com");
+}
+
+TEST(Loopback, IsByTheHostAndNotByAUsersName) {
+  for (const char* const url : {"http://localhost", "http://127.0.0.1:1/x", "http://[::1]:1"}) {
+    EXPECT_TRUE(is_loopback(url)) << url;
+  }
+  for (const char* const url :
+       {"http://localhost:1@evil.example/", "http://127.0.0.1@evil.example", "http://[::1]@evil.x",
+        "http://localhost\\@evil.example/", "http://127.0.0.1.evil.example"}) {
+    EXPECT_FALSE(is_loopback(url)) << url;
+  }
 }
 
 TEST_F(CredentialsTest, OnlyTheRightCertificateIsAccepted) {

@@ -186,7 +186,9 @@ class DBCACHE_EXPORT Workspace {
   /// host, or of two kinds; InvalidArgument for options that make no sense.
   explicit Workspace(const WorkspaceOptions& options = {});
 
-  /// The workspace of a configuration: that of its `host`, else that of the options.
+  /// The workspace of a configuration: that of its `host`, else that of the options. If these are
+  /// two, the credentials of the options are not used, but those that the environment or a profile
+  /// has for this very host.
   static Workspace of(const ClusterConfig& config, WorkspaceOptions options = {});
 
   /// Whether the environment or a profile names a workspace with credentials, so that the

@@ -7,6 +7,7 @@
 #include <dbcache/json.hpp>
 
 #include "input/input.hpp"
+#include "system/environment.hpp"
 #include "text/utf8.hpp"
 #include "workspace/lifecycle.hpp"
 
@@ -71,7 +72,17 @@ Workspace::Workspace(const WorkspaceOptions& options) {
 }
 
 Workspace Workspace::of(const ClusterConfig& config, WorkspaceOptions options) {
-  if (std::string host = host_in(config); !host.empty()) options.host = std::move(host);
+  std::string host = host_in(config);
+  if (host.empty()) return Workspace(options);
+  const std::string own = input::normalised_host(
+      options.host.empty() ? system::environment_variable("DATABRICKS_HOST") : options.host);
+  if (!own.empty() && own != input::normalised_host(host)) {
+    // Those of the caller are for the caller's workspace, whatever a configuration names.
+    options.token.clear();
+    options.client_id.clear();
+    options.client_secret.clear();
+  }
+  options.host = std::move(host);
   return Workspace(options);
 }
 

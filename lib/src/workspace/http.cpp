@@ -66,6 +66,8 @@ bool is_loopback(std::string_view url) {
   const std::size_t scheme = url.find("://");
   if (scheme != std::string_view::npos) url.remove_prefix(scheme + 3);
   const std::string_view address = url.substr(0, url.find_first_of("/?#"));
+  // What looks like a name may be a user's: `localhost:1@elsewhere`.
+  if (address.find_first_of("@\\") != std::string_view::npos) return false;
   if (address.starts_with("[::1]")) return true;
   const std::string_view name = address.substr(0, address.find(':'));
   if (name == "localhost") return true;

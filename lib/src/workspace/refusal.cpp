@@ -8,6 +8,7 @@
 #include <boost/json.hpp>
 #include <fmt/format.h>
 
+#include "input/redact.hpp"
 #include "text/utf8.hpp"
 
 namespace json = boost::json;
@@ -28,9 +29,11 @@ constexpr int too_many_requests = 429;
 constexpr int server_error = 500;
 constexpr int not_implemented = 501;
 
-/// On one line, so that it reads well in a message.
-std::string one_line(std::string_view text) {
-  std::string line = text::to_valid_utf8(text.substr(0, 4 * most_message_bytes));
+/// On one line, so that it reads well in a message; and without secrets, since a careless server
+/// repeats what it was sent.
+std::string one_line(std::string_view given) {
+  const std::string text = input::Redactor("").text(given);
+  std::string line = text::to_valid_utf8(std::string_view(text).substr(0, 4 * most_message_bytes));
   std::replace_if(
       line.begin(), line.end(), [](char c) { return static_cast<unsigned char>(c) < ' '; }, ' ');
   line = text::cut_utf8(line, most_message_bytes);

@@ -12,7 +12,7 @@ namespace dbcache::workspace {
 
 /// An answer that refuses a request, in any of the forms that Databricks has:
 /// `{"error_code", "message"}`, `{"error"}`, `CODE: text`, HTML, nothing. The message is cut at
-/// 1 KiB, on one line.
+/// 1 KiB, on one line, and has no known secret.
 databricks::Refusal read_refusal(const HttpResponse& response);
 
 /// Whether the workspace asks for another try: too many requests, unavailable, or one of the texts

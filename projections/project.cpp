@@ -1,6 +1,7 @@
 #include "projections/project.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <variant>
 
 namespace dbcache::projections {
@@ -173,25 +174,34 @@ void apply(const LeaseGranted& event, std::int64_t position, Tables& tables) {
   });
 }
 
+/// `learn` changes what is known of the cluster, if it is still the entry's.
 template <class Ended>
-void end_lease(const Ended& event, Tables& tables) {
+void end_lease(const Ended& event, Tables& tables, const std::function<void(Share&)>& learn) {
   tables.erase_lease(event.lease);
-  set_usage_count(event.config_hash, event.usage_count, tables);
+  bool is_entrys = false;
+  tables.change_entry(event.config_hash, [&](RegistryEntry& row) {
+    row.usage_count = event.usage_count;
+    is_entrys = row.cluster_id == event.cluster_id;
+  });
   tables.change_share(event.config_hash, [&](Share& share) {
     if (share.creation == event.lease) {
       share.creation.reset();
       share.worker.reset();
     }
     if (event.policy) share.policy = event.policy;
+    if (is_entrys) learn(share);
   });
 }
 
 void apply(const LeaseReleased& event, std::int64_t, Tables& tables) {
-  end_lease(event, tables);
-  if (!event.released_at) return;
-  tables.change_share(event.config_hash, [&](Share& share) { share.alive_at = event.released_at; });
+  end_lease(event, tables, [&](Share& share) {
+    // During a check somebody doubts it.
+    if (event.released_at && !share.check) share.alive_at = event.released_at;
+  });
 }
-void apply(const LeaseLost& event, std::int64_t, Tables& tables) { end_lease(event, tables); }
+void apply(const LeaseLost& event, std::int64_t, Tables& tables) {
+  end_lease(event, tables, [](Share& share) { share.alive_at.reset(); });
+}
 
 void apply(const LeaseRenewed& event, std::int64_t, Tables& tables) {
   if (auto lease = tables.lease(event.lease)) {
@@ -211,16 +221,18 @@ void apply(const CheckStarted& event, std::int64_t position, Tables& tables) {
   tables.change_share(event.config_hash, [&](Share& share) {
     share.check = position;
     share.checker = event.holder;
+    share.alive_at.reset();
   });
 }
 
 void apply(const CheckAnswered& event, std::int64_t, Tables& tables) {
+  const auto entry = tables.entry(event.config_hash);
+  const bool is_entrys = entry && entry->cluster_id == event.cluster_id;
   tables.change_share(event.config_hash, [&](Share& share) {
     if (share.check != event.check) return;
     share.check.reset();
     share.checker.reset();
-    share.alive_at.reset();
-    if (event.answer == events::CheckAnswer::alive) share.alive_at = event.answered_at;
+    if (is_entrys && event.answer == events::CheckAnswer::alive) share.alive_at = event.answered_at;
   });
 }
 

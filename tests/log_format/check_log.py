@@ -216,8 +216,11 @@ class Log:
                 shares[key] |= {"creation": None, "worker": None}
             if key in shares and given("policy") is not None:
                 shares[key]["policy"] = given("policy")
-            if key in shares and given("released_at") is not None:
-                shares[key]["alive_at"] = given("released_at")
+            if key in shares and entries.get(key, {}).get("cluster_id") == given("cluster_id"):
+                if kind == "LeaseLost":
+                    shares[key]["alive_at"] = None
+                elif given("released_at") is not None and shares[key]["check"] is None:
+                    shares[key]["alive_at"] = given("released_at")
         elif payload["lease"] in leases:  # LeaseRenewed
             leases[payload["lease"]]["holder"] |= {
                 "until": given("until"), "lock_file": "", "lock": 0}
@@ -230,11 +233,12 @@ class Log:
         key, shares = payload["config_hash"], self.tables["shares"]
         if kind == "CheckStarted":
             shares.setdefault(key, share(key, "documented")).update(
-                check=position, checker=payload["holder"])
+                check=position, checker=payload["holder"], alive_at=None)
         elif key in shares and shares[key]["check"] == payload["check"]:
-            alive = payload["answer"] == "alive"
-            shares[key] |= {"check": None, "checker": None,
-                            "alive_at": payload.get("answered_at") if alive else None}
+            shares[key] |= {"check": None, "checker": None}
+            of = self.tables["shared_cluster_registry"].get(key, {})
+            if payload["answer"] == "alive" and of.get("cluster_id") == payload["cluster_id"]:
+                shares[key]["alive_at"] = payload.get("answered_at")
 
     def project_termination(self, position, kind, payload):
         key, debts = payload["subject"], self.tables["terminations"]

@@ -8,7 +8,6 @@ namespace dbcache::commands {
 namespace {
 
 using namespace events;
-using namespace std::chrono_literals;
 using rows::EntryOrigin;
 using test::all_of;
 using test::at;
@@ -334,31 +333,6 @@ TEST_F(Acquiring, TakesOverFromACreatorThatAnotherTryMayHelp) {
   waiter.waited_for = acquire(waiter).creation;
   commit(FailCreation{"hash", {creation.number}, "no machines just now"});
   EXPECT_EQ(acquire(waiter).next, Next::create);
-}
-
-TEST_F(Acquiring, DoesNotCheckAClusterThatWasKnownToRunALittleEarlier) {
-  end(created());
-  Acquire command = checking();
-  command.check_counts_for = 30s;
-  now += 30s;
-  EXPECT_EQ(acquire(command).next, Next::check);  // and the checker dies
-  kill(command.holder);
-  tidy();
-  command = checking();
-  command.check_counts_for = 30s;
-  const Step step = acquire(command);
-  ASSERT_EQ(step.next, Next::check);  // a check without an answer says nothing
-  commit(AnswerCheck{"hash", {step.number}, "c-1", CheckAnswer::alive, std::nullopt});
-  now += 29s;
-  EXPECT_EQ(acquire(command).next, Next::granted);
-}
-
-TEST_F(Acquiring, ChecksAClusterThatRanByAClockOfTheFuture) {
-  end(created());
-  Acquire command = checking();
-  command.check_counts_for = 30s;
-  now -= 1s;
-  EXPECT_EQ(acquire(command).next, Next::check);
 }
 
 TEST_F(Acquiring, TakesOverFromACreatorThatDiedWhateverWasAskedFor) {

@@ -29,7 +29,7 @@ using test::LeaseAudit;
 using test::LeaseWorld;
 using Next = AcquireStep::Next;
 
-constexpr int steps = 2'500;
+constexpr int steps_of_leases = 2'500;
 constexpr std::uint64_t games = 5;
 constexpr std::uint64_t usual_seed = 20'260'115;
 
@@ -55,7 +55,7 @@ class Game : public LeaseWorld {
   explicit Game(std::uint64_t of) : random_(of) {}
 
   void play() {
-    for (int count = 1; count <= steps; ++count) {
+    for (int count = 1; count <= steps_of_leases; ++count) {
       now += std::chrono::microseconds(below(60'000'000));
       if (one_in(60)) now += 40min;
       said_ = "";

@@ -119,8 +119,10 @@ struct ClusterLifecycle {
   /// alone.
   std::function<bool(const std::string& cluster_id)> check{};
 
-  /// For so long after a `check` said yes, or after a lease on the cluster was released, others
-  /// join it without a check. So one who leases again and again neither asks nor writes each time.
+  /// For so long after a `check` said yes, or after a process released its lease on the cluster,
+  /// this caller joins it without a check. So a worker that leases again and again neither asks nor
+  /// writes each time. A lease that is lost, a report_dead and another cluster end that time. So
+  /// does a clock that was set back. 0: every join of a cluster that nobody holds is checked.
   std::chrono::milliseconds check_counts_for{0};
 
   /// Terminates a cluster, or the cluster that a creation with this token left. It must do no harm

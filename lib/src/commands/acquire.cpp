@@ -137,7 +137,8 @@ Decision<AcquireStep> join_or_await_creation(const Acquire& command, const Regis
 
 /// A time in the future is that of a clock that was wrong.
 bool was_alive_lately(const Share& share, std::chrono::milliseconds lately, Timestamp now) {
-  return share.alive_at && *share.alive_at <= now && now < *share.alive_at + lately;
+  return share.alive_at && *share.alive_at <= now &&
+         std::chrono::floor<std::chrono::milliseconds>(now - *share.alive_at) < lately;
 }
 
 Decision<AcquireStep> join_ready(const Acquire& command, const RegistryEntry& entry,

@@ -124,9 +124,11 @@ Decision<LeaseEnded> decide(const EndLease& command, const Present& present) {
   ended.was_last = entry && std::none_of(left.begin(), left.end(), [&](const rows::Lease& other) {
                      return other.id != lease->id;
                    });
-  decision.events.emplace_back(events::LeaseReleased{lease->config_hash, lease->id,
-                                                     lease->cluster_id, lease->policy,
-                                                     ended.usage_count, present.now});
+  events::LeaseReleased released{lease->config_hash, lease->id, lease->cluster_id, lease->policy,
+                                 ended.usage_count};
+  // The holder alone knows that the cluster served it to the end.
+  if (!command.by_name && !lease->holder.until) released.released_at = present.now;
+  decision.events.emplace_back(std::move(released));
   return decision;
 }
 

@@ -180,9 +180,10 @@ struct LeaseReleased {
   std::string config_hash;
   std::int64_t lease = 0;  ///< Or the creation.
   std::optional<std::string> cluster_id;
-  std::optional<HandBackPolicy> policy;    ///< Empty for a creation.
-  std::int64_t usage_count = 0;            ///< After it.
-  std::optional<Timestamp> released_at{};  ///< Empty for a creation; since 2.
+  std::optional<HandBackPolicy> policy;  ///< Empty for a creation.
+  std::int64_t usage_count = 0;          ///< After it.
+  /// Only if the holder, a process, released it; since 2.
+  std::optional<Timestamp> released_at{};
 };
 
 enum class LeaseLossReason {

@@ -34,17 +34,22 @@ class LeaseWaiting : public test::LeaseScene {
     expect_sound();
   }
 
-  /// Acquires, with a `create` that fails with its own message once told to go on.
-  Worker& start_failing(const std::string& message, OnCreateFailure on_failure) {
+  /// Acquires, with a `create` that throws this once told to go on.
+  template <class Thrown>
+  Worker& start_throwing(const Thrown& thrown, OnCreateFailure on_failure) {
     return start([&](const Actor& actor, SharedClusters& clusters) {
       clusters.acquire(config(),
                        telling(actor,
                                [&](Creation&) -> std::string {
                                  actor.wait_for_go();
-                                 throw std::runtime_error(message);
+                                 throw thrown;
                                }),
                        patient(actor, {.on_create_failure = on_failure}));
     });
+  }
+  /// The same, with its own message.
+  Worker& start_failing(const std::string& message, OnCreateFailure on_failure) {
+    return start_throwing(std::runtime_error(message), on_failure);
   }
 
   /// A new user namespace, in which no inotify instance is to be had. What stops it, or nothing.
@@ -194,6 +199,45 @@ TEST_F(LeaseWaiting, ForACreatorThatFailsEndsWithItsMessageWhereThatIsWanted) {
   EXPECT_THAT(log(), ElementsAre("CreationStarted", "RegistryStatusChanged creating failed",
                                  "LeaseReleased", "TerminationOwed creation_failed"));
   EXPECT_THAT(owed_words(), ElementsAre(token + " creation_failed"));
+  expect_sound();
+}
+
+TEST_F(LeaseWaiting, ForACreatorThatNoOtherTryCanHelpEndsWithItsMessageWhateverIsWanted) {
+  const LifecycleError for_good("no such node type", /*may_succeed_again=*/false);
+  Worker& creator = start_throwing(for_good, OnCreateFailure::try_again);
+  EXPECT_THAT(creator.next(), StartsWith("creates "));
+  std::vector<Worker*> waiters;
+  for (int i = 0; i < 4; ++i) {
+    waiters.push_back(&start_failing("not to be", OnCreateFailure::try_again));
+    EXPECT_THAT(waiters.back()->next(), StartsWith("waits for creator"));
+  }
+
+  creator.go();
+
+  EXPECT_THAT(creator.rest(), ElementsAre(EndsWith(": no such node type")));
+  for (const Worker* waiter : waiters) {
+    EXPECT_THAT(waiter->rest(), ElementsAre("threw CreationFailed: no such node type"));
+  }
+  EXPECT_THAT(log(), ElementsAre("CreationStarted", "RegistryStatusChanged creating failed",
+                                 "LeaseReleased", "TerminationOwed creation_failed"));
+  EXPECT_TRUE(happenings()[1].payload.at("for_good").as_bool());
+  const Worker& later = start_holding(config());
+  later.go();
+  EXPECT_EQ(count_in_log("LeaseGranted created"), 1) << "it waited for nobody";
+  expect_sound();
+}
+
+TEST_F(LeaseWaiting, ForACreatorThatAnotherTryMayHelpMakesEachTheCreatorInTurn) {
+  const LifecycleError for_now("no machines just now", /*may_succeed_again=*/true);
+  Worker& creator = start_throwing(for_now, OnCreateFailure::try_again);
+  EXPECT_THAT(creator.next(), StartsWith("creates "));
+  Worker& waiter = start_holder(config());
+  EXPECT_THAT(waiter.next(), StartsWith("waits for creator"));
+
+  creator.go();
+
+  EXPECT_THAT(waiter.next_of("granted"), EndsWith(" created"));
+  EXPECT_EQ(waiter.finish(), 0);
   expect_sound();
 }
 

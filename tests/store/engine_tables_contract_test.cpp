@@ -50,7 +50,9 @@ rows::Share whole_share(std::string config_hash) {
           42,
           holder(),
           HandBackPolicy::hand_back,
-          {"nightly", "a \"b\""}};
+          {"nightly", "a \"b\""},
+          now,
+          true};
 }
 rows::Lease whole_lease(std::int64_t id) {
   return {id, "h", "c", holder(), HandBackPolicy::hand_back, "nightly", now, true};

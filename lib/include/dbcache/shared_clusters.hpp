@@ -74,7 +74,8 @@ class DBCACHE_EXPORT Creation {
   /// Tells what the cluster is doing while it starts, such as the state message of Databricks. It
   /// goes to the acquire's own AcquireOptions::on_wait, on this thread, when it changes and about
   /// once a second; and to those who wait for this creation, at most every 5 seconds. Cut at 200
-  /// bytes; secrets become `[redacted]`. Throws nothing but what `on_wait` throws.
+  /// bytes; secrets become `[redacted]`, and control characters spaces. A database that cannot be
+  /// written does not fail it. Throws nothing but what `on_wait` throws.
   void progress(std::string_view doing);
 
   /// Names the log that has this creation: 32 hex digits, the same for all creations of a database.

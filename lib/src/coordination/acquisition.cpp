@@ -219,15 +219,19 @@ std::optional<Acquisition::Step> Acquisition::look() {
     if (!commands::reap(present, reach_).events.empty()) return;
     auto decision = commands::decide(command_, present);
     if (decision.events.empty() && is_waiting(decision.result.next)) {
-      const auto& creation = decision.result.creation;
-      doing_.clear();
-      if (options_.on_wait && creation) {
-        doing_ = session.tables.progress(command_.config_hash, *creation).value_or("");
-      }
+      read_progress(decision.result.creation, session.tables);
       seen = Step{std::move(decision.result), {}, {}};
     }
   });
   return seen;
+}
+
+void Acquisition::read_progress(std::optional<std::int64_t> creation,
+                                const rows::TableReader& rows) {
+  if (!options_.on_wait || !creation) return;
+  if (doing_of_ == creation && Clock::now() < tell_again_) return;
+  doing_of_ = creation;
+  doing_ = rows.progress(command_.config_hash, *creation).value_or("");
 }
 
 Acquisition::Step Acquisition::step(const Answer& answer) {
@@ -459,11 +463,13 @@ void Acquisition::tell(const AcquireStep& awaited) {
   const bool same = told_ && told_->next == awaited.next && told_->awaited == awaited.awaited;
   if (same && now < tell_again_) return;
   told_ = awaited;
+  const bool is_known = awaited.creation && awaited.creation == doing_of_;
   tell_again_ = now + tell_every;
   options_.on_wait({awaited.next == Next::wait_for_creator ? WaitProgress::For::creator
                                                            : WaitProgress::For::checker,
                     describe(*awaited.awaited, true), awaited.since,
-                    std::chrono::duration_cast<std::chrono::milliseconds>(now - began_), doing_});
+                    std::chrono::duration_cast<std::chrono::milliseconds>(now - began_),
+                    is_known ? doing_ : ""});
 }
 
 }  // namespace dbcache::coordination

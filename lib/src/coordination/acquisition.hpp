@@ -49,6 +49,8 @@ class Acquisition {
   void take_lock();
   [[nodiscard]] Step step(const Answer& answer);
   [[nodiscard]] std::optional<Step> look();
+  /// What the awaited creation told, no more often than it is passed on.
+  void read_progress(std::optional<std::int64_t> creation, const rows::TableReader& rows);
   [[nodiscard]] Granted granted(rows::EventName lease, std::string cluster_id, bool created_here);
   [[nodiscard]] Granted create(const Step& step);
   /// Of a creation that ran to its end.
@@ -79,7 +81,8 @@ class Acquisition {
   std::unique_ptr<store::LifeLock> lock_;
   bool swept_ = false;
   std::vector<std::string> owed_;
-  std::string doing_;  ///< What the cluster of the awaited creation is doing.
+  std::string doing_;  ///< What the cluster of this creation was doing at the last look:
+  std::optional<std::int64_t> doing_of_;
   std::optional<Waiter> waiter_;
   std::optional<commands::AcquireStep> told_;
   std::chrono::steady_clock::time_point tell_again_;

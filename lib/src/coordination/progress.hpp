@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -41,7 +42,7 @@ class Progress {
   std::mutex mutex_;
   std::string shown_;
   SteadyClock::time_point show_again_{};
-  std::string written_;
+  std::optional<std::string> written_;
   SteadyClock::time_point write_again_{};
 };
 

@@ -164,7 +164,8 @@ class Tables : public TableReader {
     change_and_put(pending_termination(subject), change);
   }
 
-  /// Replaces what a creation told, and removes what ended creations told.
+  /// Replaces what a creation under way told, and removes what ended creations told. Does nothing
+  /// more for one that has ended.
   virtual void tell_progress(std::string_view /*config_hash*/, std::int64_t /*creation*/,
                              std::string_view /*doing*/) {}
 

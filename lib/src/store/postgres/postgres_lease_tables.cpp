@@ -340,13 +340,15 @@ std::optional<std::string> PostgresTables::progress(std::string_view config_hash
 void PostgresTables::tell_progress(std::string_view config_hash, std::int64_t creation,
                                    std::string_view doing) {
   transaction_.change(
-      "DELETE FROM creation_progress WHERE creation NOT IN "
-      "(SELECT creation FROM shares WHERE creation IS NOT NULL)",
+      "DELETE FROM creation_progress AS told WHERE NOT EXISTS (SELECT 1 FROM shares "
+      "WHERE config_hash = told.config_hash AND creation = told.creation)",
       Values());
   transaction_.change(
       "INSERT INTO creation_progress (config_hash, creation, doing) "
-      "VALUES ($1::text, $2::bigint, $3::text) ON CONFLICT (config_hash) "
-      "DO UPDATE SET creation = excluded.creation, doing = excluded.doing",
+      "SELECT $1::text, $2::bigint, $3::text WHERE EXISTS "
+      "(SELECT 1 FROM shares WHERE config_hash = $1::text AND creation = $2::bigint) "
+      "ON CONFLICT (config_hash) DO UPDATE SET creation = excluded.creation, doing = "
+      "excluded.doing",
       Values().text(config_hash).integer(creation).text(doing));
   changed_ = true;
 }

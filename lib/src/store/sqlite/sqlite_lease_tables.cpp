@@ -144,12 +144,13 @@ void SqliteTables::tell_progress(std::string_view config_hash, std::int64_t crea
                                  std::string_view doing) {
   connection_
       .prepare(
-          "DELETE FROM creation_progress WHERE creation NOT IN "
-          "(SELECT creation FROM shares WHERE creation IS NOT NULL)")
+          "DELETE FROM creation_progress AS told WHERE NOT EXISTS (SELECT 1 FROM shares "
+          "WHERE config_hash = told.config_hash AND creation = told.creation)")
       ->step();
   auto query = connection_.prepare(
       "INSERT OR REPLACE INTO creation_progress (config_hash, creation, doing) "
-      "VALUES (?1, ?2, ?3)");
+      "SELECT ?1, ?2, ?3 WHERE EXISTS "
+      "(SELECT 1 FROM shares WHERE config_hash = ?1 AND creation = ?2)");
   query->lend(1, config_hash);
   query->bind(2, creation);
   query->lend(3, doing);

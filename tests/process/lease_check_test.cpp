@@ -43,6 +43,15 @@ class LeaseCheck : public test::LeaseScene {
     });
   }
 
+  /// Acquires with a check that says yes, which counts for an hour, and holds.
+  Worker& start_counting() {
+    return start([&](const Actor& actor, SharedClusters& clusters) {
+      ClusterLifecycle lifecycle = checking(actor, [](const std::string&) { return true; });
+      lifecycle.check_counts_for = std::chrono::hours{1};
+      hold(actor, clusters, config(), {}, lifecycle);
+    });
+  }
+
   /// Holds, and when told to, reports the cluster dead, with this check or none; then tells at each
   /// go whether its lease is lost.
   Worker& start_reporter(const Check& check) {
@@ -176,6 +185,34 @@ TEST_F(LeaseCheck, ThatSaysNoReplacesTheClusterForAllWhoWait) {
   EXPECT_THAT(owed(), IsEmpty()) << "a cluster found dead is not terminated";
   EXPECT_EQ(checker.finish(), 0);
   EXPECT_EQ(other.finish(), 0);
+  expect_sound();
+}
+
+TEST_F(LeaseCheck, IsNotMadeWhileAReleaseCounts) {
+  keep_cluster();
+  for (int i = 0; i < 3; ++i) {
+    Worker& worker = start_counting();
+    EXPECT_EQ(worker.next(), "granted " + cluster_ + " joined");
+    EXPECT_EQ(worker.finish(), 0);
+  }
+  EXPECT_EQ(count_in_log("CheckStarted"), 0);
+  expect_sound();
+}
+
+TEST_F(LeaseCheck, IsMadeAfterAHolderDiedThoughAReleaseWouldCount) {
+  keep_cluster();
+  Worker& holder = start_counting();
+  EXPECT_EQ(holder.next(), "granted " + cluster_ + " joined");
+  holder.kill();
+
+  Worker& worker = start_counting();
+  EXPECT_EQ(worker.next_of("checks"), "checks " + cluster_);
+  EXPECT_EQ(worker.next_of("granted"), "granted " + cluster_ + " joined");
+  EXPECT_EQ(worker.finish(), 0);
+
+  Worker& next = start_counting();
+  EXPECT_EQ(next.next(), "granted " + cluster_ + " joined") << "the yes and the release count";
+  EXPECT_EQ(next.finish(), 0);
   expect_sound();
 }
 

@@ -1,293 +1,264 @@
-"""The clusters of the fake workspace: a state machine by a clock of its own, kept in a file."""
+"""The clusters of the workspace, and the calls that change them."""
 
-import json
+from __future__ import annotations
+
+import dataclasses
 import threading
-import time
 import uuid
+from typing import Any, Optional
 
-DAY = 86400.0
-ACTIVE = ("PENDING", "RUNNING", "RESTARTING", "RESIZING")
-MESSAGES = ("Finding instances for new nodes, acquiring more instances if necessary", "Starting Spark")
+from fake import settings as known
+from fake.catalog import check_spec
+from fake.cluster import Change, Cluster, reason
+from fake.common import Clock, Json, Refused, invalid
+from fake.journal import Journal
+from fake.listing import Query, pages_of
 
-DEFAULTS = {
-    "start_seconds": 0.3,  # until a new cluster runs
-    "terminate_seconds": 0.1,  # how long one is TERMINATING
-    "list_lag_seconds": 0.0,  # until a new cluster is listed
-    "get_lag_seconds": 0.0,  # until clusters/get knows a new cluster
-    "token_mode": "honoured",  # or "ignored": the idempotency token
-    "quota": None,  # the most active clusters
-    "start_failure": None,  # {"code", "type", "parameters", "times"}: of the next starts
-    "empty_pages": False,  # an empty page before each page of the list
-    "page_size": 100,  # the most clusters of a page
-    "azure_tags": False,  # custom_tags come back as x_KEY
-    "gone_form": "does_not_exist",  # or not_found, bare_not_found, more_than_30_days
-    "token_lifetime_seconds": 3600,  # of OAuth tokens
-    "may_create": True,  # the user's entitlement
-}
+TICK_SECONDS = 0.05
+MOST_EVENTS = 500
+# What a test may set of a cluster beside the fields that the API shows.
+INNER = ("start_seconds", "terminate_seconds", "failure", "forced", "pinned", "idempotency_token")
 
 
-class Refused(Exception):
-    """An answer that is not 200."""
-
-    def __init__(self, status, code, message):
-        super().__init__(message)
-        self.status = status
-        self.body = "" if code is None else {"error_code": code, "message": message}
-
-
-def invalid(message):
-    return Refused(400, "INVALID_PARAMETER_VALUE", message)
+def _gone(cluster_id: str, form: str) -> Refused:
+    if form in ("404", "not_found"):
+        return Refused(404, "RESOURCE_DOES_NOT_EXIST", f"Cluster {cluster_id} does not exist")
+    if form == "bare_not_found":
+        return Refused(404, None)
+    if form == "more_than_30_days":
+        return Refused(400, "INVALID_STATE", f"Cannot access cluster {cluster_id} that was terminated or "
+                       "unpinned more than 30 days ago.")
+    return invalid(f"Cluster {cluster_id} does not exist")
 
 
 class Clusters:
-    """All calls are safe between threads. What changes is on disk before a call returns, so that the
-    fake may be killed at any moment."""
+    """All calls are safe between threads. What changes is in the journal before a call returns, so that
+    the workspace may be killed at any moment."""
 
-    def __init__(self, directory):
-        self.lock = threading.RLock()
-        self.clusters = {}
-        self.settings = dict(DEFAULTS)
-        self.advanced = 0.0  # the clock's lead over the machine's
-        self._kept = directory / "state.jsonl"
-        self._journal_path = directory / "journal.jsonl"
-        if self._kept.exists():
-            for line in self._kept.read_text().splitlines():
-                if line.endswith("}"):  # the last may be cut off
-                    self._restore(json.loads(line))
-        self._state = self._kept.open("a")
-        self._journal = self._journal_path.open("a")
+    def __init__(self, journal: Journal, clock: Clock) -> None:
+        self.settings = known.defaults()
+        self._lock = threading.RLock()
+        self._clusters: dict[str, Cluster] = {}
+        self._journal = journal
+        self._clock = clock
 
-    def _restore(self, line):
-        if "cluster" in line:
-            self.clusters[line["cluster"]["cluster_id"]] = line["cluster"]
-        elif "settings" in line:
-            self.settings, self.advanced = line["settings"], line["advanced"]
-        else:
-            self.clusters.clear()
+    def restore(self, record: Json) -> None:
+        """Takes up what an earlier life wrote to the journal."""
+        if "cluster" in record:
+            cluster = Cluster(**record["cluster"])
+            self._clusters[cluster.cluster_id] = cluster
+        elif record["what"] == "settings":
+            self.settings.update(record["settings"])
+        elif record["what"] == "clock":
+            self._clock.lead = record["lead"]
+        elif record["what"] == "reset":
+            self._clusters.clear()
+            self.settings, self._clock.lead = known.defaults(), 0.0
 
-    def _keep(self, line):
-        self._state.write(json.dumps(line) + "\n")
-        self._state.flush()
-
-    def note(self, what, **fields):
-        """Writes to the journal, which a judge of a test reads."""
-        with self.lock:
-            self._journal.write(json.dumps({"time": time.time(), "what": what, **fields}) + "\n")
-            self._journal.flush()
-
-    def now(self):
-        return time.time() + self.advanced
+    def run(self) -> None:
+        """Lets clusters change at their time, even if nobody asks, so that the journal has it then."""
+        pause = threading.Event()
+        while not pause.wait(TICK_SECONDS):
+            with self._lock:
+                for cluster in self._clusters.values():
+                    self._aged(cluster)
 
     # ---- Told by a test
 
-    def set(self, settings):
-        with self.lock:
-            unknown = settings.keys() - DEFAULTS.keys()
-            if unknown:
-                raise invalid(f"there are no settings {sorted(unknown)}")
-            self.settings.update(settings)
-            self._keep({"settings": self.settings, "advanced": self.advanced})
+    def set(self, given: Json) -> Json:
+        with self._lock:
+            if complaint := known.complaint(given):
+                raise invalid(complaint)
+            self.settings.update(given)
+            self._journal.note("settings", settings=given)
+            return self.settings
 
-    def advance(self, seconds):
-        with self.lock:
-            self.advanced += seconds
-            self._keep({"settings": self.settings, "advanced": self.advanced})
+    def advance(self, seconds: float) -> float:
+        with self._lock:
+            self._clock.lead += seconds
+            self._journal.note("clock", lead=self._clock.lead)
+            return self._clock.now()
 
-    def reset(self):
-        with self.lock:
-            self.clusters.clear()
-            self.settings, self.advanced = dict(DEFAULTS), 0.0
-            self._keep({"reset": True})
-            self.note("reset")
+    def reset(self) -> None:
+        with self._lock:
+            self._clusters.clear()
+            self.settings, self._clock.lead = known.defaults(), 0.0
+            self._journal.note("reset")
 
-    def force(self, cluster_id, fields):
-        """Sets any fields; a state that is set stays."""
-        with self.lock:
-            cluster = self.clusters[cluster_id]
-            cluster.update(fields)
+    def force(self, cluster_id: str, fields: Json) -> Json:
+        """Sets fields. A state that is set stays until `delete`, `start` or "forced": false."""
+        with self._lock:
+            if cluster_id not in self._clusters:
+                raise Refused(404, "RESOURCE_DOES_NOT_EXIST", f"there is no cluster {cluster_id}")
+            cluster, fields = self._clusters[cluster_id], dict(fields)
             if "state" in fields:
-                cluster["forced"] = True
-            self._put(cluster)
+                state = fields.pop("state")
+                cluster.forced = True
+                self._turn(cluster, Change(self._clock.now(), state, fields.pop("termination_reason", None),
+                                           fields.pop("state_message", "")), by="control")
+            for key in ("termination_reason", "state_message", *INNER):
+                if key in fields:
+                    setattr(cluster, key, fields.pop(key))
+            cluster.shown.update(fields)
+            self._note("changed", cluster, by="control")
+            return cluster.everything(self._clock.now())
 
-    def all(self):
-        with self.lock:
-            return [dict(self._aged(cluster)) for cluster in self.clusters.values()]
+    def all(self) -> list[Json]:
+        with self._lock:
+            now = self._clock.now()
+            return [self._aged(cluster).everything(now) for cluster in self._clusters.values()]
 
-    # ---- The state machine
+    def make(self, fields: Json) -> str:
+        """A new cluster, whatever the API's rules say, in a state that stays."""
+        with self._lock:
+            given: Json = {"state": "RUNNING", **fields}
+            start_time: Optional[int] = given.pop("start_time", None)
+            rest = {key: given.pop(key) for key in ("state", "state_message", "termination_reason", *INNER)
+                    if key in given}
+            cluster_id = self._bear(given, start_time)
+            self.force(cluster_id, rest)
+            return cluster_id
 
-    def _put(self, cluster):
-        self.clusters[cluster["cluster_id"]] = cluster
-        self._keep({"cluster": cluster})
+    # ---- What changes
 
-    def _turn(self, cluster, state, at, **fields):
-        cluster.update(state=state, since=at, **fields)
-        self._put(cluster)
-        self.note("state", cluster_id=cluster["cluster_id"], state=state,
-                  token=cluster.get("custom_tags", {}).get("dbcache-token"))
+    def _note(self, what: str, cluster: Cluster, **fields: object) -> None:
+        self._journal.note(what, cluster_id=cluster.cluster_id, tags=cluster.tags,
+                           idempotency_token=cluster.idempotency_token, **fields,
+                           cluster=dataclasses.asdict(cluster))
 
-    def _aged(self, cluster):
+    def _turn(self, cluster: Cluster, change: Change, by: str = "request") -> None:
+        was = cluster.state
+        cluster.turn(change)
+        self._note("state", cluster, was=was, state=cluster.state, active=cluster.is_active, at=change.at,
+                   reason=change.reason, by=by)
+
+    def _aged(self, cluster: Cluster) -> Cluster:
         """The cluster as it is now."""
-        if cluster.get("forced"):
-            return cluster
-        now, since = self.now(), cluster["since"]
-        if cluster["state"] == "PENDING":
-            ready = since + cluster["start_seconds"]
-            cluster["state_message"] = MESSAGES[now > since + cluster["start_seconds"] / 2]
-            if now >= ready:
-                if cluster["failure"]:
-                    self._turn(cluster, "TERMINATING", ready, termination_reason=cluster["failure"])
-                else:
-                    self._turn(cluster, "RUNNING", ready, state_message="")
-        if cluster["state"] == "RUNNING":
-            minutes = cluster.get("autotermination_minutes") or 0
-            if minutes and now >= cluster["since"] + 60 * minutes:
-                self._end(cluster, cluster["since"] + 60 * minutes, "INACTIVITY", "SUCCESS")
-        if cluster["state"] == "TERMINATING":
-            done = cluster["since"] + self.settings["terminate_seconds"]
-            if now >= done:
-                self._turn(cluster, "TERMINATED", done, terminated_time=int(done * 1000))
+        while change := cluster.next_change(self.settings["terminate_seconds"]):
+            if change.at > self._clock.now():
+                break
+            self._turn(cluster, change, by="clock")
         return cluster
 
-    def _end(self, cluster, at, code, kind):
-        self._turn(cluster, "TERMINATING", at,
-                   termination_reason={"code": code, "type": kind, "parameters": {}})
-
-    def _gone(self, cluster_id, form=None):
-        form = form or self.settings["gone_form"]
-        if form == "not_found":
-            return Refused(404, "RESOURCE_DOES_NOT_EXIST", f"Cluster {cluster_id} does not exist")
-        if form == "bare_not_found":
-            return Refused(404, None, "")
-        if form == "more_than_30_days":
-            return Refused(400, "INVALID_STATE", f"Cannot access cluster {cluster_id} that was "
-                           "terminated or unpinned more than 30 days ago.")
-        return invalid(f"Cluster {cluster_id} does not exist")
-
-    def _find(self, cluster_id):
-        cluster = self.clusters.get(cluster_id)
-        if cluster is None or self.now() < cluster["start_time"] / 1000 + cluster["get_lag"]:
-            raise self._gone(cluster_id)
-        self._aged(cluster)
-        if (cluster["state"] == "TERMINATED" and not cluster.get("pinned")
-                and self.now() > cluster["since"] + 30 * DAY):
-            raise self._gone(cluster_id, "more_than_30_days")
+    def _find(self, cluster_id: object) -> Cluster:
+        if not isinstance(cluster_id, str) or not cluster_id:
+            raise invalid("Missing required field: cluster_id")
+        cluster = self._clusters.get(cluster_id)
+        if cluster is None or cluster.removed_at is not None:
+            raise _gone(cluster_id, self.settings["gone_form"])
+        if self._aged(cluster).is_forgotten(self._clock.now()):
+            raise _gone(cluster_id, "more_than_30_days")
         return cluster
+
+    def _take_failure(self) -> Optional[Json]:
+        """How the start that begins now ends, if it fails."""
+        failure = self.settings["start_failure"]
+        if not failure or failure.get("times", 1) == 0:
+            return None
+        times = failure.get("times", 1)
+        self.set({"start_failure": {**failure, "times": times - 1 if times > 0 else times}})
+        return {key: value for key, value in failure.items() if key != "times"}
+
+    def _bear(self, spec: Json, start_time: Optional[int] = None) -> str:
+        now = self._clock.now()
+        own = dict(spec)
+        token = own.pop("idempotency_token", None)
+        if minutes := self.settings["default_autotermination_minutes"]:
+            own.setdefault("autotermination_minutes", minutes)
+        cluster = Cluster(
+            cluster_id=f"0101-{uuid.uuid4().int % 1000000:06}-{uuid.uuid4().hex[:8]}", spec=own,
+            born=now if start_time is None else start_time / 1000,
+            start_time=int(now * 1000) if start_time is None else start_time, since=now,
+            start_seconds=self.settings["start_seconds"], idempotency_token=token,
+            failure=self._take_failure())
+        self._note("born", cluster)
+        self._clusters[cluster.cluster_id] = cluster
+        return cluster.cluster_id
 
     # ---- The API
 
-    def create(self, spec):
-        with self.lock:
-            self._check(spec)
+    def create(self, spec: Json) -> Json:
+        with self._lock:
+            check_spec(spec)
             token = spec.get("idempotency_token")
             if token and self.settings["token_mode"] == "honoured":
-                for cluster in self.clusters.values():
-                    if cluster.get("idempotency_token") == token:
-                        if self._aged(cluster)["state"] != "TERMINATED":
-                            return {"cluster_id": cluster["cluster_id"]}
+                for cluster in self._clusters.values():
+                    # Cleared when its cluster terminates.
+                    if cluster.idempotency_token == token and self._aged(cluster).state != "TERMINATED":
+                        return {"cluster_id": cluster.cluster_id}
             quota = self.settings["quota"]
-            active = [each for each in self.clusters.values()
-                      if self._aged(each)["state"] in ACTIVE]
-            if quota is not None and len(active) >= quota:
+            active = sum(self._aged(cluster).is_active for cluster in self._clusters.values())
+            if quota is not None and active >= quota:
                 raise Refused(400, "QUOTA_EXCEEDED", f"The quota of {quota} clusters is used up")
-            return {"cluster_id": self.make(spec)}
+            return {"cluster_id": self._bear(spec)}
 
-    def make(self, spec):
-        """A new cluster, whatever the rules say."""
-        with self.lock:
-            failure = self.settings["start_failure"]
-            if failure and failure.get("times", 1) > 0:
-                self.set({"start_failure": {**failure, "times": failure.get("times", 1) - 1}})
-                failure = {"code": failure["code"], "type": failure.get("type", ""),
-                           "parameters": failure.get("parameters", {})}
-            else:
-                failure = None
-            now = self.now()
-            cluster = {
-                "state": "PENDING", "state_message": MESSAGES[0], "custom_tags": {},
-                "creator_user_name": "tester@example.com", "cluster_source": "API",
-                **spec, "cluster_id": f"0101-{uuid.uuid4().hex[:6]}-{uuid.uuid4().hex[:8]}",
-                "start_time": spec.get("start_time", int(now * 1000)), "since": now,
-                "failure": failure, "start_seconds": self.settings["start_seconds"],
-                "get_lag": self.settings["get_lag_seconds"],
-                "list_lag": self.settings["list_lag_seconds"],
-                "forced": "state" in spec,
-            }
-            self._put(cluster)
-            self.note("born", cluster_id=cluster["cluster_id"], tags=cluster["custom_tags"],
-                      token=spec.get("idempotency_token"))
-            return cluster["cluster_id"]
+    def get(self, cluster_id: object) -> Json:
+        with self._lock:
+            cluster, now = self._find(cluster_id), self._clock.now()
+            if now < cluster.born + self.settings["get_lag_seconds"]:
+                raise _gone(cluster.cluster_id, self.settings["gone_form"])
+            return {**self._shown(cluster.details(now)), "spec": cluster.spec}
 
-    @staticmethod
-    def _check(spec):
-        if not spec.get("spark_version"):
-            raise invalid("Missing required field: spark_version")
-        if str(spec["spark_version"]).startswith("unknown"):
-            raise invalid(f"Spark version {spec['spark_version']} is not supported")
-        if ("num_workers" in spec) == ("autoscale" in spec):
-            raise invalid("Exactly one of num_workers, autoscale must be specified")
-        minutes = spec.get("autotermination_minutes", 0)
-        if minutes != 0 and not 10 <= minutes <= 10000:
-            raise invalid("autotermination_minutes must be 0 or 10 to 10000")
-        tags = spec.get("custom_tags", {})
-        if len(tags) > 45 or "Name" in tags:
-            raise invalid("Invalid tags")
-
-    def get(self, cluster_id):
-        with self.lock:
-            return self._shown(self._find(cluster_id))
-
-    def _shown(self, cluster):
-        hidden = ("since", "failure", "start_seconds", "get_lag", "list_lag", "forced",
-                  "idempotency_token", "pinned")
-        shown = {key: value for key, value in cluster.items() if key not in hidden}
+    def _shown(self, told: Json) -> Json:
         if self.settings["azure_tags"]:
-            shown["custom_tags"] = {f"x_{key}": value for key, value in shown["custom_tags"].items()}
-        return shown
+            told["custom_tags"] = {f"x_{key}": value for key, value in told["custom_tags"].items()}
+        return told
 
-    def list(self, states, size, token):
-        """Pages are numbers; with empty_pages the even ones are empty."""
-        with self.lock:
-            now = self.now()
-            found = []
-            for cluster in sorted(self.clusters.values(), key=lambda each: -each["start_time"]):
-                if now < cluster["start_time"] / 1000 + cluster["list_lag"]:
-                    continue
-                self._aged(cluster)
-                old = cluster["state"] == "TERMINATED" and now > cluster["since"] + 30 * DAY
-                if not old and (not states or cluster["state"] in states):
-                    found.append(self._shown(cluster))
-            size = max(1, min(size, self.settings["page_size"]))
-            page = int(token or 0)
-            answer = {}
-            if self.settings["empty_pages"]:
-                if page % 2 == 0:
-                    return {"next_page_token": str(page + 1)}
-                at = page // 2 * size
-            else:
-                at = page * size
-            if found[at:at + size]:
-                answer["clusters"] = found[at:at + size]
-            if found[at + size:]:
-                answer["next_page_token"] = str(page + 1)
-            return answer
+    def list(self, query: Query) -> Json:
+        with self._lock:
+            aged = [self._aged(cluster) for cluster in self._clusters.values()]
+            page = pages_of(aged, query, self.settings, self._clock.now())
+            for told in page.get("clusters", []):
+                self._shown(told)
+            return page
 
-    def delete(self, cluster_id, permanently):
-        with self.lock:
-            cluster = self._find(cluster_id)
-            if permanently and cluster.get("pinned"):
-                raise Refused(400, "INVALID_STATE", "unpin the cluster first")
-            if cluster["state"] not in ("TERMINATING", "TERMINATED"):
-                cluster["forced"] = False
-                self._end(cluster, self.now(), "USER_REQUEST", "SUCCESS")
+    def delete(self, cluster_id: object, permanently: bool) -> Json:
+        with self._lock:
+            cluster, now = self._find(cluster_id), self._clock.now()
+            if permanently and cluster.pinned:
+                raise invalid(f"Cluster {cluster.cluster_id} is pinned: unpin the cluster first")
+            if cluster.state not in ("TERMINATING", "TERMINATED"):
+                cluster.forced = False
+                self._turn(cluster, Change(now, "TERMINATING", reason("USER_REQUEST", username="tester"),
+                                           "Terminated by a user."))
             if permanently:
-                self.note("state", cluster_id=cluster_id, state="REMOVED")
-                cluster["get_lag"] = cluster["list_lag"] = 1e12  # never to be seen again
-                self._put(cluster)
+                cluster.removed_at = now
+                self._note("removed", cluster)
             return {}
 
-    def pin(self, cluster_id, pinned):
-        with self.lock:
+    def start(self, cluster_id: object) -> Json:
+        with self._lock:
             cluster = self._find(cluster_id)
-            cluster["pinned"] = pinned
-            self._put(cluster)
+            if cluster.state != "TERMINATED":
+                raise Refused(400, "INVALID_STATE", f"Cluster {cluster.cluster_id} is in unexpected state "
+                              f"{cluster.state.capitalize()}.")
+            cluster.forced, cluster.failure = False, self._take_failure()
+            self._turn(cluster, Change(self._clock.now(), "PENDING"))
             return {}
+
+    def pin(self, cluster_id: object, pinned: bool) -> Json:
+        with self._lock:
+            cluster, now = self._find(cluster_id), self._clock.now()
+            if cluster.pinned != pinned:
+                cluster.pinned = pinned
+                cluster.unpinned_at = cluster.unpinned_at if pinned else now
+                cluster.tell_pinned(now)
+                self._note("changed", cluster, by="request")
+            return {}
+
+    def events(self, body: Json) -> Json:
+        with self._lock:
+            cluster = self._find(body.get("cluster_id"))
+            types = body.get("event_types") or []
+            begin, end = body.get("start_time", 0), body.get("end_time", float("inf"))
+            found: list[Any] = [event for event in cluster.events
+                                if begin <= event["timestamp"] <= end and (not types or event["type"] in types)]
+            if body.get("order", "DESC") == "DESC":
+                found.reverse()
+            offset, limit = int(body.get("offset", 0)), min(int(body.get("limit", 50)), MOST_EVENTS)
+            answer: Json = {"total_count": len(found)}
+            if found[offset:offset + limit]:
+                answer["events"] = found[offset:offset + limit]
+            if found[offset + limit:]:
+                answer["next_page"] = {**body, "offset": offset + limit, "limit": limit}
+            return answer

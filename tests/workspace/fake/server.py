@@ -1,299 +1,168 @@
-"""The addresses of the fake workspace: the API by HTTPS, the control by HTTP, and a proxy."""
+"""What the addresses of the workspace have in common: sockets, threads, and requests as JSON."""
 
-import base64
+from __future__ import annotations
+
 import contextlib
+import errno
+import http.client
 import http.server
 import json
-import secrets
-import select
+import random
 import socket
+import socketserver
 import ssl
+import sys
 import threading
 import time
+import traceback
 import urllib.parse
+from typing import TYPE_CHECKING, Any, Optional
 
-from clusters import Refused
+from fake.common import Answer, Json, Refused
 
-HOOKS = "/api/2.1/clusters/"
+if TYPE_CHECKING:
+    from fake.workspace import Workspace
+
+PATIENCE_SECONDS = 120.0  # with a client that says nothing
+LONGEST_BODY = 10 << 20
+# Below the ports that systems give to connections, so that after a kill no connection has taken one.
+LEAST_PORT, MOST_PORT = 15000, 30000
+WAIT_FOR_PORT_SECONDS = 10.0
 
 
-class Server(http.server.ThreadingHTTPServer):
+class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     """With room for many clients, and silent about those that go away."""
 
     daemon_threads = True
-    request_queue_size = 512
+    request_queue_size = 1024
     allow_reuse_address = True
 
-    def __init__(self, port, handler, fake):
-        super().__init__(("127.0.0.1", port), handler)
-        self.fake = fake
+    def __init__(self, address: tuple[str, int], handler: type[Handler], workspace: Workspace) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self.workspace = workspace
+        super().__init__(address, handler)
 
-    def handle_error(self, request, client_address):
-        pass
+    def server_bind(self) -> None:
+        # HTTPServer's would look up the host's name.
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = "localhost", self.server_address[1]
 
-    def start(self):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):  # a client that went away is one
+            traceback.print_exc()
+
+    def start(self) -> int:
         threading.Thread(target=self.serve_forever, daemon=True).start()
-        return self.server_address[1]
+        return int(self.server_address[1])
 
 
 class SecureServer(Server):
     """Makes the handshake in the connection's own thread, with the certificate of the moment."""
 
-    def finish_request(self, request, client_address):
-        request.settimeout(60)
-        with self.fake.tls().wrap_socket(request, server_side=True) as secure:
-            self.RequestHandlerClass(secure, client_address, self)
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        request.settimeout(PATIENCE_SECONDS)
+        with self.workspace.certificates.context().wrap_socket(request, server_side=True) as secure:
+            super().finish_request(secure, client_address)
+
+
+def listen(server: type[Server], port: int, handler: type[Handler], workspace: Workspace,
+           host: str = "127.0.0.1") -> Server:
+    """A server at this port, or with 0 at one that is free. The port of one that was just killed may be
+    taken for a moment."""
+    until = time.monotonic() + WAIT_FOR_PORT_SECONDS
+    while True:
+        wanted = port or random.randint(LEAST_PORT, MOST_PORT)
+        try:
+            return server((host, wanted), handler, workspace)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > until:
+                raise
+            if port:
+                time.sleep(0.05)
+
+
+def has_gone(connection: socket.socket, seconds: float) -> bool:
+    """Waits, at most until the client ends the connection, and says whether it did."""
+    connection.settimeout(seconds)
+    try:
+        # Beneath TLS. Data would be its farewell, since nobody asks twice before an answer.
+        socket.socket.recv(connection, 1, socket.MSG_PEEK)
+        return True
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+    finally:
+        with contextlib.suppress(OSError):
+            connection.settimeout(PATIENCE_SECONDS)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """What the API and the control have in common."""
+    """Reads a request and leaves the answer to `serve`."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    timeout = PATIENCE_SECONDS
+    server: Server
+    workspace: Workspace
+    address: str  # the path
+    query: dict[str, list[str]]
+    body: bytes
 
-    def log_message(self, *arguments):
+    def log_message(self, *arguments: object) -> None:
         pass
 
-    def do_GET(self):
-        self._begin({})
+    def do_GET(self) -> None:
+        self._begin()
 
-    def do_DELETE(self):
-        self._begin({})
+    do_POST = do_DELETE = do_PUT = do_PATCH = do_GET
 
-    def do_POST(self):
-        length = int(self.headers.get("Content-Length") or 0)
-        text = self.rfile.read(length).decode()
-        if self.path.startswith("/oidc/"):
-            self._begin(dict(urllib.parse.parse_qsl(text)))
-        else:
-            self._begin(json.loads(text or "{}"))
-
-    def _begin(self, body):
-        address = urllib.parse.urlparse(self.path)
-        self.fake = self.server.fake
-        self.serve(address.path, urllib.parse.parse_qs(address.query), body)
-
-    def say(self, status, body, headers=None):
-        content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
-        if not any(key.lower() == "content-type" for key in headers or {}):
-            self.send_header("Content-Type", "application/json")
-        for key, value in (headers or {}).items():
-            self.send_header(key, value)
-        self.end_headers()
-        self.wfile.write(content)
-
-
-class Api(Handler):
-    """The workspace as its clients see it."""
-
-    def serve(self, path, query, body):
-        fault = self.fake.faults.hit(self.command, path)
-        status, answer = 0, ""
-        if fault is None or fault["when"] == "after":
-            status, answer = self._answer(path, query, body)
-        self.fake.clusters.note(
-            "request", method=self.command, path=path, query=query, status=status,
-            user_agent=self.headers.get("User-Agent", ""), authorization=self._authorization(),
-            fault=fault["kind"] if fault else None,
-            cluster_id=body.get("cluster_id") or query.get("cluster_id", [None])[0])
-        if fault is None:
-            self.say(status, answer)
-        else:
-            self._break(fault, answer)
-
-    def _break(self, fault, answer):
-        kind = fault["kind"]
-        content = json.dumps(answer)
-        if kind == "status":
-            self.say(fault["status"], fault["body"], fault["headers"])
-        elif kind == "redirect":
-            self.say(302, "", fault["headers"])
-        elif kind == "garbage":
-            self.say(200, fault["body"] or "<html>Log in</html>", {"Content-Type": "text/html"})
-        elif kind == "hang":
-            time.sleep(fault["seconds"])
-            self.close_connection = True
-        elif kind == "close":
-            self.close_connection = True
-        else:  # cut, slow
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content) + 10))
-            self.end_headers()
-            until = time.time() + (fault["seconds"] if kind == "slow" else 0)
-            self.wfile.write(content[:1].encode())
-            while time.time() < until:
-                self.wfile.write(b" ")
-                self.wfile.flush()
-                time.sleep(1)
-            self.close_connection = True
-
-    def _authorization(self):
-        kind, _, value = self.headers.get("Authorization", "none").partition(" ")
-        if kind == "Bearer":
-            if value == self.fake.secrets["token"]:
-                return "pat right"
-            return "oauth right" if self.fake.is_issued(value) else "wrong"
-        return kind.lower()
-
-    def _answer(self, path, query, body):
+    def _begin(self) -> None:
+        self.workspace = self.server.workspace
+        parts = urllib.parse.urlsplit(self.path)
+        self.address, self.query = parts.path, urllib.parse.parse_qs(parts.query, keep_blank_values=True)
         try:
-            return 200, self._route(path, query, body)
-        except Refused as refused:
-            return refused.status, refused.body
+            length = int(self.headers.get("Content-Length") or 0)
+        except ValueError:
+            length = -1
+        if not 0 <= length <= LONGEST_BODY:
+            self.close_connection = True
+            self.say(Answer(413, {"error_code": "MALFORMED_REQUEST", "message": "Content-Length is wrong"}))
+            return
+        self.body = self.rfile.read(length)
+        if len(self.body) < length:
+            self.close_connection = True
+            return
+        self.serve()
 
-    def _route(self, path, query, body):
-        fake = self.fake
-        if path == "/oidc/.well-known/oauth-authorization-server":
-            return {"token_endpoint": f"{fake.host}/oidc/v1/token"}
-        if path == "/oidc/v1/token":
-            return self._issue(body)
-        if path == "/github-oidc":
-            if self.headers.get("Authorization") != f"Bearer {fake.secrets['github_oidc_token']}":
-                raise Refused(401, "401", "no")
-            return {"value": fake.secrets["oidc_token"]}
-        if not self._authorization().endswith("right"):
-            raise Refused(401, "401", "Credential was not sent or was of an unsupported type")
-        if path == "/api/2.0/preview/scim/v2/Me":
-            may = fake.clusters.settings["may_create"]
-            return {"userName": "tester@example.com",
-                    "entitlements": [{"value": "allow-cluster-create"}] if may else []}
-        if not path.startswith(HOOKS):
-            raise Refused(404, "ENDPOINT_NOT_FOUND", f"No API found for '{self.command} {path}'")
-        return self._clusters(path.removeprefix(HOOKS), query, body)
+    def serve(self) -> None:
+        raise NotImplementedError
 
-    def _clusters(self, call, query, body):
-        clusters = self.fake.clusters
-        if call == "create":
-            return clusters.create(body)
-        if call == "get":
-            return clusters.get(query.get("cluster_id", [""])[0])
-        if call == "list":
-            return clusters.list(query.get("filter_by.cluster_states"),
-                                 int(query.get("page_size", ["20"])[0]),
-                                 query.get("page_token", [""])[0])
-        if call in ("delete", "permanent-delete"):
-            return clusters.delete(body.get("cluster_id"), call == "permanent-delete")
-        if call in ("pin", "unpin"):
-            return clusters.pin(body.get("cluster_id"), call == "pin")
-        if call == "spark-versions":
-            return {"versions": [{"key": key, "name": name} for key, name in SPARK_VERSIONS]}
-        if call == "list-node-types":
-            return {"node_types": NODE_TYPES}
-        raise Refused(404, "ENDPOINT_NOT_FOUND", f"No API found for '{self.command} {call}'")
-
-    def _issue(self, body):
-        fake = self.fake
-        if body.get("grant_type") == "client_credentials":
-            kind, _, value = self.headers.get("Authorization", "").partition(" ")
-            known = f"{fake.secrets['client_id']}:{fake.secrets['client_secret']}"
-            right = kind == "Basic" and base64.b64decode(value).decode() == known
-        else:
-            right = body.get("subject_token") == fake.secrets["oidc_token"]
-        if not right:
-            raise Refused(401, "invalid_client", "Client authentication failed")
-        return fake.issue()
-
-
-class Control(Handler):
-    """What a test tells the fake."""
-
-    def serve(self, path, query, body):
+    def json(self) -> Json:
+        """The body, which must be a JSON object."""
         try:
-            self.say(200, self._control(path, query, body))
-        except Refused as refused:
-            self.say(refused.status, refused.body)
-        except (KeyError, ValueError) as error:
-            self.say(400, {"message": repr(error)})
+            found = json.loads(self.body or b"{}")
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise Refused(400, "MALFORMED_REQUEST", "The body must be a JSON object")
+        return found
 
-    def _control(self, path, query, body):
-        fake, clusters = self.fake, self.fake.clusters
-        if path == "/faults":
-            if self.command == "POST":
-                return {"id": fake.faults.add(body)}
-            if self.command == "DELETE":
-                fake.faults.clear()
-            return fake.faults.all()
-        if path == "/settings":
-            clusters.set(body)
-            return clusters.settings
-        if path == "/clock":
-            clusters.advance(body["advance_seconds"])
-            return {"now": clusters.now()}
-        if path == "/clusters":
-            if self.command == "POST":
-                return {"cluster_id": clusters.make({"state": "RUNNING", **body})}
-            return clusters.all()
-        if path.startswith("/clusters/"):
-            clusters.force(path.removeprefix("/clusters/"), body)
-            return {}
-        if path == "/journal":
-            return fake.journal()
-        if path == "/reset":
-            fake.faults.clear()
-            clusters.reset()
-            fake.use_certificate("good")
-            return {}
-        if path == "/certificate":
-            fake.use_certificate(body["which"])
-            return {}
-        if path == "/tokens/expire":
-            fake.expire_tokens()
-            return {}
-        raise Refused(404, "NOT_FOUND", path)
+    def render(self, answer: Answer, request_id: Optional[str] = None) -> bytes:
+        """The answer as it goes through the connection."""
+        content = answer.content()
+        headers = {"Date": self.date_time_string(), "Content-Type": "application/json",
+                   "Content-Length": str(len(content))}
+        if request_id is not None:
+            headers["x-request-id"] = request_id
+        if self.close_connection:
+            headers["Connection"] = "close"
+        names = {name.lower() for name in answer.headers}
+        headers = {name: value for name, value in headers.items() if name.lower() not in names}
+        lines = [f"HTTP/1.1 {answer.status} {http.client.responses.get(answer.status, 'Other')}"]
+        lines += [f"{name}: {value}" for name, value in {**headers, **answer.headers}.items()]
+        return "\r\n".join([*lines, "", ""]).encode() + content
 
-
-class Proxy(Handler):
-    """Passes on connections, by CONNECT."""
-
-    def do_CONNECT(self):
-        fake = self.server.fake
-        fake.clusters.note("proxy", target=self.path)
-        name, _, port = self.path.rpartition(":")
-        with contextlib.suppress(OSError), socket.create_connection((name, int(port))) as there:
-            self.send_response(200)
-            self.end_headers()
-            here = self.connection
-            while True:
-                for one in select.select([here, there], [], [])[0]:
-                    data = one.recv(65536)
-                    if not data:
-                        self.close_connection = True
-                        return
-                    (there if one is here else here).sendall(data)
-
-
-SPARK_VERSIONS = (
-    ("15.4.x-scala2.12", "15.4 LTS (includes Apache Spark 3.5.0, Scala 2.12)"),
-    ("16.4.x-scala2.12", "16.4 LTS (includes Apache Spark 3.5.2, Scala 2.12)"),
-    ("16.4.x-scala2.13", "16.4 LTS (includes Apache Spark 3.5.2, Scala 2.13)"),
-    ("16.4.x-cpu-ml-scala2.12", "16.4 LTS ML (includes Apache Spark 3.5.2, Scala 2.12)"),
-    ("16.4.x-photon-scala2.12", "16.4 LTS Photon (includes Apache Spark 3.5.2, Scala 2.12)"),
-    ("17.1.x-scala2.13", "17.1 (includes Apache Spark 4.0.0, Scala 2.13)"),
-    ("18.0.x-scala2.13", "18.0 Beta (includes Apache Spark 4.0.0, Scala 2.13)"),
-    ("apache-spark-2.4.x-scala2.11", "Light 2.4 (includes Apache Spark 2.4, Scala 2.11)"),
-)
-NODE_TYPES = [
-    {"node_type_id": "i3.xlarge", "memory_mb": 31232, "num_cores": 4.0, "num_gpus": 0},
-    {"node_type_id": "m5.large", "memory_mb": 8192, "num_cores": 2.0, "num_gpus": 0},
-    {"node_type_id": "m3.large", "memory_mb": 7680, "num_cores": 2.0, "is_deprecated": True},
-    {"node_type_id": "m6g.large", "memory_mb": 8000, "num_cores": 2.0, "is_graviton": True},
-    {"node_type_id": "g4dn.xlarge", "memory_mb": 1024, "num_cores": 1.0, "num_gpus": 1},
-]
-
-
-def new_secrets():
-    """What clients prove themselves by."""
-    return {
-        "token": "dapi" + secrets.token_hex(16),
-        "client_id": "5a6b1c2d-0000-4000-8000-000000000001",
-        "client_secret": "dose" + secrets.token_hex(16),
-        "oidc_token": "eyJ." + secrets.token_hex(16),
-        "github_oidc_token": "gh" + secrets.token_hex(16),
-    }
-
-
-def context_of(certificate):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    return context
+    def say(self, answer: Answer, request_id: Optional[str] = None) -> None:
+        # At once, since a second write would wait for the client's acknowledgement of the first.
+        self.wfile.write(self.render(answer, request_id))

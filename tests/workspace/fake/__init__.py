@@ -1,0 +1,48 @@
+"""A Databricks workspace for tests: the Clusters API over HTTPS, with faults that a test names.
+
+By hand, from the root of the repository:
+
+    python3 tests/workspace/fake /tmp/workspace &        # prints one line of JSON when it listens
+    field() { python3 -c "import json; print(json.load(open('/tmp/workspace/address.json'))['$1'])"; }
+    export DATABRICKS_HOST=$(field host) DATABRICKS_TOKEN=$(field token) SSL_CERT_FILE=$(field ca)
+    dbcache workspace
+    curl -H "Authorization: Bearer $DATABRICKS_TOKEN" "$DATABRICKS_HOST/api/2.1/clusters/list"
+
+Everything is in its directory: `ca.pem` and the certificates, `secrets.json`, `tokens.json`,
+`ports.json`, `address.json` (the line that it printed) and `journal.jsonl`. Killed and started again in
+the same directory it has the same addresses, authority, credentials, clusters, settings and faults.
+
+The control address takes JSON without credentials:
+
+    GET  /                                    the line that it printed
+    GET  /settings, POST /settings            what it does by itself; POST merges (settings.py lists them)
+    POST /faults {"path": "/create", "status": 503, "when": "after"}     (faults.py lists the keys)
+    GET  /faults, DELETE /faults              each with how often it was seen and how often it hit
+    POST /clock {"advance_seconds": 86400}    moves the workspace's clock
+    GET  /clusters                            all clusters with everything
+    POST /clusters {"state": "RUNNING", ...}  makes a cluster without the API's rules, in a state that stays
+    POST /clusters/ID {"state": "ERROR", "state_message": ..., "termination_reason": ...}
+                                              forces a state that stays; {"forced": false} lets it go on;
+                                              {"start_seconds": 5} and {"terminate_seconds": 5} are its own
+    GET  /journal?from=N                      the journal from a sequence number on
+    POST /certificate {"which": "expired"}    or good, wrong-name, self-signed: for new connections
+    POST /tokens/expire                       forgets the OAuth tokens that it issued
+    POST /reset                               forgets clusters, faults, settings and the clock's lead
+
+`journal.jsonl` has one object a line: `what` happened, its `sequence` number, the machine's `time` and
+`monotonic`, the workspace's `clock`, and the `request_id` of the request in which it happened.
+
+    started, reset, settings, clock, certificate, fault-added, fault-hit, faults-cleared
+    request    method, path, query, client, user_agent, headers, authorization (its kind), authorized,
+               done (the status of the work; null: none was done), status (what was sent; null: no whole
+               answer), fault
+    issued     an OAuth token, by which grant
+    proxy      a CONNECT: target, status
+    born       cluster_id, tags, idempotency_token
+    state      cluster_id, tags, idempotency_token, was, state, active, at, reason, by
+    changed    pinned, unpinned or forced: cluster_id
+    removed    by permanent-delete: cluster_id
+
+`by` is "request", "clock" (nobody asked) or "control"; `at` is the workspace's time of the change.
+Passwords, secrets and tokens are never in it.
+"""

@@ -19,12 +19,12 @@ LARGEST_SIZE = 100
 def pages_of(clusters: Iterable[Cluster], query: Query, settings: Json, now: float) -> Json:
     """One page. What the token names is where the page begins, so that clusters which appear between two
     pages neither repeat nor hide others."""
+    size = min(_size(query), int(settings["page_size"]))
     after, is_empty = _read(query.get("page_token", [""])[0], settings["empty_pages"])
     found = sorted((_key(shown), shown) for shown in _listed(clusters, query, settings, now))
     rest = [(key, shown) for key, shown in found if after is None or key > after]
     if is_empty:
         return {"next_page_token": _written(after, False)}
-    size = min(_size(query), int(settings["page_size"]))
     page = rest[:size]
     answer: Json = {}
     if page:

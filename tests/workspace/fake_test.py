@@ -1,0 +1,502 @@
+"""Tests of the fake workspace: python3 tests/workspace/fake_test.py."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import http.client
+import json
+import pathlib
+import signal
+import ssl
+import sys
+import unittest
+import urllib.parse
+from typing import Any
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+from fake_client import API, PATIENCE_SECONDS, SPEC, Fake, Got, has_ipv6, wait_for  # noqa: E402
+
+DAY = 86400
+FORMS = {
+    "does_not_exist": (400, "INVALID_PARAMETER_VALUE", "does not exist"),
+    "404": (404, "RESOURCE_DOES_NOT_EXIST", "does not exist"),
+    "more_than_30_days": (400, "INVALID_STATE", "more than 30 days ago"),
+}
+
+
+class FakeTest(unittest.TestCase):
+    """Tests that share one workspace, which forgets everything before each. Its clock is moved, so that
+    no test waits."""
+
+    fake: Fake
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.fake = Fake()
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        cls.fake.close()
+
+    def setUp(self) -> None:
+        self.fake.tell("/reset")
+        self.begin = self.fake.position()
+        self.fake.set(start_seconds=1000, terminate_seconds=1000)
+
+    def journal(self, what: str) -> list[dict[str, Any]]:
+        return self.fake.journal(what, self.begin)
+
+    def running(self, **fields: Any) -> str:
+        made: str = self.fake.tell("/clusters", fields)["cluster_id"]
+        return made
+
+    def assert_refused(self, got: Got, status: int, code: str, message: str) -> None:
+        self.assertEqual((got.status, got.body["error_code"]), (status, code))
+        self.assertIn(message, got.body["message"])
+
+
+class StateMachineTest(FakeTest):
+    def test_a_cluster_is_born_runs_and_is_terminated(self) -> None:
+        cluster = self.fake.create(custom_tags={"a": "b"}, idempotency_token="t-1")
+        first = self.fake.get(cluster).body
+        self.assertEqual((first["state"], first["custom_tags"]), ("PENDING", {"a": "b"}))
+        self.assertEqual(first["spec"]["num_workers"], 0)
+        self.assertNotIn("idempotency_token", first)
+        self.fake.advance(700)
+        self.assertNotEqual(self.fake.get(cluster).body["state_message"], first["state_message"])
+        self.fake.advance(300)
+        self.assertEqual(self.fake.state(cluster), "RUNNING")
+        self.assertEqual(self.fake.post("delete", {"cluster_id": cluster}).body, {})
+        self.assertEqual(self.fake.state(cluster), "TERMINATING")
+        self.fake.advance(1000)
+        self.assertEqual(self.fake.post("delete", {"cluster_id": cluster}).status, 200)
+        last = self.fake.get(cluster).body
+        self.assertEqual((last["state"], last["termination_reason"]["code"]), ("TERMINATED", "USER_REQUEST"))
+        self.assertIn("terminated_time", last)
+        [born] = self.journal("born")
+        self.assertEqual((born["tags"], born["idempotency_token"]), ({"a": "b"}, "t-1"))
+        states = [(each["state"], each["by"], each["active"]) for each in self.journal("state")]
+        self.assertEqual(states, [("RUNNING", "clock", True), ("TERMINATING", "request", False),
+                                  ("TERMINATED", "clock", False)])
+        types = [event["type"] for event in
+                 self.fake.post("events", {"cluster_id": cluster, "order": "ASC"}).body["events"]]
+        self.assertEqual(types, ["CREATING", "RUNNING", "TERMINATING"])
+
+    def test_a_start_fails_as_it_is_told(self) -> None:
+        self.fake.set(start_failure={"code": "AZURE_QUOTA_EXCEEDED", "type": "CLIENT_ERROR",
+                                     "parameters": {"azure_error_code": "QuotaExceeded"}})
+        failing, fine = self.fake.create(), self.fake.create()
+        self.fake.advance(1000)
+        self.assertEqual((self.fake.state(failing), self.fake.state(fine)), ("TERMINATING", "RUNNING"))
+        self.fake.advance(1000)
+        self.assertEqual(self.fake.state(failing), "TERMINATED")
+        self.assertEqual(self.fake.get(failing).body["termination_reason"],
+                         {"code": "AZURE_QUOTA_EXCEEDED", "type": "CLIENT_ERROR",
+                          "parameters": {"azure_error_code": "QuotaExceeded"}})
+
+    def test_an_idle_cluster_terminates_itself_and_starts_again(self) -> None:
+        cluster = self.fake.create(autotermination_minutes=10)
+        self.fake.advance(1000 + 599)
+        self.assertEqual(self.fake.state(cluster), "RUNNING")
+        self.assert_refused(self.fake.post("start", {"cluster_id": cluster}), 400, "INVALID_STATE",
+                            "is in unexpected state Running")
+        self.fake.advance(1001)
+        told = self.fake.get(cluster).body
+        self.assertEqual(told["state"], "TERMINATED")
+        self.assertEqual(told["termination_reason"]["code"], "INACTIVITY")
+        self.assertEqual(told["termination_reason"]["type"], "SUCCESS")
+        self.assertEqual(self.fake.post("start", {"cluster_id": cluster}).status, 200)
+        self.assertEqual(self.fake.state(cluster), "PENDING")
+
+    def test_states_change_although_nobody_asks(self) -> None:
+        self.fake.set(start_seconds=0.01)
+        self.fake.create()
+        wait_for(lambda: self.journal("state"))
+
+    def test_a_forced_state_stays_until_it_is_let_go(self) -> None:
+        cluster = self.fake.create()
+        self.fake.tell(f"/clusters/{cluster}", {"state": "RESTARTING", "state_message": "by hand"})
+        self.fake.advance(5000)
+        told = self.fake.get(cluster).body
+        self.assertEqual((told["state"], told["state_message"]), ("RESTARTING", "by hand"))
+        self.fake.tell(f"/clusters/{cluster}", {"forced": False, "start_seconds": 1})
+        self.assertEqual(self.fake.state(cluster), "RUNNING")
+
+    def test_what_ended_a_month_ago_is_forgotten(self) -> None:
+        self.fake.set(terminate_seconds=0)
+        cluster, pinned = self.running(), self.running(pinned=True)
+        for each in (cluster, pinned):
+            self.fake.post("delete", {"cluster_id": each})
+        self.fake.advance(29 * DAY)
+        self.assertEqual(self.fake.state(cluster), "TERMINATED")
+        self.fake.advance(2 * DAY)
+        self.assert_refused(self.fake.get(cluster), 400, "INVALID_STATE", f"Cannot access cluster {cluster}")
+        self.assertEqual(self.fake.state(pinned), "TERMINATED")
+        [listed] = self.fake.clusters().body["clusters"]
+        self.assertEqual(listed["cluster_id"], pinned)
+
+    def test_a_permanent_deletion_leaves_nothing_and_spares_what_is_pinned(self) -> None:
+        cluster = self.running()
+        self.fake.post("pin", {"cluster_id": cluster})
+        got = self.fake.post("permanent-delete", {"cluster_id": cluster})
+        self.assertIn("unpin the cluster first", got.body["message"])
+        self.fake.post("unpin", {"cluster_id": cluster})
+        self.assertEqual(self.fake.post("permanent-delete", {"cluster_id": cluster}).status, 200)
+        self.assertEqual(self.fake.clusters().body, {})
+        self.assertEqual([each["cluster_id"] for each in self.journal("removed")], [cluster])
+        for form, refusal in FORMS.items():
+            self.fake.set(gone_form=form)
+            self.assert_refused(self.fake.get(cluster), *refusal)
+            self.assert_refused(self.fake.post("delete", {"cluster_id": "no-such"}), *refusal)
+        self.fake.set(gone_form="bare_not_found")
+        self.assertEqual(self.fake.get(cluster)[:2], (404, ""))
+
+
+class CreateTest(FakeTest):
+    def test_what_databricks_refuses_is_refused(self) -> None:
+        wrong: list[dict[str, Any]] = [
+            {"spark_version": None}, {"spark_version": "99.1.x-scala2.12"}, {"node_type_id": "i9.huge"},
+            {"autotermination_minutes": 9}, {"autotermination_minutes": 10001}, {"num_workers": -1},
+            {"autoscale": {"min_workers": 1, "max_workers": 2}},
+            {"custom_tags": {str(number): "" for number in range(46)}}, {"custom_tags": {"Name": "x"}},
+            {"custom_tags": ["a"]}, {"idempotency_token": "x" * 65}]
+        for fields in wrong:
+            got = self.fake.post("create", {**SPEC, **fields})
+            self.assertEqual((got.status, got.body["error_code"]), (400, "INVALID_PARAMETER_VALUE"), fields)
+        self.assertEqual(self.fake.post("create", "[").body["error_code"], "MALFORMED_REQUEST")
+        bare = {"spark_version": SPEC["spark_version"]}
+        self.assertEqual(self.fake.post("create", bare).status, 400)
+        self.assertEqual(
+            self.fake.post("create", {**bare, "autoscale": {"min_workers": 1, "max_workers": 2}}).status, 200)
+        self.assertEqual(len(self.journal("born")), 1)
+
+    def test_a_token_is_honoured_or_ignored(self) -> None:
+        one = self.fake.create(idempotency_token="t-1")
+        self.assertEqual(self.fake.create(idempotency_token="t-1"), one)
+        self.assertNotEqual(self.fake.create(idempotency_token="t-2"), one)
+        self.fake.post("delete", {"cluster_id": one})
+        self.assertEqual(self.fake.create(idempotency_token="t-1"), one)  # while it is TERMINATING
+        self.fake.advance(1000)
+        self.assertNotEqual(self.fake.create(idempotency_token="t-1"), one)
+        self.fake.set(token_mode="ignored")
+        self.assertNotEqual(self.fake.create(idempotency_token="t-2"),
+                            self.fake.create(idempotency_token="t-2"))
+
+    def test_a_quota_counts_what_is_active(self) -> None:
+        self.fake.set(quota=1)
+        cluster = self.fake.create()
+        self.assert_refused(self.fake.post("create", SPEC), 400, "QUOTA_EXCEEDED", "quota of 1")
+        self.fake.post("delete", {"cluster_id": cluster})
+        self.fake.create()
+
+    def test_a_wrong_setting_is_refused(self) -> None:
+        for wrong in ({"start_second": 1}, {"quota": "many"}, {"token_mode": "maybe"}):
+            self.assertRaises(AssertionError, self.fake.tell, "/settings", wrong)
+
+
+class ListTest(FakeTest):
+    def listed(self, **query: Any) -> tuple[list[str], int]:
+        """The clusters of all pages, and how many pages there were."""
+        found, pages, token = [], 0, ""
+        while True:
+            page = self.fake.clusters(**query, **({"page_token": token} if token else {})).body
+            self.assertNotEqual(page.get("clusters"), [])
+            found += [cluster["cluster_id"] for cluster in page.get("clusters", [])]
+            pages, token = pages + 1, page.get("next_page_token", "")
+            if not token:
+                return found, pages
+
+    def test_pages_show_each_cluster_once_and_empty_pages_hide_none(self) -> None:
+        made = [self.running(start_time=1000 * (number // 2)) for number in range(7)]
+        found, pages = self.listed(page_size=3)
+        self.assertEqual((sorted(found), pages), (sorted(made), 3))
+        self.fake.set(empty_pages=True)
+        self.assertEqual(self.listed(page_size=3), (found, 6))
+        self.assertEqual(self.listed(), (found, 2))
+        self.assertEqual(self.fake.clusters(page_size=101).status, 400)
+        self.assertEqual(self.fake.clusters(page_token="what").status, 400)
+
+    def test_clusters_that_appear_between_pages_repeat_none(self) -> None:
+        made = [self.running(start_time=1000 * number) for number in range(4)]
+        first = self.fake.clusters(page_size=2).body
+        self.running(start_time=9000)
+        second = self.fake.clusters(page_size=2, page_token=first["next_page_token"]).body
+        found = [cluster["cluster_id"] for page in (first, second) for cluster in page["clusters"]]
+        self.assertEqual(found, made[::-1])
+
+    def test_filters_are_by_state_and_source(self) -> None:
+        self.assertEqual(self.fake.clusters().body, {})
+        running, pending = self.running(), self.fake.create()
+        self.running(state="TERMINATED")
+        states = {"filter_by.cluster_states": ["RUNNING", "PENDING"]}
+        self.assertEqual(sorted(self.listed(**states)[0]), sorted([running, pending]))
+        self.assertEqual(self.listed(**states, **{"filter_by.cluster_sources": "JOB"})[0], [])
+        self.assertEqual(len(self.listed(**{"filter_by.cluster_sources": "API"})[0]), 3)
+        self.assertEqual(self.fake.clusters(**{"filter_by.cluster_states": "ASLEEP"}).status, 400)
+
+    def test_the_list_is_late_with_clusters_and_states(self) -> None:
+        self.fake.set(list_lag_seconds=5000)
+        cluster = self.fake.create()
+        self.assertEqual(self.fake.clusters().body, {})
+        self.fake.advance(5001)
+        self.assertEqual(self.fake.state(cluster), "RUNNING")
+        self.assertEqual(self.fake.clusters().body["clusters"][0]["state"], "PENDING")
+        self.fake.post("delete", {"cluster_id": cluster})
+        self.fake.advance(4000)
+        [listed] = self.fake.clusters().body["clusters"]
+        self.assertEqual(listed["state"], "RUNNING")
+        self.assertNotIn("termination_reason", listed)
+        self.fake.advance(5001)
+        self.assertEqual(self.fake.clusters().body["clusters"][0]["state"], "TERMINATED")
+
+    def test_get_is_late_with_new_clusters(self) -> None:
+        self.fake.set(get_lag_seconds=100)
+        cluster = self.fake.create()
+        self.assert_refused(self.fake.get(cluster), *FORMS["does_not_exist"])
+        self.fake.advance(101)
+        self.assertEqual(self.fake.state(cluster), "PENDING")
+
+    def test_azure_changes_tags(self) -> None:
+        self.fake.set(azure_tags=True)
+        cluster = self.fake.create(custom_tags={"a": "b"})
+        self.assertEqual(self.fake.get(cluster).body["custom_tags"], {"x_a": "b"})
+        self.assertEqual(self.fake.clusters().body["clusters"][0]["custom_tags"], {"x_a": "b"})
+
+    def test_the_catalog(self) -> None:
+        keys = {"spark-versions": "versions", "list-node-types": "node_types", "list-zones": "zones"}
+        for call, key in keys.items():
+            self.assertTrue(self.fake.ask("GET", API + call).body[key])
+        self.assertEqual(self.fake.ask("GET", API + "create").body["error_code"], "ENDPOINT_NOT_FOUND")
+
+
+class CredentialsTest(FakeTest):
+    def basic(self, secret: str) -> str:
+        return "Basic " + base64.b64encode(f"{self.fake.about['client_id']}:{secret}".encode()).decode()
+
+    def test_a_wrong_token_is_refused(self) -> None:
+        for token in ("", "dapi-wrong", "oauth-wrong"):
+            got = self.fake.ask("GET", API + "list", token=token)
+            self.assertEqual((got.status, got.body["error_code"]), (401, 401))
+        self.assertEqual(self.fake.ask("GET", "/api/2.0/preview/scim/v2/Me").body["userName"],
+                         "tester@example.com")
+        kinds = [(each["authorization"], each["authorized"]) for each in self.journal("request")]
+        self.assertEqual(kinds, [("none", False), ("pat", False), ("oauth", False), ("pat", True)])
+
+    def test_a_principal_gets_a_token_that_ends(self) -> None:
+        found = self.fake.ask("GET", "/oidc/.well-known/oauth-authorization-server", token="").body
+        self.assertEqual(found["token_endpoint"], self.fake.about["host"] + "/oidc/v1/token")
+        self.assertIn("oidc_endpoint", self.fake.ask("GET", "/.well-known/databricks-config", token="").body)
+        form = {"grant_type": "client_credentials", "scope": "all-apis"}
+        wrong = self.fake.token_for(form, self.basic("wrong"))
+        self.assertEqual((wrong.status, wrong.body["error"]), (401, "invalid_client"))
+        right = self.basic(self.fake.about["client_secret"])
+        self.assertEqual(self.fake.token_for({**form, "scope": ""}, right).body["error"], "invalid_scope")
+        granted = self.fake.token_for(form, right).body
+        self.assertEqual(granted["expires_in"], 3600)
+        self.assertEqual(self.fake.ask("GET", API + "list", token=granted["access_token"]).status, 200)
+        self.fake.tell("/tokens/expire")
+        self.assertEqual(self.fake.ask("GET", API + "list", token=granted["access_token"]).status, 401)
+        self.fake.set(token_lifetime_seconds=0)
+        granted = self.fake.token_for(form, right).body
+        self.assertEqual(self.fake.ask("GET", API + "list", token=granted["access_token"]).status, 401)
+
+    def test_a_token_of_github_is_exchanged(self) -> None:
+        where = urllib.parse.urlsplit(self.fake.about["github_oidc_url"])
+        path = f"{where.path}?{where.query}&audience=databricks"
+        self.assertEqual(self.fake.ask("GET", path, token="wrong").status, 401)
+        identity = self.fake.ask("GET", path, token=self.fake.about["github_oidc_token"]).body["value"]
+        form = {"grant_type": "urn:ietf:params:oauth:grant-type:token-exchange", "scope": "all-apis",
+                "subject_token_type": "urn:ietf:params:oauth:token-type:jwt", "subject_token": identity,
+                "client_id": self.fake.about["client_id"]}
+        token = self.fake.token_for(form).body["access_token"]
+        self.assertEqual(self.fake.ask("GET", API + "list", token=token).status, 200)
+        self.assertEqual(self.fake.token_for({**form, "subject_token": identity + "x"}).body["error"],
+                         "invalid_grant")
+        self.assertIn("access_token",
+                      self.fake.token_for({**form, "subject_token": self.fake.about["oidc_token"]}).body)
+        self.fake.set(oidc_audience="another")
+        self.assertEqual(self.fake.token_for(form).body["error"], "invalid_grant")
+        self.assertEqual({each["grant_type"] for each in self.journal("issued")}, {form["grant_type"]})
+
+    def test_chosen_paths_are_forbidden(self) -> None:
+        self.fake.set(forbidden_paths=["/create"])
+        self.assert_refused(self.fake.post("create", SPEC), 403, "PERMISSION_DENIED", "/create")
+        self.assertEqual(self.fake.clusters().status, 200)
+
+    def test_no_secret_is_in_the_journal(self) -> None:
+        granted = self.fake.token_for({"grant_type": "client_credentials", "scope": "all-apis"},
+                                      self.basic(self.fake.about["client_secret"])).body
+        self.fake.ask("GET", API + "list", token=granted["access_token"])
+        text = (self.fake.directory / "journal.jsonl").read_text()
+        for secret in (granted["access_token"], *(self.fake.about[key] for key in (
+                "token", "client_secret", "oidc_token", "github_oidc_token"))):
+            self.assertNotIn(secret, text)
+
+
+class FaultsTest(FakeTest):
+    def test_a_fault_hits_the_requests_that_it_names(self) -> None:
+        number = self.fake.fault(method="GET", path="/list", skip=1, times=2, status=429, error_code="SLOW",
+                                 message="later", headers={"Retry-After": "7"})
+        cluster = self.fake.create()
+        self.assertEqual(self.fake.state(cluster), "PENDING")
+        got = [self.fake.clusters() for _ in range(4)]
+        self.assertEqual([each.status for each in got], [200, 429, 429, 200])
+        self.assertEqual(got[1].body, {"error_code": "SLOW", "message": "later"})
+        self.assertEqual(got[1].headers["Retry-After"], "7")
+        [fault] = self.fake.tell("/faults", method="GET")
+        self.assertEqual((fault["id"], fault["seen"], fault["hits"]), (number, 3, 2))
+        self.fake.fault(times=-1, probability=0.0)
+        self.assertEqual(self.fake.clusters().status, 200)
+        self.fake.fault(times=-1)
+        self.assertEqual([self.fake.clusters().status for _ in range(3)], [503] * 3)
+        self.fake.tell("/faults", method="DELETE")
+        self.assertEqual(self.fake.clusters().status, 200)
+        self.assertRaises(AssertionError, self.fake.tell, "/faults", {"kind": "odd"})
+        self.assertRaises(AssertionError, self.fake.tell, "/faults", {"statuss": 1})
+
+    def test_the_work_is_done_before_the_fault_or_not_at_all(self) -> None:
+        for when, made in (("before", 0), ("after", 1)):
+            self.fake.fault(path="/create", when=when)
+            self.assertEqual(self.fake.post("create", SPEC)[:2], (503, ""))
+            self.assertEqual(len(self.journal("born")), made)
+        told = [(each["done"], each["status"], each["fault"]["when"]) for each in self.journal("request")]
+        self.assertEqual(told, [(None, 503, "before"), (200, 503, "after")])
+        [born], request = self.journal("born"), self.journal("request")[1]
+        self.assertEqual(born["request_id"], request["request_id"])
+
+    def test_each_body_can_be_told(self) -> None:
+        bodies: list[tuple[dict[str, Any], str]] = [({"error_code": "A", "message": "b"}, '{"error_code": "A", "message": "b"}'),
+                  ({"error_code": 17}, '{"error_code": 17}'), ({"body": {"error": "x"}}, '{"error": "x"}'),
+                  ({"body": "CODE: text"}, "CODE: text"), ({"kind": "empty", "status": 500}, "")]
+        for given, text in bodies:
+            self.fake.fault(**given)
+            self.assertEqual(self.fake.clusters().text, text)
+        self.fake.fault(kind="html")
+        self.assertIn("<pre>", self.fake.clusters().text)
+        self.fake.fault(kind="garbage")
+        self.assertRaises(ValueError, json.loads, self.fake.clusters().text)
+        self.fake.fault(kind="redirect")
+        self.assertIn("/login.html?error=private-link", self.fake.clusters().headers["Location"])
+
+    def test_connections_break(self) -> None:
+        self.fake.fault(kind="cut", when="after")
+        with self.assertRaises((http.client.IncompleteRead, ssl.SSLError)):
+            self.fake.clusters()
+        self.fake.fault(kind="close")
+        with self.assertRaises((http.client.RemoteDisconnected, ssl.SSLError)):
+            self.fake.clusters()
+        self.fake.fault(kind="reset")
+        with self.assertRaises((ConnectionResetError, ssl.SSLError)):
+            self.fake.clusters()
+        self.fake.fault(kind="hang", seconds=0.1)
+        with self.assertRaises((http.client.RemoteDisconnected, ssl.SSLError)):
+            self.fake.clusters()
+        self.fake.fault(kind="hang")
+        with self.assertRaises(TimeoutError):
+            self.fake.ask("GET", API + "list", connection=self.fake.connection(timeout=0.2))
+        self.fake.fault(kind="delay", seconds=0.1)
+        self.assertEqual(self.fake.clusters().status, 200)
+        self.fake.fault(kind="slow")
+        one = self.fake.connection(timeout=0.5)
+        with self.assertRaises(TimeoutError):
+            self.fake.ask("GET", API + "list", connection=one)
+        self.assertEqual([each["status"] for each in self.journal("request")], [None] * 5 + [200, None])
+
+
+class AddressesTest(FakeTest):
+    def test_certificates_are_right_or_wrong(self) -> None:
+        for which, reason in (("wrong-name", "mismatch"), ("expired", "expired"), ("self-signed", "self")):
+            self.fake.tell("/certificate", {"which": which})
+            with self.assertRaisesRegex(ssl.SSLCertVerificationError, reason):
+                self.fake.clusters()
+        self.fake.tell("/certificate", {"which": "good"})
+        for host in ("127.0.0.1", "localhost", *(["::1"] if has_ipv6() else [])):
+            got = self.fake.ask("GET", API + "list", connection=self.fake.connection(host))
+            self.assertEqual(got.status, 200)
+
+    def test_the_proxy_passes_on_and_asks_for_its_password(self) -> None:
+        def through(who: str) -> Got:
+            return self.fake.ask("GET", API + "list", connection=self.fake.connection(proxy=who))
+
+        self.assertEqual(through("").status, 200)
+        self.fake.set(proxy_credentials="user:secret")
+        self.assertEqual(through("user:secret").status, 200)
+        for who in ("", "user:wrong"):
+            with self.assertRaisesRegex(OSError, "407"):
+                through(who)
+        self.fake.fault(method="CONNECT", status=503)
+        with self.assertRaisesRegex(OSError, "503"):
+            through("user:secret")
+        passes = [(each["authorization"], each["authorized"], each["status"]) for each in self.journal("proxy")]
+        self.assertEqual(passes, [("none", True, 200), ("basic", True, 200), ("none", False, 407),
+                                  ("basic", False, 407), ("basic", True, 503)])
+        self.assertEqual(len(self.journal("request")), 2)
+
+    def test_three_hundred_clients_are_served_at_once(self) -> None:
+        trust = ssl.create_default_context(cafile=self.fake.about["ca"])
+        request = (f"GET {API}list HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                   f"Authorization: Bearer {self.fake.about['token']}\r\n\r\n").encode()
+        connected = asyncio.Semaphore(0)
+
+        async def ask() -> bytes:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.fake.port("host"), ssl=trust)
+            connected.release()
+            await everybody.wait()
+            writer.write(request)
+            line = await reader.readline()
+            writer.close()
+            return line
+
+        async def crowd() -> list[bytes]:
+            asked = [asyncio.ensure_future(ask()) for _ in range(300)]
+            for _ in asked:
+                await connected.acquire()
+            everybody.set()
+            return await asyncio.wait_for(asyncio.gather(*asked), PATIENCE_SECONDS)
+
+        everybody = asyncio.Event()
+        self.assertEqual(set(asyncio.run(crowd())), {b"HTTP/1.1 200 OK\r\n"})
+
+
+class LifeTest(unittest.TestCase):
+    """Tests that end the workspace, each its own."""
+
+    def setUp(self) -> None:
+        self.fake = Fake()
+        self.addCleanup(self.fake.close)
+
+    def test_a_killed_workspace_goes_on(self) -> None:
+        fake = self.fake
+        fake.set(start_seconds=1000)
+        fake.fault(path="/list", skip=1, times=2)
+        self.assertEqual([fake.clusters().status for _ in range(2)], [200, 503])
+        cluster = fake.create(custom_tags={"a": "b"})
+        fake.advance(1000)
+        told, about = fake.get(cluster).body, fake.about
+        granted = fake.token_for({"grant_type": "client_credentials", "scope": "all-apis"}, "Basic " + (
+            base64.b64encode(f"{about['client_id']}:{about['client_secret']}".encode()).decode())).body
+        fake.end()
+        with (fake.directory / "journal.jsonl").open("a") as journal:
+            journal.write('{"what": "born", "clus')  # as a kill leaves a line
+        fake.start()
+        self.assertEqual({**fake.about, "pid": 0}, {**about, "pid": 0})
+        self.assertEqual(json.loads((fake.directory / "address.json").read_text()), fake.about)
+        self.assertEqual(fake.get(cluster, token=granted["access_token"]).body, told)
+        self.assertEqual(fake.tell("/settings", method="GET")["start_seconds"], 1000)
+        self.assertEqual([fake.clusters().status for _ in range(2)], [503, 200])
+        numbers = [record["sequence"] for record in fake.tell("/journal", method="GET")]
+        self.assertEqual(numbers, list(range(len(numbers))))
+        self.assertEqual(len(fake.journal("started")), 2)
+
+    def test_it_ends_when_it_is_asked_to(self) -> None:
+        self.assertEqual(self.fake.end(signal.SIGTERM), 0)
+        self.fake.start()
+        assert self.fake.process.stdin is not None
+        self.fake.process.stdin.close()
+        self.assertEqual(self.fake.wait(), 0)
+
+
+if __name__ == "__main__":
+    unittest.main()

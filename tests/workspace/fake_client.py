@@ -1,4 +1,4 @@
-"""A fake workspace as a child process, and requests to it, for the tests of the fake itself."""
+"""A fake workspace as a child process, requests to it, and what the tests of the fake have in common."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import unittest
 import urllib.parse
 from collections.abc import Callable
 from typing import Any, NamedTuple, Optional
@@ -166,3 +167,34 @@ def wait_for(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < until, "it did not come to be in time"
         time.sleep(0.005)
+
+
+class FakeTest(unittest.TestCase):
+    """Tests that share one workspace, which forgets everything before each. Its clock is moved, so that
+    no test waits."""
+
+    fake: Fake
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.fake = Fake()
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        cls.fake.close()
+
+    def setUp(self) -> None:
+        self.fake.tell("/reset")
+        self.begin = self.fake.position()
+        self.fake.set(start_seconds=1000, terminate_seconds=1000)
+
+    def journal(self, what: str) -> list[dict[str, Any]]:
+        return self.fake.journal(what, self.begin)
+
+    def running(self, **fields: Any) -> str:
+        made: str = self.fake.tell("/clusters", fields)["cluster_id"]
+        return made
+
+    def assert_refused(self, got: Got, status: int, code: str, message: str) -> None:
+        self.assertEqual((got.status, got.body["error_code"]), (status, code))
+        self.assertIn(message, got.body["message"])

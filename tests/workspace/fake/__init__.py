@@ -23,7 +23,8 @@ The control address takes JSON without credentials:
     POST /clusters {"state": "RUNNING", ...}  makes a cluster without the API's rules, in a state that stays
     POST /clusters/ID {"state": "ERROR", "state_message": ..., "termination_reason": ...}
                                               forces a state that stays; {"forced": false} lets it go on;
-                                              {"start_seconds": 5} and {"terminate_seconds": 5} are its own
+                                              {"start_seconds": 5}, {"terminate_seconds": 5}, {"failure": {"code": ...}} and
+                                              {"pinned": true} are its own; other fields are shown as they are
     GET  /journal?from=N                      the journal from a sequence number on
     POST /certificate {"which": "expired"}    or good, wrong-name, self-signed: for new connections
     POST /tokens/expire                       forgets the OAuth tokens that it issued

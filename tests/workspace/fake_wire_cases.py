@@ -110,9 +110,10 @@ class FaultsTest(FakeTest):
         self.assertEqual(born["request_id"], request["request_id"])
 
     def test_each_body_can_be_told(self) -> None:
-        bodies: list[tuple[dict[str, Any], str]] = [({"error_code": "A", "message": "b"}, '{"error_code": "A", "message": "b"}'),
-                  ({"error_code": 17}, '{"error_code": 17}'), ({"body": {"error": "x"}}, '{"error": "x"}'),
-                  ({"body": "CODE: text"}, "CODE: text"), ({"kind": "empty", "status": 500}, "")]
+        bodies: list[tuple[dict[str, Any], str]] = [
+            ({"error_code": "A", "message": "b"}, '{"error_code": "A", "message": "b"}'),
+            ({"error_code": 17}, '{"error_code": 17}'), ({"body": {"error": "x"}}, '{"error": "x"}'),
+            ({"body": "CODE: text"}, "CODE: text"), ({"kind": "empty", "status": 500}, "")]
         for given, text in bodies:
             self.fake.fault(**given)
             self.assertEqual(self.fake.clusters().text, text)
@@ -172,10 +173,22 @@ class AddressesTest(FakeTest):
         self.fake.fault(method="CONNECT", status=503)
         with self.assertRaisesRegex(OSError, "503"):
             through("user:secret")
-        passes = [(each["authorization"], each["authorized"], each["status"]) for each in self.journal("proxy")]
+        passes = [(each["authorization"], each["authorized"], each["status"])
+                  for each in self.journal("proxy")]
         self.assertEqual(passes, [("none", True, 200), ("basic", True, 200), ("none", False, 407),
                                   ("basic", False, 407), ("basic", True, 503)])
         self.assertEqual(len(self.journal("request")), 2)
+
+    def test_a_body_may_come_in_chunks(self) -> None:
+        one = self.fake.connection()
+        for _ in range(2):  # on one connection, so that nothing of the first is left for the second
+            chunks = iter([b'{"spark_version": "15.4.x-scala2.12",', b'"num_workers": 0}'])
+            one.request("POST", API + "create", chunks,
+                        {"Authorization": f"Bearer {self.fake.about['token']}"}, encode_chunked=True)
+            with one.getresponse() as answer:
+                self.assertIn("cluster_id", json.loads(answer.read()))
+        one.close()
+        self.assertEqual(len(self.journal("born")), 2)
 
     def test_three_hundred_clients_are_served_at_once(self) -> None:
         trust = ssl.create_default_context(cafile=self.fake.about["ca"])

@@ -6,7 +6,9 @@ By hand, from the root of the repository:
     field() { python3 -c "import json; print(json.load(open('/tmp/workspace/address.json'))['$1'])"; }
     export DATABRICKS_HOST=$(field host) DATABRICKS_TOKEN=$(field token) SSL_CERT_FILE=$(field ca)
     dbcache workspace
-    curl -H "Authorization: Bearer $DATABRICKS_TOKEN" "$DATABRICKS_HOST/api/2.1/clusters/list"
+    curl --cacert $SSL_CERT_FILE -H "Authorization: Bearer $DATABRICKS_TOKEN" \\
+        $DATABRICKS_HOST/api/2.1/clusters/list
+    curl $(field control)/faults -d '{"path": "/list", "kind": "cut", "when": "after"}'
 
 Everything is in its directory: `ca.pem` and the certificates, `secrets.json`, `tokens.json`,
 `ports.json`, `address.json` (the line that it printed) and `journal.jsonl`. Killed and started again in

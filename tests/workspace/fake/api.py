@@ -16,7 +16,7 @@ from fake.spoiling import UNDONE, sent_status, spoil
 WORKSPACE_ID = "1234567890123456"
 CLUSTERS = "/api/2.1/clusters/"
 ENTITLEMENTS = [{"value": "workspace-access"}, {"value": "allow-cluster-create"}]
-NOTED = re.compile(r"x-request-|x-databricks-")  # headers that the journal has
+NOTED = re.compile(r"x-request-|x-databricks-", re.IGNORECASE)  # headers that the journal has
 
 
 class Api(Handler):
@@ -33,7 +33,7 @@ class Api(Handler):
             "request", method=self.command, path=self.address, query=self.query,
             cluster_id=self._cluster_id(), client="%s:%d" % self.client_address[:2],
             user_agent=self.headers.get("User-Agent", ""), authorization=kind, authorized=authorized,
-            headers={name.lower(): value for name, value in self.headers.items() if NOTED.match(name.lower())},
+            headers={name.lower(): value for name, value in self.headers.items() if NOTED.match(name)},
             done=answer.status if is_done else None,
             status=answer.status if fault is None else sent_status(fault, answer),
             fault=None if fault is None else {"id": fault.id, "kind": fault.kind, "when": fault.when})

@@ -117,8 +117,8 @@ class Cluster:
         if change.state == "TERMINATED":
             self.terminated_time = int(change.at * 1000)
         if change.state in EVENTS:
-            details: Json = {"reason": change.reason} if change.reason else {"current_num_workers": self._size()}
-            self._tell(change.at, EVENTS[change.state], details)
+            size = {"current_num_workers": self._size()}
+            self._tell(change.at, EVENTS[change.state], {"reason": change.reason} if change.reason else size)
         self.history.append((change.at, self.state, self.state_message))
 
     def tell_pinned(self, at: float) -> None:

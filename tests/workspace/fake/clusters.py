@@ -249,10 +249,10 @@ class Clusters:
     def events(self, body: Json) -> Json:
         with self._lock:
             cluster = self._find(body.get("cluster_id"))
-            types = body.get("event_types") or []
-            begin, end = body.get("start_time", 0), body.get("end_time", float("inf"))
+            types, begin, end = (body.get(key) for key in ("event_types", "start_time", "end_time"))
             found: list[Any] = [event for event in cluster.events
-                                if begin <= event["timestamp"] <= end and (not types or event["type"] in types)]
+                                if (begin or 0) <= event["timestamp"] <= (end or float("inf"))
+                                and (not types or event["type"] in types)]
             if body.get("order", "DESC") == "DESC":
                 found.reverse()
             offset, limit = int(body.get("offset", 0)), min(int(body.get("limit", 50)), MOST_EVENTS)

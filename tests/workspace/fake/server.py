@@ -10,7 +10,6 @@ import json
 import random
 import socket
 import socketserver
-import ssl
 import sys
 import threading
 import time
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS = 120.0  # with a client that says nothing
 LONGEST_BODY = 10 << 20
+LONGEST_LINE = 65536
 # Below the ports that systems give to connections, so that after a kill no connection has taken one.
 LEAST_PORT, MOST_PORT = 15000, 30000
 WAIT_FOR_PORT_SECONDS = 10.0
@@ -122,18 +122,31 @@ class Handler(http.server.BaseHTTPRequestHandler):
         parts = urllib.parse.urlsplit(self.path)
         self.address, self.query = parts.path, urllib.parse.parse_qs(parts.query, keep_blank_values=True)
         try:
-            length = int(self.headers.get("Content-Length") or 0)
-        except ValueError:
-            length = -1
-        if not 0 <= length <= LONGEST_BODY:
+            self.body = self._read_body()
+        except ValueError as error:
             self.close_connection = True
-            self.say(Answer(413, {"error_code": "MALFORMED_REQUEST", "message": "Content-Length is wrong"}))
-            return
-        self.body = self.rfile.read(length)
-        if len(self.body) < length:
-            self.close_connection = True
-            return
-        self.serve()
+            self.say(Answer(400, {"error_code": "MALFORMED_REQUEST", "message": str(error)}))
+        else:
+            self.serve()
+
+    def _read_body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return self._read_bytes(int(self.headers.get("Content-Length") or 0))
+        body = b""
+        while size := int(self.rfile.readline(LONGEST_LINE).partition(b";")[0], 16):
+            body += self._read_bytes(size)
+            self.rfile.readline(LONGEST_LINE)
+        while self.rfile.readline(LONGEST_LINE).strip():  # trailers
+            pass
+        return body
+
+    def _read_bytes(self, size: int) -> bytes:
+        if not 0 <= size <= LONGEST_BODY:
+            raise ValueError(f"a body has from 0 to {LONGEST_BODY} bytes")
+        found = self.rfile.read(size)
+        if len(found) < size:
+            raise ConnectionAbortedError("the client went away in the midst of its request")
+        return found
 
     def serve(self) -> None:
         raise NotImplementedError

@@ -80,6 +80,14 @@ class StateMachineTest(FakeTest):
         self.assertEqual(self.fake.post("start", {"cluster_id": cluster}).status, 200)
         self.assertEqual(self.fake.state(cluster), "PENDING")
 
+    def test_a_cluster_made_without_a_state_lives_by_the_rules(self) -> None:
+        self.fake.set(start_failure={"code": "X", "times": 1})
+        alive, held = self.running(autotermination_minutes=10), self.running(
+            autotermination_minutes=10, state="RUNNING")
+        self.fake.advance(601)
+        self.assertEqual((self.fake.state(alive), self.fake.state(held)), ("TERMINATING", "RUNNING"))
+        self.assertEqual(self.fake.tell("/settings", method="GET")["start_failure"]["times"], 1)
+
     def test_states_change_although_nobody_asks(self) -> None:
         self.fake.set(start_seconds=0.01)
         self.fake.create()
@@ -127,8 +135,7 @@ class StateMachineTest(FakeTest):
 class CreateTest(FakeTest):
     def test_what_databricks_refuses_is_refused(self) -> None:
         wrong: list[dict[str, Any]] = [
-            {"spark_version": None}, {"spark_version": "99.1.x-scala2.12"}, {"node_type_id": "i9.huge"},
-            {"autotermination_minutes": 9}, {"autotermination_minutes": 10001}, {"num_workers": -1},
+            {"spark_version": None}, {"node_type_id": 7}, {"autotermination_minutes": 9}, {"autotermination_minutes": 10001}, {"num_workers": -1},
             {"autoscale": {"min_workers": 1, "max_workers": 2}},
             {"custom_tags": {str(number): "" for number in range(46)}}, {"custom_tags": {"Name": "x"}},
             {"custom_tags": ["a"]}, {"idempotency_token": "x" * 65}]
@@ -141,6 +148,14 @@ class CreateTest(FakeTest):
         self.assertEqual(
             self.fake.post("create", {**bare, "autoscale": {"min_workers": 1, "max_workers": 2}}).status, 200)
         self.assertEqual(len(self.journal("born")), 1)
+
+    def test_unknown_types_are_refused_where_they_are_looked_at(self) -> None:
+        for fields in ({"spark_version": "99.1.x-scala2.12"}, {"node_type_id": "i9.huge"}):
+            self.fake.set(strict_types=False)
+            self.fake.create(**fields)
+            self.fake.set(strict_types=True)
+            self.assertEqual(self.fake.post("create", {**SPEC, **fields}).status, 400)
+        self.fake.create()
 
     def test_a_token_is_honoured_or_ignored(self) -> None:
         one = self.fake.create(idempotency_token="t-1")
@@ -207,7 +222,7 @@ class ListTest(FakeTest):
         self.assertEqual(self.fake.clusters(**{"filter_by.cluster_states": "ASLEEP"}).status, 400)
 
     def test_the_list_is_late_with_clusters_and_states(self) -> None:
-        self.fake.set(list_lag_seconds=5000)
+        self.fake.set(list_lag_seconds=5000, list_state_lag_seconds=5000)
         cluster = self.fake.create()
         self.assertEqual(self.fake.clusters().body, {})
         self.fake.advance(5001)
@@ -259,17 +274,35 @@ class LifeTest(unittest.TestCase):
         granted = fake.token_for({"grant_type": "client_credentials", "scope": "all-apis"}, "Basic " + (
             base64.b64encode(f"{about['client_id']}:{about['client_secret']}".encode()).decode())).body
         fake.end()
-        with (fake.directory / "journal.jsonl").open("a") as journal:
-            journal.write('{"what": "born", "clus')  # as a kill leaves a line
+        for name in ("journal.jsonl", "state.jsonl"):
+            with (fake.directory / name).open("a") as lines:
+                lines.write('{"what": "born", "clus')  # as a kill leaves a line
         fake.start()
         self.assertEqual({**fake.about, "pid": 0}, {**about, "pid": 0})
         self.assertEqual(json.loads((fake.directory / "address.json").read_text()), fake.about)
         self.assertEqual(fake.get(cluster, token=granted["access_token"]).body, told)
         self.assertEqual(fake.tell("/settings", method="GET")["start_seconds"], 1000)
         self.assertEqual([fake.clusters().status for _ in range(2)], [503, 200])
-        numbers = [record["sequence"] for record in fake.tell("/journal", method="GET")]
+        numbers = [record["n"] for record in fake.tell("/journal", method="GET")]
         self.assertEqual(numbers, list(range(len(numbers))))
         self.assertEqual(len(fake.journal("started")), 2)
+
+    def test_a_kill_between_state_and_journal_loses_no_record(self) -> None:
+        fake = self.fake
+        born = fake.create()
+        fake.end()
+        path = fake.directory / "journal.jsonl"
+        lines = path.read_text().splitlines(keepends=True)
+        [at] = [number for number, line in enumerate(lines) if json.loads(line)["what"] == "born"]
+        path.write_text("".join(lines[:at]))
+        (fake.directory / "state.jsonl").write_text("".join(
+            line for line in (fake.directory / "state.jsonl").read_text().splitlines(keepends=True)
+            if json.loads(line)["n"] <= at))
+        fake.start()
+        [record] = fake.journal("born")
+        self.assertEqual((record["cluster_id"], record["n"]), (born, at))
+        self.assertNotIn("kept", record)
+        self.assertIn(fake.state(born), ("PENDING", "RUNNING"))
 
     def test_what_was_answered_survives_any_kill(self) -> None:
         answered: list[str] = []

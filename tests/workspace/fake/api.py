@@ -28,11 +28,12 @@ class Api(Handler):
         fault = self.workspace.faults.hit(self.command, self.address)
         is_done = fault is None or fault.when == "after"
         answer = self._answer() if is_done else UNDONE
-        kind, authorized = self.workspace.credentials.judge(self.headers.get("Authorization", ""))
+        sent = self._sent()
         self.workspace.journal.note(
             "request", method=self.command, path=self.address, query=self.query,
-            cluster_id=self._cluster_id(), client="%s:%d" % self.client_address[:2],
-            user_agent=self.headers.get("User-Agent", ""), authorization=kind, authorized=authorized,
+            cluster_id=self._cluster_id(sent, answer), idempotency_token=sent.get("idempotency_token"),
+            client="%s:%d" % self.client_address[:2], user_agent=self.headers.get("User-Agent", ""),
+            authorization=self._worth(),
             headers={name.lower(): value for name, value in self.headers.items() if NOTED.match(name)},
             done=answer.status if is_done else None,
             status=answer.status if fault is None else sent_status(fault, answer),
@@ -42,14 +43,22 @@ class Api(Handler):
         else:
             spoil(self, fault, answer, request_id)
 
-    def _cluster_id(self) -> Any:
-        """The cluster that a request names."""
-        if self.command == "GET":
-            return self.query.get("cluster_id", [""])[0] or None
+    def _sent(self) -> Json:
+        """The body of a call, or nothing if it is none."""
         try:
-            return self.json().get("cluster_id")
+            return self.json() if self.address.startswith(CLUSTERS) else {}
         except Refused:
-            return None
+            return {}
+
+    def _cluster_id(self, sent: Json, answer: Answer) -> Any:
+        """The cluster that a request names, or that it made."""
+        named = self.query.get("cluster_id", [""])[0] or sent.get("cluster_id")
+        if named is None and isinstance(answer.body, dict) and answer is not UNDONE:
+            return answer.body.get("cluster_id")
+        return named
+
+    def _worth(self) -> str:
+        return self.workspace.credentials.judge(self.headers.get("Authorization", ""))
 
     def _answer(self) -> Answer:
         try:
@@ -71,7 +80,7 @@ class Api(Handler):
                     "account_id": "00000000-0000-4000-8000-000000000002", "host_type": "workspace"}
         if called == ("GET", "/github-oidc"):
             if not self.workspace.credentials.is_github(self.headers.get("Authorization", "")):
-                raise Refused(401, 401, "The request token is wrong")
+                raise Refused(401, "401", "The request token is wrong")
             audience = self.query.get("audience", [""])[0]
             return {"value": self.workspace.credentials.identity_token(audience)}
         if called == ("POST", "/oidc/v1/token"):
@@ -97,11 +106,11 @@ class Api(Handler):
     # ---- The rest
 
     def _guarded(self) -> Json:
-        kind, authorized = self.workspace.credentials.judge(self.headers.get("Authorization", ""))
-        if not authorized:
+        worth = self._worth()
+        if worth not in ("pat right", "oauth right"):
             what = ("Credential was not sent or was of an unsupported type for this API."
-                    if kind not in ("pat", "oauth") else "Invalid access token.")
-            raise Refused(401, 401, f"{what} [ReqId: {uuid.uuid4()}]")
+                    if worth == "none" else "Invalid access token.")
+            raise Refused(401, "401", f"{what} [ReqId: {uuid.uuid4()}]")
         if any(matches(self.address, path) for path in self.workspace.clusters.settings["forbidden_paths"]):
             raise Refused(403, "PERMISSION_DENIED", f"{USER} does not have permission for {self.address}")
         if (self.command, self.address) == ("GET", "/api/2.0/preview/scim/v2/Me"):

@@ -51,15 +51,11 @@ def _is_count(value: Any) -> bool:
 
 def check_spec(spec: Json) -> None:
     """Refuses a configuration as Databricks does."""
-    version = spec.get("spark_version")
-    if not version:
+    for key in ("spark_version", "node_type_id", "driver_node_type_id"):
+        if not isinstance(spec.get(key) or "", str):
+            raise invalid(f"{key} must be a string")
+    if not spec.get("spark_version"):
         raise invalid("Missing required field: spark_version")
-    if version not in VERSION_KEYS:
-        raise invalid(f"Invalid spark version {version}. Please use the spark-versions API to list them.")
-    for key in ("node_type_id", "driver_node_type_id"):
-        if key in spec and spec[key] not in NODE_TYPE_IDS:
-            raise invalid(f"Node type {spec[key]} is not supported. Supported node types: "
-                          + ", ".join(sorted(NODE_TYPE_IDS)))
     _check_size(spec)
     minutes = spec.get("autotermination_minutes", 0)
     if not _is_count(minutes) or minutes != 0 and not 10 <= minutes <= 10000:
@@ -68,6 +64,17 @@ def check_spec(spec: Json) -> None:
     token = spec.get("idempotency_token", "")
     if not isinstance(token, str) or len(token) > LONGEST_TOKEN:
         raise invalid(f"The idempotency token must have at most {LONGEST_TOKEN} characters")
+
+
+def check_known(spec: Json) -> None:
+    """Refuses versions and node types that the workspace does not have."""
+    version = spec["spark_version"]
+    if version not in VERSION_KEYS:
+        raise invalid(f"Invalid spark version {version}. Please use the spark-versions API to list them.")
+    for key in ("node_type_id", "driver_node_type_id"):
+        if key in spec and spec[key] not in NODE_TYPE_IDS:
+            raise invalid(f"Node type {spec[key]} is not supported. Supported node types: "
+                          + ", ".join(sorted(NODE_TYPE_IDS)))
 
 
 def _check_size(spec: Json) -> None:

@@ -8,7 +8,7 @@ import uuid
 from typing import Any, Optional
 
 from fake import settings as known
-from fake.catalog import check_spec
+from fake.catalog import check_known, check_spec
 from fake.cluster import Change, Cluster, reason
 from fake.common import Clock, Json, Refused, invalid
 from fake.journal import Journal
@@ -42,16 +42,16 @@ class Clusters:
         self._journal = journal
         self._clock = clock
 
-    def restore(self, record: Json) -> None:
-        """Takes up what an earlier life wrote to the journal."""
-        if "cluster" in record:
-            cluster = Cluster(**record["cluster"])
+    def restore(self, kept: Json) -> None:
+        """Takes up what an earlier life kept."""
+        if "cluster" in kept:
+            cluster = Cluster(**kept["cluster"])
             self._clusters[cluster.cluster_id] = cluster
-        elif record["what"] == "settings":
-            self.settings.update(record["settings"])
-        elif record["what"] == "clock":
-            self._clock.lead = record["lead"]
-        elif record["what"] == "reset":
+        elif "settings" in kept:
+            self.settings.update(kept["settings"])
+        elif "lead" in kept:
+            self._clock.lead = kept["lead"]
+        elif "reset" in kept:
             self._clusters.clear()
             self.settings, self._clock.lead = known.defaults(), 0.0
 
@@ -70,20 +70,21 @@ class Clusters:
             if complaint := known.complaint(given):
                 raise invalid(complaint)
             self.settings.update(given)
-            self._journal.note("settings", settings=given)
+            shown = {**given, "proxy_credentials": "..."} if given.get("proxy_credentials") else given
+            self._journal.note("settings", settings=shown, kept={"settings": given})
             return self.settings
 
     def advance(self, seconds: float) -> float:
         with self._lock:
             self._clock.lead += seconds
-            self._journal.note("clock", lead=self._clock.lead)
+            self._journal.note("clock", lead=self._clock.lead, kept={"lead": self._clock.lead})
             return self._clock.now()
 
     def reset(self) -> None:
         with self._lock:
             self._clusters.clear()
             self.settings, self._clock.lead = known.defaults(), 0.0
-            self._journal.note("reset")
+            self._journal.note("reset", kept={"reset": True})
 
     def force(self, cluster_id: str, fields: Json) -> Json:
         """Sets fields. A state that is set stays until `delete`, `start` or "forced": false."""
@@ -109,13 +110,14 @@ class Clusters:
             return [self._aged(cluster).everything(now) for cluster in self._clusters.values()]
 
     def make(self, fields: Json) -> str:
-        """A new cluster, whatever the API's rules say, in a state that stays."""
+        """A new cluster, whatever the API's rules say. A state that is given stays; without one it runs, and
+        may terminate itself."""
         with self._lock:
-            given: Json = {"state": "RUNNING", **fields}
+            given: Json = {"state": "RUNNING", "forced": "state" in fields, **fields}
             start_time: Optional[int] = given.pop("start_time", None)
             rest = {key: given.pop(key) for key in ("state", "state_message", "termination_reason", *INNER)
                     if key in given}
-            cluster_id = self._bear(given, start_time)
+            cluster_id = self._bear(given, None, start_time)
             self.force(cluster_id, rest)
             return cluster_id
 
@@ -124,7 +126,7 @@ class Clusters:
     def _note(self, what: str, cluster: Cluster, **fields: object) -> None:
         self._journal.note(what, cluster_id=cluster.cluster_id, tags=cluster.tags,
                            idempotency_token=cluster.idempotency_token, **fields,
-                           cluster=dataclasses.asdict(cluster))
+                           kept={"cluster": dataclasses.asdict(cluster)})
 
     def _turn(self, cluster: Cluster, change: Change, by: str = "request") -> None:
         was = cluster.state
@@ -159,7 +161,7 @@ class Clusters:
         self.set({"start_failure": {**failure, "times": times - 1 if times > 0 else times}})
         return {key: value for key, value in failure.items() if key != "times"}
 
-    def _bear(self, spec: Json, start_time: Optional[int] = None) -> str:
+    def _bear(self, spec: Json, failure: Optional[Json], start_time: Optional[int] = None) -> str:
         now = self._clock.now()
         own = dict(spec)
         token = own.pop("idempotency_token", None)
@@ -170,7 +172,7 @@ class Clusters:
             born=now if start_time is None else start_time / 1000,
             start_time=int(now * 1000) if start_time is None else start_time, since=now,
             start_seconds=self.settings["start_seconds"], idempotency_token=token,
-            failure=self._take_failure())
+            failure=failure)
         self._note("born", cluster)
         self._clusters[cluster.cluster_id] = cluster
         return cluster.cluster_id
@@ -180,6 +182,8 @@ class Clusters:
     def create(self, spec: Json) -> Json:
         with self._lock:
             check_spec(spec)
+            if self.settings["strict_types"]:
+                check_known(spec)
             token = spec.get("idempotency_token")
             if token and self.settings["token_mode"] == "honoured":
                 for cluster in self._clusters.values():
@@ -190,7 +194,7 @@ class Clusters:
             active = sum(self._aged(cluster).is_active for cluster in self._clusters.values())
             if quota is not None and active >= quota:
                 raise Refused(400, "QUOTA_EXCEEDED", f"The quota of {quota} clusters is used up")
-            return {"cluster_id": self._bear(spec)}
+            return {"cluster_id": self._bear(spec, self._take_failure())}
 
     def get(self, cluster_id: object) -> Json:
         with self._lock:

@@ -86,16 +86,16 @@ class Faults:
         self._faults: list[Fault] = []
         self._last_id = 0
 
-    def restore(self, record: Json) -> None:
-        """Takes up what an earlier life wrote to the journal."""
-        if record["what"] == "fault-added":
-            self._faults.append(Fault(**record["fault"]))
-            self._last_id = record["fault"]["id"]
-        elif record["what"] == "fault-hit":
+    def restore(self, kept: Json) -> None:
+        """Takes up what an earlier life kept."""
+        if "fault" in kept:
+            self._faults.append(Fault(**kept["fault"]))
+            self._last_id = kept["fault"]["id"]
+        elif "seen" in kept:
             for fault in self._faults:
-                if fault.id == record["id"]:
-                    fault.seen, fault.hits = record["seen"], record["hits"]
-        elif record["what"] in ("faults-cleared", "reset"):
+                if fault.id == kept["id"]:
+                    fault.seen, fault.hits = kept["seen"], kept["hits"]
+        elif "faults-cleared" in kept or "reset" in kept:
             self._faults.clear()
 
     def add(self, given: Json) -> int:
@@ -104,7 +104,8 @@ class Faults:
         with self._lock:
             fault = Fault(**given, id=self._last_id + 1)
             self._last_id = fault.id
-            self._journal.note("fault-added", fault=dataclasses.asdict(fault))
+            told = dataclasses.asdict(fault)
+            self._journal.note("fault-added", fault=told, kept={"fault": told})
             self._faults.append(fault)
             return fault.id
 
@@ -114,7 +115,7 @@ class Faults:
 
     def clear(self) -> None:
         with self._lock:
-            self._journal.note("faults-cleared")
+            self._journal.note("faults-cleared", kept={"faults-cleared": True})
             self._faults.clear()
 
     def hit(self, method: str, path: str) -> Optional[Fault]:
@@ -132,5 +133,7 @@ class Faults:
         hits = fault.seen > fault.skip and random.random() < fault.probability
         fault.hits += hits
         if hits or fault.seen <= fault.skip:
-            self._journal.note("fault-hit", id=fault.id, seen=fault.seen, hits=fault.hits)
+            counts = {"id": fault.id, "seen": fault.seen, "hits": fault.hits}
+            self._journal.note("fault" if hits else "fault-skipped", kind=fault.kind, when=fault.when,
+                               **counts, kept=counts)
         return hits

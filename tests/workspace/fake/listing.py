@@ -51,10 +51,11 @@ def _listed(clusters: Iterable[Cluster], query: Query, settings: Json, now: floa
         if state not in STATES:
             raise invalid(f"Invalid cluster state '{state}'")
     pinned = query.get("filter_by.is_pinned", [""])[0]
-    moment = now - settings["list_lag_seconds"]
+    moment = now - settings["list_state_lag_seconds"]
     for cluster in clusters:
         is_removed = cluster.removed_at is not None and cluster.removed_at <= moment
-        if cluster.born > moment or is_removed or cluster.is_forgotten(now):
+        is_fresh = cluster.born > now - settings["list_lag_seconds"]
+        if is_fresh or is_removed or cluster.is_forgotten(now):
             continue
         shown = _Shown(cluster.details_as_of(moment, now))
         if states and shown["state"] not in states:

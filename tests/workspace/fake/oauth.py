@@ -99,15 +99,22 @@ class Credentials:
         return self._issue(settings["token_lifetime_seconds"])
 
     def _check_client(self, form: dict[str, str], authorization: str) -> None:
-        scheme, _, value = authorization.partition(" ")
         given = f"{form.get('client_id')}:{form.get('client_secret')}"
-        if scheme.lower() == "basic":
-            try:
-                given = base64.b64decode(value, validate=True).decode()
-            except ValueError:
-                given = ""
-        if given != f"{self.public['client_id']}:{self.public['client_secret']}":
+        if authorization.lower().startswith("basic "):
+            is_right = self._is_principal(authorization)
+        else:
+            is_right = given == self._principal()
+        if not is_right:
             raise OAuthRefused("invalid_client", "Client authentication failed")
+
+    def _principal(self) -> str:
+        return f"{self.public['client_id']}:{self.public['client_secret']}"
+
+    def _is_principal(self, authorization: str) -> bool:
+        try:
+            return base64.b64decode(authorization.partition(" ")[2], validate=True).decode() == self._principal()
+        except ValueError:
+            return False
 
     def _check_identity(self, form: dict[str, str], audience: Optional[str]) -> None:
         if form.get("subject_token_type") != JWT:
@@ -134,18 +141,21 @@ class Credentials:
             self._tokens = {}
             write(self._tokens_path, self._tokens)
 
-    def judge(self, authorization: str) -> tuple[str, bool]:
-        """The kind of an Authorization header, and whether it opens the workspace."""
+    def judge(self, authorization: str) -> str:
+        """What an Authorization header is worth. Of all but "wrong" and "none", the first two open the
+        workspace, and the others what they are for."""
         scheme, _, value = authorization.partition(" ")
         if not scheme:
-            return "none", False
+            return "none"
+        if scheme.lower() == "basic":
+            return "basic right" if self._is_principal(authorization) else "wrong"
         if scheme.lower() != "bearer":
-            return scheme.lower()[:16], False
+            return "wrong"
         if value == self.public["token"]:
-            return "pat", True
-        if value.startswith("dapi"):
-            return "pat", False
-        return "oauth", self._tokens.get(value, 0) > time.time()
+            return "pat right"
+        if self._tokens.get(value, 0) > time.time():
+            return "oauth right"
+        return "github right" if self.is_github(authorization) else "wrong"
 
     def is_github(self, authorization: str) -> bool:
         return authorization.lower() == f"bearer {self.public['github_oidc_token']}"

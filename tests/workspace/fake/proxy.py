@@ -36,8 +36,8 @@ class Proxy(Handler):
             answer = Answer(200 if there else 502, "")
         self.workspace.journal.note(
             "proxy", target=self.path, client="%s:%d" % self.client_address[:2],
-            user_agent=self.headers.get("User-Agent", ""), authorization="none" if given is None else "basic",
-            authorized=wanted is None or given == wanted,
+            user_agent=self.headers.get("User-Agent", ""),
+            authorization="none" if given is None else "basic right" if given == wanted else "wrong",
             status=answer.status if fault is None else sent_status(fault, answer),
             fault=None if fault is None else {"id": fault.id, "kind": fault.kind, "when": fault.when})
         if fault is not None:

@@ -17,14 +17,17 @@ KNOWN: dict[str, tuple[Any, tuple[type, ...]]] = {
     "terminate_seconds": (0.1, NUMBER),
     # How the next starts end: {"code", "type", "parameters", "state_message", "times" (1)}.
     "start_failure": (None, (dict, type(None))),
-    # Seconds by which the list is late, with new clusters and with states.
+    # Seconds by which the list is late with new clusters, and with states and removals.
     "list_lag_seconds": (0.0, NUMBER),
+    "list_state_lag_seconds": (0.0, NUMBER),
     # Seconds for which clusters/get does not know a new cluster.
     "get_lag_seconds": (0.0, NUMBER),
     # What an idempotency_token does: "honoured" or "ignored".
     "token_mode": ("honoured", (str,)),
     # The most clusters that may be active, or null.
     "quota": (None, (int, type(None))),
+    # Versions and node types that the workspace does not have are refused.
+    "strict_types": (False, FLAG),
     # What clusters without autotermination_minutes get.
     "default_autotermination_minutes": (0, NUMBER),
     # An empty page with a token before each page of a list.

@@ -48,14 +48,14 @@ class Workspace:
         self.certificates = Certificates(directory)
         self.credentials = Credentials(directory)
         clock = Clock()
-        self.journal = Journal(directory / "journal.jsonl", clock)
+        self.journal = Journal(directory, clock)
         self.faults = Faults(self.journal)
         self.clusters = Clusters(self.journal, clock)
-        for record in self.journal.replay():
-            self.faults.restore(record)
-            self.clusters.restore(record)
-            if record["what"] in ("certificate", "reset"):
-                self.certificates.use(record.get("which", "good"))
+        for change in self.journal.replay():
+            self.faults.restore(change["kept"])
+            self.clusters.restore(change["kept"])
+            if change["what"] in ("certificate", "reset"):
+                self.certificates.use(change.get("which", "good"))
         path = directory / "ports.json"
         before = kept(path, {"host": 0, "control": 0, "proxy": 0})
         self.ports = self._listen({**before, **({"host": port} if port else {}),
@@ -100,7 +100,7 @@ class Workspace:
 
     def use_certificate(self, which: str) -> None:
         self.certificates.use(which)
-        self.journal.note("certificate", which=which)
+        self.journal.note("certificate", which=which, kept={"certificate": which})
 
     def reset(self) -> None:
         """Forgets clusters, faults, settings and the clock's lead; keeps addresses, authority, tokens and

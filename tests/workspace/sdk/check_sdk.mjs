@@ -112,7 +112,7 @@ const principal = new sdk.WorkspaceClient(
   options,
 );
 assert.equal((await principal.clusters.get({cluster_id: made[2]})).state, "RUNNING");
-assert.equal((await requests("get", begin)).at(-1).authorization, "oauth");
+assert.equal((await requests("get", begin)).at(-1).authorization, "oauth right");
 console.log("oauth-m2m: a service principal gets its cluster");
 
 assert.ok((await requests("create", begin)).every(each => each.user_agent.startsWith("check-sdk/0.1.0 ")));

@@ -135,7 +135,8 @@ class StateMachineTest(FakeTest):
 class CreateTest(FakeTest):
     def test_what_databricks_refuses_is_refused(self) -> None:
         wrong: list[dict[str, Any]] = [
-            {"spark_version": None}, {"node_type_id": 7}, {"autotermination_minutes": 9}, {"autotermination_minutes": 10001}, {"num_workers": -1},
+            {"spark_version": None}, {"node_type_id": 7}, {"autotermination_minutes": 9},
+            {"autotermination_minutes": 10001}, {"num_workers": -1},
             {"autoscale": {"min_workers": 1, "max_workers": 2}},
             {"custom_tags": {str(number): "" for number in range(46)}}, {"custom_tags": {"Name": "x"}},
             {"custom_tags": ["a"]}, {"idempotency_token": "x" * 65}]

@@ -150,7 +150,8 @@ class FaultsTest(FakeTest):
         one = self.fake.connection(timeout=0.5)
         with self.assertRaises(TimeoutError):
             self.fake.ask("GET", API + "list", connection=one)
-        self.assertEqual([each["status"] for each in self.journal("request")], [None] * 5 + [200, None])
+        told = [(each["status"], each["done"]) for each in self.journal("request")]
+        self.assertEqual(told, [(None, 200)] + [(None, None)] * 4 + [(200, 200), (None, 200)])
 
 
 class AddressesTest(FakeTest):

@@ -27,8 +27,9 @@ The control address takes JSON without credentials:
                                               without a state it runs, and may terminate itself
     POST /clusters/ID {"state": "ERROR", "state_message": ..., "termination_reason": ...}
                                               forces a state that stays; {"forced": false} lets it go on;
-                                              {"start_seconds": 5}, {"terminate_seconds": 5}, {"failure": {"code": ...}} and
-                                              {"pinned": true} are its own; other fields are shown as they are
+                                              {"start_seconds": 5}, {"terminate_seconds": 5},
+                                              {"failure": {"code": ...}} and {"pinned": true} are its own;
+                                              other fields are shown as they are
     GET  /journal?from=N                      the journal from the record with this `n` on
     POST /certificate {"which": "expired"}    or good, wrong-name, self-signed: for new connections
     POST /tokens/expire                       forgets the OAuth tokens that it issued

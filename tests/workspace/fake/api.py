@@ -26,7 +26,7 @@ class Api(Handler):
         request_id = str(uuid.uuid4())
         self.workspace.journal.begin_request(request_id)
         fault = self.workspace.faults.hit(self.command, self.address)
-        is_done = fault is None or fault.when == "after"
+        is_done = fault is None or fault.does_work
         answer = self._answer() if is_done else UNDONE
         sent = self._sent()
         self.workspace.journal.note(

@@ -37,7 +37,8 @@ class Fault:
     # garbage: 200 and half of a JSON. html: 502 and a page. empty: 200 and no body.
     # cut: the connection ends in the midst of the body. close: it ends without an answer. reset: the same
     # by RST. hang: no answer for `seconds`, then it ends. delay: the answer comes after `seconds`.
-    # slow: the answer comes at one byte a second, and the connection ends after `seconds`.
+    # slow: the answer comes at one byte a second, and the connection ends after `seconds`. With delay and
+    # slow the work is always done first.
     kind: str = "status"
     status: Optional[int] = None
     error_code: Any = None  # with message: a body {"error_code", "message"}
@@ -54,6 +55,10 @@ class Fault:
             raise ValueError(f"kind is one of {', '.join([*ANSWERS, *SPOILS])}")
         if self.when not in ("before", "after"):
             raise ValueError("when is before or after")
+
+    @property
+    def does_work(self) -> bool:
+        return self.when == "after" or self.kind in ("delay", "slow")
 
     def is_of(self, method: str, path: str) -> bool:
         if method == "CONNECT" and self.method != "CONNECT":

@@ -112,9 +112,10 @@ class Credentials:
 
     def _is_principal(self, authorization: str) -> bool:
         try:
-            return base64.b64decode(authorization.partition(" ")[2], validate=True).decode() == self._principal()
+            given = base64.b64decode(authorization.partition(" ")[2], validate=True).decode()
         except ValueError:
             return False
+        return given == self._principal()
 
     def _check_identity(self, form: dict[str, str], audience: Optional[str]) -> None:
         if form.get("subject_token_type") != JWT:

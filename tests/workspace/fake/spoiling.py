@@ -11,7 +11,7 @@ from fake.common import Answer
 from fake.faults import ANSWERS, Fault
 from fake.server import Handler, has_gone
 
-# What is cut or slow if no work was done.
+# What is cut if no work was done.
 UNDONE = Answer(200, {"cluster_id": "0101-000000-undone00", "state": "UNKNOWN"})
 
 

@@ -98,39 +98,33 @@ class Workspace:
         autotermination_minutes: int = 60,
         permanent_delete: bool = False,
     ) -> None:
-        self._given: dict[str, Any] = {
-            "host": host or "",
-            "token": token or "",
-            "client_id": client_id or "",
-            "client_secret": client_secret or "",
-            "profile": profile or "",
-            "config_file": config_file or "",
-            "auth_type": auth_type or "",
-            "autotermination_minutes": autotermination_minutes,
-            "permanent_delete": permanent_delete,
-        }
-        self._native = _dbcache.Workspace(_dbcache.WorkspaceOptions(**self._given))
+        self._native = _dbcache.Workspace(
+            _options(
+                host=host,
+                token=token,
+                client_id=client_id,
+                client_secret=client_secret,
+                profile=profile,
+                config_file=config_file,
+                auth_type=auth_type,
+                autotermination_minutes=autotermination_minutes,
+                permanent_delete=permanent_delete,
+            )
+        )
 
     @classmethod
     def of(cls, config: Mapping[str, Any], **options: Any) -> Workspace:
         """The workspace of a configuration: that of its ``host``, else that of the options and the
-        environment."""
-        host = config.get("host")
-        if isinstance(host, str) and host:
-            options["host"] = host
-        return cls(**options)
+        environment. If these are two, the credentials of the options are not used, but those that
+        the environment or a profile has for this very host."""
+        workspace = cls.__new__(cls)
+        workspace._native = _dbcache.Workspace.of(to_json(config, "config"), _options(**options))
+        return workspace
 
     @staticmethod
     def is_configured() -> bool:
         """Whether the environment or a profile has a workspace and its credentials."""
-        nothing = dict.fromkeys(
-            ("host", "token", "client_id", "client_secret", "profile", "config_file", "auth_type"),
-            "",
-        )
-        options = _dbcache.WorkspaceOptions(
-            **nothing, autotermination_minutes=60, permanent_delete=False
-        )
-        return _dbcache.Workspace.is_configured(options)
+        return _dbcache.Workspace.is_configured(_options())
 
     def __repr__(self) -> str:
         return f"<dbcache.databricks.Workspace {self.host}, {self.credentials}>"
@@ -175,3 +169,17 @@ class Workspace:
     def clusters(self, states: Iterable[str] = ()) -> list[dict[str, Any]]:
         """The clusters in one of the states (``"RUNNING"``, say), or in any."""
         return self._native.clusters(list(states))
+
+
+def _options(
+    *, autotermination_minutes: int = 60, permanent_delete: bool = False, **texts: Optional[str]
+) -> _dbcache.WorkspaceOptions:
+    names = ("host", "token", "client_id", "client_secret", "profile", "config_file", "auth_type")
+    unknown = texts.keys() - set(names)
+    if unknown:
+        raise TypeError(f"a workspace has no option {sorted(unknown)[0]}")
+    return _dbcache.WorkspaceOptions(
+        **{name: texts.get(name) or "" for name in names},
+        autotermination_minutes=autotermination_minutes,
+        permanent_delete=permanent_delete,
+    )

@@ -137,6 +137,12 @@ def test_errors_have_their_classes_and_what_the_workspace_said(fake, shared):
         databricks.Workspace(token="dapi-not-the-right-one").user()
     with pytest.raises(databricks.NotAuthenticated, match="DATABRICKS_HOST"):
         databricks.Workspace(host="https://elsewhere.example")
+    # Nor does a token that the caller has for another workspace go there.
+    elsewhere = {"host": "https://elsewhere.example"}
+    with pytest.raises(databricks.NotAuthenticated, match="elsewhere"):
+        databricks.Workspace.of(elsewhere, token=fake.about["token"])
+    with pytest.raises(TypeError, match="no option tokne"):
+        databricks.Workspace.of(CONFIG, tokne="x")
 
 
 def test_all_who_wait_fail_with_what_no_other_try_can_mend(fake, place, tmp_path):

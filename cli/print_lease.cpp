@@ -16,7 +16,7 @@ void report_pending_termination(Context& context, const ReleaseReport& report) {
   print_diagnostic(
       context.terminal(),
       fmt::format("the cluster {} is not terminated yet{}; dbcache owed lists it, and dbcache "
-                  "cleanup --terminate CMD terminates it",
+                  "cleanup with --terminate CMD or --workspace terminates it",
                   *report.owed, why));
 }
 

@@ -19,7 +19,7 @@ class Cleanup final : public Command {
     return {
         .name = "cleanup",
         .group = Group::cache,
-        .summary = "Clean up expired clusters; with --terminate, run pending terminations",
+        .summary = "Clean up expired clusters, and run pending terminations if told how",
         .example = "dbcache cleanup --terminate ./terminate.sh",
         .notes =
             "/bin/sh runs CMD once for each pending termination. CMD terminates the cluster\n"

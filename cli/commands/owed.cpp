@@ -27,7 +27,7 @@ void print_owed(std::ostream& out, const OwedTermination& owed) {
 class Owed final : public Command {
  public:
   [[nodiscard]] Description describe() const override {
-    return {"owed", Group::leases, "Show pending terminations; cleanup --terminate CMD runs them",
+    return {"owed", Group::leases, "Show pending terminations, which cleanup can carry out",
             "dbcache owed"};
   }
 

@@ -173,7 +173,7 @@ TEST_F(LeaseCommandsTest, ReleaseWithoutTerminateLeavesATerminationPending) {
   const Result result = dbcache("release " + lease);
   EXPECT_EQ(result.code, 0);
   EXPECT_THAT(result.out, EndsWith("the termination of cluster-1 is pending\n"));
-  EXPECT_THAT(result.err, HasSubstr("dbcache cleanup --terminate CMD"));
+  EXPECT_THAT(result.err, HasSubstr("dbcache cleanup with --terminate CMD"));
   EXPECT_THAT(owed(), AllOf(HasSubstr("  Cluster ID: cluster-1\n"),
                             HasSubstr("  Reason: handed_back\n"), HasSubstr("  Attempts: 0\n")));
   EXPECT_EQ(json("owed").at(0).at("cluster_id").as_string(), "cluster-1");

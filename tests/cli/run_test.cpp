@@ -407,7 +407,7 @@ TEST_F(RunTest, AFailedHandBackIsPendingAndKeepsTheExitCode) {
   EXPECT_EQ(result.code, 4);
   EXPECT_THAT(result.err,
               AllOf(HasSubstr("the cluster cluster-1 is not terminated yet"),
-                    HasSubstr("no permission"), HasSubstr("dbcache cleanup --terminate CMD")));
+                    HasSubstr("no permission"), HasSubstr("dbcache cleanup with --terminate CMD")));
   EXPECT_EQ(leases(), no_leases);
   EXPECT_THAT(owed(), AllOf(HasSubstr("  Cluster ID: cluster-1\n"), HasSubstr("  Attempts: 1\n"),
                             HasSubstr("no permission")));

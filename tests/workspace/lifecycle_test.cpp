@@ -344,6 +344,12 @@ TEST_F(LifecycleTest, ListsWithEmptyPagesAreReadToTheirEnd) {
   EXPECT_THAT(hasty().clusters().list({ClusterState::pending}, {}), IsEmpty());
 }
 
+TEST_F(LifecycleTest, AnAnswerOfNothingIsNoListWithoutClusters) {
+  made({});
+  fault({{"path", "/list"}, {"kind", "empty"}});
+  EXPECT_THAT(hasty().clusters().list({}, {}), SizeIs(1));
+}
+
 TEST_F(LifecycleTest, TagsAreFoundAsAzureGivesThemBack) {
   set("azure_tags", true);
   set("token_mode", "ignored");

@@ -42,14 +42,16 @@ HttpRequest Api::request(std::string_view method, std::string_view path, const j
 
 namespace {
 
-Attempt attempt_of(const HttpResponse& response) {
+Attempt attempt_of(std::string_view method, const HttpResponse& response) {
   constexpr int ok = 200;
   constexpr int redirection = 300;
   constexpr int client_error = 400;
   Attempt attempt;
   if (response.status >= ok && response.status < redirection) {
     boost::system::error_code failed;
-    json::value body = json::parse(response.body.empty() ? "{}" : response.body, failed);
+    // What was asked for is never nothing: a list without clusters is {}.
+    const bool is_nothing = response.body.empty() && method != "GET";
+    json::value body = json::parse(is_nothing ? "{}" : response.body, failed);
     if (!failed && body.is_object()) {
       attempt.body = std::move(body.get_object());
       return attempt;
@@ -88,7 +90,8 @@ Attempt Api::try_once(std::string_view method, std::string_view path, const json
   for (bool renewed = false;;) {
     const std::string authorization = credentials_->authorization(*http_, bounds);
     try {
-      Attempt attempt = attempt_of(http_->send(request(method, path, body, authorization), bounds));
+      Attempt attempt =
+          attempt_of(method, http_->send(request(method, path, body, authorization), bounds));
       if (attempt.outcome == Attempt::Outcome::refused &&
           attempt.refusal.http_status == unauthenticated) {
         // A token may have ended on its way.

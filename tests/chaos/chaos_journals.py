@@ -53,6 +53,11 @@ class Journals:
                           for worker, records in self.workers.items() for record in records
                           if record["what"] == "hello"}
 
+    def seconds(self):
+        """How long the run took."""
+        times = [record["at"] for records in self.workers.values() for record in records]
+        return (max(times) - min(times)) / 1e9 if times else 0
+
     @staticmethod
     def name_of(process):
         return process["pid"], process["start_time"], process["pid_namespace"]

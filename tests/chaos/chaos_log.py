@@ -100,6 +100,9 @@ class LogChecker:
         for participant in self.participants:
             self.broken("leases-end-once", f"#{participant} never left its run")
 
+    def is_created_with(self, token, cluster):
+        return token in cluster
+
     def lost_before_claim(self, lease, cluster):
         """Whether a lease had ended in the log, untold, before a termination was begun under it."""
         claims = [position for position in self.claims[cluster] if position > lease]
@@ -189,7 +192,7 @@ class LogChecker:
         if payload["created_here"] != (payload["creation"] is not None):
             self.broken("legal-states", f"#{position}: created_here without a creation, or not")
         # Another configuration's cluster may have died since the creator saw that it runs.
-        if payload["creation"] is not None and entry.token not in cluster:
+        if payload["creation"] is not None and not self.is_created_with(entry.token, cluster):
             self.dead.pop(cluster, None)
         if cluster in self.dead:
             self.broken("no-dead-cluster", f"#{position}: {cluster} was granted, which is no more "

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <CLI/CLI.hpp>
+#include <boost/json.hpp>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
@@ -18,14 +19,17 @@
 #include <dbcache/shared_clusters.hpp>
 
 #include "chaos/crowd.hpp"
+#include "chaos/databricks_cloud.hpp"
 #include "chaos/fleet.hpp"
 #include "chaos/journal.hpp"
 #include "chaos/upheavals.hpp"
 #include "chaos/worker.hpp"
 #include "chaos/workspace.hpp"
+#include "chaos/workspace_upheavals.hpp"
 #include "support/postgres_connection.hpp"
 #include "support/process_namespace.hpp"
 #include "support/program.hpp"
+#include "workspace/fake_workspace.hpp"
 
 // Workers that acquire, hold and release at random while one after the other is killed, and what
 // else a run is to befall; then what is left is settled, and check_chaos.py judges by the log and
@@ -35,6 +39,8 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+
+namespace json = boost::json;
 
 constexpr int skipped = 77;  // as ctest is told
 
@@ -75,6 +81,57 @@ std::vector<std::string> settle(const Settings& settings, Workspace& workspace) 
   return wrong;
 }
 
+/// What the database says that somebody holds, or has kept.
+json::array held(CacheManager& manager) {
+  json::array clusters;
+  for (const CachedCluster& row : manager.get_all_clusters()) clusters.emplace_back(row.cluster_id);
+  for (const RegistryEntry& entry : manager.get_all_shared_clusters()) {
+    if (entry.cluster_id) clusters.emplace_back(*entry.cluster_id);
+  }
+  for (const LeaseInfo& lease : SharedClusters(manager).leases().leases) {
+    if (lease.cluster_id) clusters.emplace_back(*lease.cluster_id);
+  }
+  return clusters;
+}
+
+/// Lets the library terminate what is owed. Of a cluster that may still appear a while has to pass.
+std::vector<std::string> pay_all(SharedClusters& clusters, const DatabricksCloud& cloud) {
+  const ClusterLifecycle lifecycle = cloud.lifecycle();
+  const auto give_up = monotonic_now() + std::chrono::nanoseconds(10 * latest_cluster).count();
+  for (;;) {
+    const SettleReport report = clusters.settle(lifecycle.terminate);
+    if (report.failed.empty() && report.left.empty()) return {};
+    if (monotonic_now() > give_up) {
+      std::vector<std::string> wrong;
+      for (const auto& failure : report.failed) {
+        wrong.push_back("not settled: " + failure.subject + ": " + failure.error);
+      }
+      for (const std::string& subject : report.left) {
+        wrong.push_back("left unsettled: " + subject);
+      }
+      return wrong;
+    }
+    spend(milliseconds{200});
+  }
+}
+
+/// As `settle`, over HTTPS. In between nothing is owed, and what runs is to be held: the journal
+/// has what the database says of that.
+std::vector<std::string> settle_over_https(const Settings& settings) {
+  const DatabricksCloud cloud(settings.places().fake());
+  CacheManager manager(Options{.database = settings.places().database,
+                               .schema = settings.places().schema,
+                               .label = "driver"});
+  SharedClusters clusters(manager);
+  std::vector<std::string> wrong = pay_all(clusters, cloud);
+  const std::int64_t since = monotonic_now();
+  Journal(settings.places().journal_of("driver"))
+      .write({{"what", "nothing is owed"}, {"held", held(manager)}, {"since", since}});
+  manager.clear_cluster_cache();
+  for (std::string& problem : pay_all(clusters, cloud)) wrong.push_back(std::move(problem));
+  return wrong;
+}
+
 /// What `verify` and `replay --check` find in a database.
 std::vector<std::string> unsoundness(const std::string& database, const std::string& schema) {
   CacheManager manager(Options{.database = database, .schema = schema});
@@ -95,13 +152,15 @@ std::int64_t microseconds_since_1970() {
 /// The exit status of check_chaos.py, which prints what it found.
 int judge(const Settings& settings) {
   const int nothing = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
-  const pid_t pid = settings.crowd.other_logs
-                        ? spawn({PYTHON, CHECKER_OF_LOGS, settings.places().database,
-                                 settings.places().directory.string()},
-                                nothing)
-                        : spawn({PYTHON, CHECKER, settings.places().database,
-                                 settings.places().directory.string(), settings.places().schema},
-                                nothing);
+  const std::string directory = settings.places().directory.string();
+  std::vector<std::string> command{PYTHON, CHECKER, settings.places().database, directory,
+                                   settings.places().schema};
+  if (settings.crowd.other_logs) {
+    command = {PYTHON, CHECKER_OF_LOGS, settings.places().database, directory};
+  } else if (settings.crowd.over_https) {
+    command[1] = CHECKER_OF_HTTPS;
+  }
+  const pid_t pid = spawn(command, nothing);
   ::close(nothing);
   int status = 0;
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
@@ -221,6 +280,13 @@ int drive(Settings settings) {
   }
   std::optional<Upheavals> upheavals;
   if (settings.crowd.other_logs) upheavals.emplace(settings.places());
+  std::optional<test::FakeWorkspace> fake;
+  if (settings.crowd.over_https) {
+    fake.emplace(std::vector<std::string>{}, settings.places().fake());
+    if (settings.crowd.breaks == break_tag_look_up) {
+      fake->ask("POST", "/settings", json::object{{"hidden_tags", true}});
+    }
+  }
   Workspace workspace(settings.places().workspace(), 0);
   std::vector<std::string> wrong;
   {
@@ -233,6 +299,8 @@ int drive(Settings settings) {
       wrong = cut_a_host_off(settings, *fleet, crowd);
     } else if (upheavals) {
       upheavals->befall(crowd, seconds(settings.run_for_s));
+    } else if (fake) {
+      WorkspaceUpheavals(*fake).befall(crowd, seconds(settings.run_for_s));
     } else {
       crowd.work_for(seconds(settings.run_for_s));
     }
@@ -241,7 +309,10 @@ int drive(Settings settings) {
   }
   spend(longest_left_behind);
   await_the_dead(settings);
-  for (const std::string& problem : settle(settings, workspace)) wrong.push_back(problem);
+  for (const std::string& problem :
+       fake ? settle_over_https(settings) : settle(settings, workspace)) {
+    wrong.push_back(problem);
+  }
   std::vector<std::string> databases{settings.places().database};
   if (upheavals) databases = upheavals->databases();
   for (const std::string& database : databases) {
@@ -266,6 +337,7 @@ int be_worker(const Settings& settings) {
       .durability = settings.crowd.durability,
       .long_holds = settings.crowd.long_holds,
       .other_logs = settings.crowd.other_logs,
+      .over_https = settings.crowd.over_https,
       .host = settings.host < 0 ? std::nullopt : std::optional(settings.host)};
   if (worker.breaks.empty()) {
     work(worker);
@@ -309,6 +381,8 @@ int run(int argc, char** argv) {
                  "Workers on so many hosts, of which one is cut off; for root");
   app.add_flag("--other-logs", crowd.other_logs,
                "The database is wiped, restored and robbed of its files of locks");
+  app.add_flag("--workspace", crowd.over_https,
+               "The clusters are of the fake workspace, over HTTPS, which is killed and fails too");
   app.add_option("--long-holds", crowd.long_holds,
                  "How many percent of some workers' uses take half a minute and more")
       ->capture_default_str();

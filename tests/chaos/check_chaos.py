@@ -50,20 +50,28 @@ class Checker(LogChecker):
                 before = max(before, span, key=lambda one: one.end)
 
     def check_journals(self):
-        journals = self.journals
-        for spans in (journals.spans_of_workers, journals.spans_of_workspace):
-            self.never_at_once("one-creator", spans("create"),
-                               lambda record: record["config_hash"])
-        self.never_at_once("one-termination", journals.spans_of_workspace("remove"),
-                           lambda record: record["cluster_id"] or record["token"])
-        self.never_at_once("one-termination", journals.spans_of_workers("terminate"),
+        self.never_at_once("one-creator", self.journals.spans_of_workers("create"),
+                           lambda record: record["config_hash"])
+        self.never_at_once("one-termination", self.journals.spans_of_workers("terminate"),
                            lambda record: record["subject"])
-        self.check_holds(journals.holds(self.with_deadline))
+        self.check_holds(self.journals.holds(self.with_deadline))
         self.check_against_log()
         self.check_counts()
         self.check_beliefs()
+        self.check_workspace()
+
+    def check_workspace(self):
+        journals = self.journals
+        self.never_at_once("one-creator", journals.spans_of_workspace("create"),
+                           lambda record: record["config_hash"])
+        self.never_at_once("one-termination", journals.spans_of_workspace("remove"),
+                           lambda record: record["cluster_id"] or record["token"])
         for cluster in journals.running:
             self.broken("no-leak", f"{cluster} still runs, and nobody holds it")
+
+    def removals(self):
+        """What was terminated in the workspace because a worker asked for it."""
+        return self.journals.spans_of_workspace("remove")
 
     def check_counts(self):
         """Only what was under way when a worker was killed, or cut off, may be there, or not."""
@@ -127,7 +135,7 @@ class Checker(LogChecker):
         by_cluster = collections.defaultdict(list)
         for hold in holds:
             by_cluster[hold.record["cluster_id"]].append(hold)
-        for removal in self.journals.spans_of_workspace("remove"):
+        for removal in self.removals():
             for hold in by_cluster.get(removal.record["cluster_id"], ()):
                 lease = hold.record["lease"]
                 if (hold.begin <= removal.begin < hold.end
@@ -195,9 +203,7 @@ class Checker(LogChecker):
 
     def summary(self):
         kinds = collections.Counter(map(self.journals.doing_when_killed, self.journals.killed))
-        times = [record["at"] for record in self.journals.workspace]
-        seconds = (max(times) - min(times)) / 1e9 if times else 0
-        yield f"{seconds:.0f} seconds, {len(self.journals.workers)} workers"
+        yield f"{self.journals.seconds():.0f} seconds, {len(self.journals.workers)} workers"
         yield f"{len(self.journals.killed)} killed: " + ", ".join(
             f"{kinds[kind]} {kind}"
             for kind in ("creators", "holders", "terminators", "waiters", "others"))

@@ -3,8 +3,8 @@
 
     check_checker.py CHAOS WHAT
 
-CHAOS is the program; WHAT is broken: a rule by a worker that misbehaves in a short run, or `log`, that
-is each rule in turn in a copy of the log of one good run, or `logs`, the same for check_logs.py.
+CHAOS is the program; WHAT is broken: a rule by a worker that misbehaves in a short run, or by a workspace
+that hides what its clusters are known by, or `log`, that is each rule in turn in a copy of the log of one good run, or `logs`, the same for check_logs.py.
 """
 import glob
 import json
@@ -20,6 +20,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 CHECKER = os.path.join(HERE, "check_chaos.py")
 CHECKER_OF_LOGS = os.path.join(HERE, "check_logs.py")
 # What breaks it -> the rule that must be named.
+IN_THE_WORKSPACE = {"tag-look-up": "one-cluster"}  # no cluster shows the tag of its creation
 BY_A_WORKER = {
     "two-creators": "one-creator",
     "two-terminations": "one-termination",
@@ -231,9 +232,9 @@ def names(rule, done):
     return re.search(f"^{rule}: ", done.stdout, re.MULTILINE) is not None
 
 
-def short_run(chaos, directory, *more):
-    return run(chaos, "--seconds", "3", "--workers", "6", "--configurations", "3",
-               "--kill-every", "0", "--directory", directory, *more)
+def short_run(chaos, directory, *more, seconds=3, kill_every=0):
+    return run(chaos, "--seconds", str(seconds), "--workers", "6", "--configurations", "3",
+               "--kill-every", str(kill_every), "--directory", directory, *more)
 
 
 def tamper(directory, change):
@@ -257,12 +258,15 @@ def must_name(rule, done):
 
 
 def break_by_a_worker(chaos, directory, broken):
-    rule = BY_A_WORKER[broken]
+    rule = {**BY_A_WORKER, **IN_THE_WORKSPACE}[broken]
     # A run in which nobody met whoever breaks the rule shows nothing, and proves nothing.
     for attempt in range(MOST_RUNS):
         place = os.path.join(directory, str(attempt))
         os.mkdir(place)
-        done = short_run(chaos, place, "--break", broken)
+        if broken in IN_THE_WORKSPACE:
+            done = short_run(chaos, place, "--break", broken, "--workspace", seconds=8, kill_every=300)
+        else:
+            done = short_run(chaos, place, "--break", broken)
         if names(rule, done):
             break
     must_name(rule, done)
@@ -327,6 +331,7 @@ def main(chaos, broken):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3 or sys.argv[2] not in {"log", "logs", *BY_A_WORKER}:
+    if len(sys.argv) != 3 or sys.argv[2] not in {"log", "logs", *BY_A_WORKER,
+                                                             *IN_THE_WORKSPACE}:
         sys.exit(__doc__)
     main(*sys.argv[1:])

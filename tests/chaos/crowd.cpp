@@ -92,11 +92,12 @@ void Crowd::start(int host) {
       "--configurations", std::to_string(settings_.configurations),              //
       "--seed", std::to_string(settings_.seed),                                  //
       settings_.durability == Durability::full ? "--full" : "--full=false",
-      settings_.other_logs ? "--other-logs" : "--other-logs=false", "--long-holds",
+      settings_.other_logs ? "--other-logs" : "--other-logs=false",
+      settings_.over_https ? "--workspace" : "--workspace=false", "--long-holds",
       std::to_string(host == spared_ ? 100 : settings_.long_holds), "--host",
       fleet_ && fleet_->hosts() > 0 ? std::to_string(host) : "-1",
       // The first one breaks the rule, the others behave.
-      "--break", worker == 1 ? settings_.breaks : ""};
+      "--break", worker == 1 && settings_.breaks != break_tag_look_up ? settings_.breaks : ""};
   const pid_t pid =
       fleet_ ? fleet_->spawn_on(host, command, stop_.read_end()) : spawn(command, stop_.read_end());
   running_.emplace(pid, Member{worker, host});

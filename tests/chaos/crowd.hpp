@@ -26,6 +26,7 @@ struct CrowdSettings {
   Durability durability = Durability::relaxed;
   int long_holds = 0;       ///< Percent; on a host that is spared all that may be.
   bool other_logs = false;  ///< As in WorkerSettings.
+  bool over_https = false;  ///< As in WorkerSettings.
 };
 
 /// What waitpid(2) told, as the exit status, or the negative number of a signal.

@@ -11,9 +11,11 @@
 #include <utility>
 
 #include <dbcache/cache_manager.hpp>
+#include <dbcache/databricks.hpp>
 #include <dbcache/errors.hpp>
 #include <dbcache/shared_clusters.hpp>
 
+#include "chaos/databricks_cloud.hpp"
 #include "chaos/journal.hpp"
 #include "chaos/workspace.hpp"
 
@@ -76,6 +78,7 @@ class Worker {
                          .durability = settings.durability,
                          .label = "worker " + std::to_string(settings.number)}),
         clusters_(manager_) {
+    if (settings.over_https) cloud_.emplace(settings.places.fake());
     std::seed_seq seeds{settings.seed, settings.seed >> 32,
                         static_cast<std::uint64_t>(settings.number)};
     random_.seed(seeds);
@@ -147,9 +150,10 @@ class Worker {
     // Clusters that are used for long do not die of themselves.
     const bool for_long = settings_.number % 2 == 0 && chance(settings_.long_holds);
     const bool calm = for_long || (settings_.long_holds > 0 && chance(5));
-    const ClusterConfig config =
-        configuration(calm ? settings_.configurations + number(1, calm_configurations)
-                           : number(1, settings_.configurations));
+    const int wanted = calm ? settings_.configurations + number(1, calm_configurations)
+                            : number(1, settings_.configurations);
+    const ClusterConfig config = cloud_ ? DatabricksCloud::configuration(wanted)  //
+                                        : configuration(wanted);
     const std::string hash = config_hash(config);
     auto lease = acquire(config, hash);
     if (!lease) return;
@@ -244,12 +248,15 @@ class Worker {
       refusal = std::string("busy: ") + error.what();
     } catch (const CloudFailure& error) {
       refusal = std::string("the cloud: ") + error.what();
+    } catch (const databricks::WorkspaceError& error) {
+      refusal = std::string("the workspace: ") + error.what();
     }
     journal_.write({{"what", "refused"}, {"config_hash", hash}, {"error", refusal}});
     return std::nullopt;
   }
 
   ClusterLifecycle lifecycle(const std::string& hash) {
+    if (cloud_) return lifecycle_over_https(hash);
     ClusterLifecycle lifecycle;
     lifecycle.create = [this, hash](const ClusterConfig&, Creation& creation) {
       return create(hash, creation);
@@ -268,10 +275,34 @@ class Worker {
     return lifecycle;
   }
 
+  /// The library's own, of which the journal is told.
+  ClusterLifecycle lifecycle_over_https(const std::string& hash) {
+    ClusterLifecycle lifecycle = cloud_->lifecycle();
+    lifecycle.create = [this, hash, create = std::move(lifecycle.create)](
+                           const ClusterConfig& config, Creation& creation) {
+      const Span span = creates(hash, creation);
+      return create(config, creation);
+    };
+    lifecycle.terminate =
+        [this, terminate = std::move(lifecycle.terminate)](const Termination& termination) {
+          const Span span = terminates(termination.owed);
+          terminate(termination);
+        };
+    if (chance(10)) lifecycle.check = nullptr;
+    if (chance(10)) lifecycle.terminate = nullptr;
+    return lifecycle;
+  }
+
+  Span creates(const std::string& hash, const Creation& creation) {
+    return {journal_,
+            {{"what", "create"}, {"config_hash", hash}, {"creation", creation.fencing_token()}}};
+  }
+  Span terminates(const OwedTermination& owed) {
+    return {journal_, {{"what", "terminate"}, {"subject", owed.subject}}};
+  }
+
   std::string create(const std::string& hash, Creation& creation) {
-    const Span span(
-        journal_,
-        {{"what", "create"}, {"config_hash", hash}, {"creation", creation.fencing_token()}});
+    const Span span = creates(hash, creation);
     if (const auto started = creation.started_cluster_id()) {
       spend(pause(10, 60));
       if (chance(20)) workspace_.die(*started);
@@ -318,7 +349,7 @@ class Worker {
   }
 
   void terminate(const OwedTermination& owed) {
-    const Span span(journal_, {{"what", "terminate"}, {"subject", owed.subject}});
+    const Span span = terminates(owed);
     if (chance(4)) throw CloudFailure("the termination was refused");
     if (owed.cluster_id) workspace_.remove(*owed.cluster_id, pause(10, 60));
     if (owed.idempotency_token) {
@@ -337,19 +368,26 @@ class Worker {
 
   /// The cluster dies under the lease, which its holder may or may not tell.
   void lose(ClusterLease& lease) {
-    workspace_.die(lease.cluster_id());
+    if (cloud_) {
+      cloud_->die(lease.cluster_id());
+    } else {
+      workspace_.die(lease.cluster_id());
+    }
     if (chance(30)) return;
     const Span span(journal_, {{"what", "report"}, {"lease", lease.fencing_token()}});
     try {
       lease.report_dead();
     } catch (const CloudFailure&) {
       // The check failed: nobody knows whether the cluster is dead.
+    } catch (const databricks::WorkspaceError&) {
+      // As before.
     }
   }
 
   WorkerSettings settings_;
   Journal journal_;
   Workspace workspace_;
+  std::optional<DatabricksCloud> cloud_;  ///< Where clusters are not of workspace_.
   CacheManager manager_;
   SharedClusters clusters_;
   const std::string counter_ = counter_prefix + std::to_string(settings_.number);

@@ -16,6 +16,8 @@ inline constexpr const char* break_two_creators = "two-creators";
 inline constexpr const char* break_two_terminations = "two-terminations";
 inline constexpr const char* break_terminate_under_lease = "terminate-under-lease";
 inline constexpr const char* break_leak = "leak";
+/// Not by a worker: no cluster is found by its tag.
+inline constexpr const char* break_tag_look_up = "tag-look-up";
 
 /// For how long a lease may go on at most that nobody holds any more.
 inline constexpr std::chrono::milliseconds longest_left_behind{150};
@@ -27,6 +29,8 @@ struct Places {
   std::string schema{};  ///< Of a database on a server; empty: as by default.
 
   [[nodiscard]] std::filesystem::path workspace() const { return directory / "workspace"; }
+  /// Of the workspace that is asked over HTTPS.
+  [[nodiscard]] std::filesystem::path fake() const { return directory / "fake"; }
   [[nodiscard]] std::filesystem::path journals() const { return directory / "journals"; }
   [[nodiscard]] std::filesystem::path journal_of(const std::string& who) const {
     return journals() / who;
@@ -46,6 +50,8 @@ struct WorkerSettings {
   int long_holds = 0;
   /// The log may be another one from one call to the next.
   bool other_logs = false;
+  /// Clusters are those of the fake workspace of tests/workspace, over HTTPS.
+  bool over_https = false;
   /// The number of its host, where there are several: the database may be out of its reach for a
   /// while.
   std::optional<int> host{};

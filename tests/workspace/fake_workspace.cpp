@@ -13,7 +13,9 @@ namespace json = boost::json;
 
 namespace dbcache::test {
 
-FakeWorkspace::FakeWorkspace(std::vector<std::string> options) : options_(std::move(options)) {
+FakeWorkspace::FakeWorkspace(std::vector<std::string> options, std::filesystem::path directory)
+    : directory_(std::move(directory)), options_(std::move(options)) {
+  if (directory_.empty()) directory_ = temporary_.emplace().path();
   start();
 }
 
@@ -24,7 +26,7 @@ FakeWorkspace::~FakeWorkspace() {
 }
 
 void FakeWorkspace::start() {
-  std::vector<std::string> words{"python3", DBCACHE_FAKE_WORKSPACE, directory_.path().string(),
+  std::vector<std::string> words{"python3", DBCACHE_FAKE_WORKSPACE, directory_.string(),
                                  "--die-with-parent"};
   words.insert(words.end(), options_.begin(), options_.end());
   std::vector<char*> arguments;

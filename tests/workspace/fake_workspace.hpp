@@ -40,8 +40,10 @@ class WorkspaceEnvironment {
 /// beside other threads.
 class FakeWorkspace {
  public:
-  /// `options` are for its command line.
-  explicit FakeWorkspace(std::vector<std::string> options = {});
+  /// `options` are for its command line. Its directory is a temporary one, unless one is named that
+  /// is to stay.
+  explicit FakeWorkspace(std::vector<std::string> options = {},
+                         std::filesystem::path directory = {});
   ~FakeWorkspace();
   FakeWorkspace(const FakeWorkspace&) = delete;
   FakeWorkspace& operator=(const FakeWorkspace&) = delete;
@@ -65,7 +67,8 @@ class FakeWorkspace {
   void start();
 
  private:
-  TemporaryDirectory directory_;
+  std::optional<TemporaryDirectory> temporary_;
+  std::filesystem::path directory_;
   std::vector<std::string> options_;
   pid_t pid_ = -1;
   pid_t owner_ = ::getpid();

@@ -26,6 +26,8 @@ struct Pace {
   std::chrono::milliseconds list_lag{std::chrono::seconds{10}};
   /// How long a new cluster may be unknown to clusters/get.
   std::chrono::milliseconds get_lag{std::chrono::minutes{1}};
+  /// For how long after the last request to create a cluster one may still appear.
+  std::chrono::milliseconds late_cluster{std::chrono::minutes{2}};
 };
 
 /// The pauses between tries: each is twice the one before, up to the longest.

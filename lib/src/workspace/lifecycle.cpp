@@ -21,9 +21,6 @@ using SteadyClock = std::chrono::steady_clock;
 
 namespace {
 
-/// For this long after the last request to create a cluster, one may still appear.
-constexpr std::chrono::minutes late_cluster{2};
-
 /// How long a check waits for a cluster that starts, and a termination for one to begin to end.
 constexpr std::chrono::minutes check_patience{20};
 constexpr std::chrono::minutes end_patience{2};
@@ -302,11 +299,13 @@ void Lifecycle::terminate(const OwedTermination& owed, Timestamp now, const Boun
   for (const Cluster& cluster : found) {
     if (cluster.cluster_id != owed.cluster_id) end(cluster.cluster_id, bounds);
   }
+  const auto late_cluster = clusters_.api().pace().late_cluster;
   if (owed.cluster_id || !found.empty() || now >= owed.owed_at + late_cluster) return;
   throw WorkspaceUnavailable(
       fmt::format("no cluster has the token {} yet, but one may still appear: a request to create "
                   "it may be on its way for {} minutes; try again then",
-                  *owed.idempotency_token, late_cluster.count()),
+                  *owed.idempotency_token,
+                  std::chrono::ceil<std::chrono::minutes>(late_cluster).count()),
       {}, true);
 }
 

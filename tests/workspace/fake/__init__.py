@@ -22,7 +22,7 @@ The control address takes JSON without credentials:
     POST /faults {"path": "/create", "status": 503, "when": "after"}     (faults.py lists the keys)
     GET  /faults, DELETE /faults              each with how often it was seen and how often it hit
     POST /clock {"advance_seconds": 86400}    moves the workspace's clock
-    GET  /clusters                            all clusters with everything
+    GET  /clusters                            all clusters with everything; ?state=RUNNING, those
     POST /clusters {"state": "RUNNING", ...}  makes a cluster without the API's rules, in a state that stays;
                                               without a state it runs, and may terminate itself
     POST /clusters/ID {"state": "ERROR", "state_message": ..., "termination_reason": ...}

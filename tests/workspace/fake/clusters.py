@@ -104,10 +104,11 @@ class Clusters:
             self._note("changed", cluster, by="control")
             return cluster.everything(self._clock.now())
 
-    def all(self) -> list[Json]:
+    def all(self, state: Optional[str] = None) -> list[Json]:
         with self._lock:
             now = self._clock.now()
-            return [self._aged(cluster).everything(now) for cluster in self._clusters.values()]
+            aged = [self._aged(cluster) for cluster in self._clusters.values()]
+            return [cluster.everything(now) for cluster in aged if state in (None, cluster.state)]
 
     def make(self, fields: Json) -> str:
         """A new cluster, whatever the API's rules say. A state that is given stays; without one it runs, and
@@ -204,7 +205,9 @@ class Clusters:
             return {**self._shown(cluster.details(now)), "spec": cluster.spec}
 
     def _shown(self, told: Json) -> Json:
-        if self.settings["azure_tags"]:
+        if self.settings["hidden_tags"]:
+            del told["custom_tags"]
+        elif self.settings["azure_tags"]:
             told["custom_tags"] = {f"x_{key}": value for key, value in told["custom_tags"].items()}
         return told
 

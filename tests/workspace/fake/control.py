@@ -38,7 +38,7 @@ class Control(Handler):
         if called == "POST /clock":
             return {"now": clusters.advance(float(self.json()["advance_seconds"]))}
         if called == "GET /clusters":
-            return clusters.all()
+            return clusters.all(self.query.get("state", [None])[0])
         if called == "POST /clusters":
             return {"cluster_id": clusters.make(self.json())}
         if self.command == "POST" and self.address.startswith("/clusters/"):

@@ -57,6 +57,8 @@ def _listed(clusters: Iterable[Cluster], query: Query, settings: Json, now: floa
         is_fresh = cluster.born > now - settings["list_lag_seconds"]
         if is_fresh or is_removed or cluster.is_forgotten(now):
             continue
+        if states and cluster.since <= moment and cluster.state not in states:
+            continue  # of most, and cheaply
         shown = _Shown(cluster.details_as_of(moment, now))
         if states and shown["state"] not in states:
             continue

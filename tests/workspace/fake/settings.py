@@ -36,6 +36,8 @@ KNOWN: dict[str, tuple[Any, tuple[type, ...]]] = {
     "page_size": (100, NUMBER),
     # custom_tags come back as x_KEY.
     "azure_tags": (False, FLAG),
+    # custom_tags do not come back.
+    "hidden_tags": (False, FLAG),
     # How an unknown id is refused: "does_not_exist", "404" (or "not_found"), "bare_not_found" (no body),
     # "more_than_30_days".
     "gone_form": ("does_not_exist", (str,)),

@@ -2,8 +2,10 @@
 #include <filesystem>
 #include <fstream>
 #include <initializer_list>
+#include <map>
 #include <thread>
 #include <unistd.h>
+#include <utility>
 
 #include <sys/wait.h>
 
@@ -74,6 +76,22 @@ TEST_F(CredentialsTest, ATokenOfTheEnvironment) {
   EXPECT_EQ(workspace.credentials_source(), "DATABRICKS_TOKEN");
 }
 
+TEST_F(CredentialsTest, AHostThatServesSeveralWorkspacesIsToldWhichOne) {
+  const auto told = [](const std::string& host) {
+    tell("/reset", object{});
+    WorkspaceOptions options = fakes_own();
+    options.host = host;
+    static_cast<void>(Workspace(options).user());
+    const boost::json::value journal = fake().ask("GET", "/journal");
+    const object& headers = journal.as_array().back().at("headers").as_object();
+    const boost::json::value* const id = headers.if_contains("x-databricks-workspace-id");
+    return id == nullptr ? "" : text(*id);
+  };
+  EXPECT_EQ(told(fake().host() + "/?o=42#setting"), "42");
+  EXPECT_EQ(told(fake().host() + "/browse?x=y&o=43"), "43");
+  EXPECT_EQ(told(fake().host()), "");
+}
+
 TEST_F(CredentialsTest, AServicePrincipalBySecret) {
   as_principal();
   const Workspace workspace;
@@ -125,6 +143,45 @@ TEST_F(CredentialsTest, ATokenThatEndsIsRenewedBeforeAndAfter) {
   static_cast<void>(workspace.user());
   static_cast<void>(workspace.user());
   EXPECT_EQ(issued(), 4);
+}
+
+TEST_F(CredentialsTest, ATokenThatEndsInTheMidstOfAWaitIsRenewed) {
+  const std::string file = home() + "/token";
+  std::ofstream(file) << fake().about("oidc_token");
+  using Values = std::map<std::string, std::string>;
+  const std::map<std::string, Values> kinds{
+      {"oauth-m2m", {{"DATABRICKS_CLIENT_SECRET", fake().about("client_secret")}}},
+      {"github-oidc",
+       {{"ACTIONS_ID_TOKEN_REQUEST_URL", fake().about("github_oidc_url")},
+        {"ACTIONS_ID_TOKEN_REQUEST_TOKEN", fake().about("github_oidc_token")}}},
+      {"env-oidc", {{"DATABRICKS_OIDC_TOKEN", fake().about("oidc_token")}}},
+      {"file-oidc", {{"DATABRICKS_OIDC_TOKEN_FILEPATH", file}}}};
+  variable("DATABRICKS_HOST", fake().host());
+  variable("DATABRICKS_CLIENT_ID", fake().about("client_id"));
+  constexpr int hour = 3600;
+  SharedClusters shared(database());
+  for (const auto& [kind, values] : kinds) {
+    tell("/reset", object{});
+    set("start_seconds", hour);
+    std::vector<std::unique_ptr<ScopedVariable>> own;
+    for (const auto& [name, value] : values) {
+      own.push_back(std::make_unique<ScopedVariable>(name, value));
+    }
+    const Lifecycle lifecycle = hasty({60, false}, {});
+    EXPECT_EQ(lifecycle.clusters().api().credentials().kind(), kind);
+    bool expired = false;
+    AcquireOptions acquiring;
+    acquiring.policy = HandBackPolicy::hand_back;
+    acquiring.on_wait = [&](const WaitProgress& progress) {
+      if (!progress.doing.starts_with("Finding instances") || std::exchange(expired, true)) return;
+      tell("/tokens/expire", object{});
+      tell("/clock", object{{"advance_seconds", hour}});
+    };
+    EXPECT_TRUE(shared.acquire(config(), lifecycle_of(lifecycle), acquiring).release().settled);
+    EXPECT_TRUE(expired) << kind;
+    EXPECT_EQ(issued(), 2) << kind;
+    EXPECT_EQ(clusters().size(), 1U) << kind;
+  }
 }
 
 TEST_F(CredentialsTest, WrongOnesSaySoAndStayUnseen) {
@@ -201,7 +258,7 @@ TEST_F(CredentialsTest, AnErrorThatRepeatsTheSecretIsCleaned) {
   EXPECT_LT(said.size(), 1000U);
   const std::string token = fake().token();
   fault({{"path", "/Me"}, {"status", 403}, {"body", "<pre>no\n" + token + "</pre>"}});
-  EXPECT_THAT(failure<PermissionDenied>(options()), HasSubstr("no [redacted] (HTTP 403)"));
+  EXPECT_THAT(failure<PermissionDenied>(fakes_own()), HasSubstr("no [redacted] (HTTP 403)"));
   fault({{"path", "/oidc/v1/token"}, {"status", 503}, {"times", -1}, {"body", "no " + secret}});
   EXPECT_THAT(failure<WorkspaceUnavailable>(),
               AllOf(HasSubstr("no [redacted] (HTTP 503)"), Not(HasSubstr(secret))));
@@ -309,7 +366,7 @@ TEST_F(CredentialsTest, ThreadsAndChildrenShareATokenWhileItIsRenewed) {
 
 TEST_F(CredentialsTest, AConfigurationOfAnotherWorkspaceGetsNoneOfTheCallersCredentials) {
   ClusterConfig elsewhere({{"host", "https://elsewhere.example"}});
-  EXPECT_THROW(static_cast<void>(Workspace::of(elsewhere, options())), NotAuthenticated);
+  EXPECT_THROW(static_cast<void>(Workspace::of(elsewhere, fakes_own())), NotAuthenticated);
   variable("DATABRICKS_HOST", fake().host());
   WorkspaceOptions given;
   given.token = fake().token();
@@ -338,7 +395,7 @@ TEST_F(CredentialsTest, OnlyTheRightCertificateIsAccepted) {
   for (const char* const which : {"wrong-name", "expired", "self-signed"}) {
     tell("/certificate", object{{"which", which}});
     try {
-      static_cast<void>(Workspace(options()).user());
+      static_cast<void>(Workspace(fakes_own()).user());
       ADD_FAILURE() << which;
     } catch (const WorkspaceUnavailable& error) {
       EXPECT_FALSE(error.may_succeed_again()) << which;
@@ -348,7 +405,7 @@ TEST_F(CredentialsTest, OnlyTheRightCertificateIsAccepted) {
   tell("/certificate", object{{"which", "good"}});
   const ScopedVariable system("SSL_CERT_FILE", std::nullopt);
   const ScopedVariable folder("SSL_CERT_DIR", std::nullopt);
-  EXPECT_THAT(failure<WorkspaceUnavailable>(options()), HasSubstr("certificate"));
+  EXPECT_THAT(failure<WorkspaceUnavailable>(fakes_own()), HasSubstr("certificate"));
 }
 
 TEST_F(CredentialsTest, AProxyIsUsedUnlessNoProxySaysNo) {
@@ -362,15 +419,15 @@ TEST_F(CredentialsTest, AProxyIsUsedUnlessNoProxySaysNo) {
     return count;
   };
   variable("https_proxy", fake().about("proxy"));
-  EXPECT_EQ(Workspace(options()).user().name, "tester@example.com");
+  EXPECT_EQ(Workspace(fakes_own()).user().name, "tester@example.com");
   EXPECT_EQ(passes(), 1);
   variable("no_proxy", "127.0.0.1");
-  EXPECT_EQ(Workspace(options()).user().name, "tester@example.com");
+  EXPECT_EQ(Workspace(fakes_own()).user().name, "tester@example.com");
   EXPECT_EQ(passes(), 1);
 }
 
 TEST_F(CredentialsTest, AForkedChildAsksOnConnectionsOfItsOwn) {
-  const Workspace workspace(options());
+  const Workspace workspace(fakes_own());
   EXPECT_EQ(workspace.user().name, "tester@example.com");
   for (int count = 0; count < 3; ++count) {
     const pid_t child = ::fork();

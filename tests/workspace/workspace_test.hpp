@@ -41,7 +41,7 @@ class WorkspaceTest : public testing::Test {
   static void fault(const boost::json::object& given) { tell("/faults", given); }
 
   /// The options of a workspace with the fake's token.
-  static databricks::WorkspaceOptions options() {
+  static databricks::WorkspaceOptions fakes_own() {
     databricks::WorkspaceOptions options;
     options.host = fake().host();
     options.token = fake().token();
@@ -49,10 +49,11 @@ class WorkspaceTest : public testing::Test {
   }
 
   /// As the library's own, but in a hurry.
-  static workspace::Lifecycle hasty(workspace::Lifecycle::Settings settings = {60, false}) {
+  static workspace::Lifecycle hasty(workspace::Lifecycle::Settings settings = {60, false},
+                                    const databricks::WorkspaceOptions& options = fakes_own()) {
     using namespace std::chrono_literals;
     const workspace::Pace pace{10ms, 50ms, 0ms, 3s, 300ms, 500ms};
-    return {workspace::ClustersApi(workspace::Api(workspace::Credentials::find(options()), pace)),
+    return {workspace::ClustersApi(workspace::Api(workspace::Credentials::find(options), pace)),
             settings};
   }
 

@@ -1,6 +1,7 @@
 """A Databricks workspace by nothing but its host, a token and a configuration: from Python, by the
 plugin and by the command line, against the fake of tests/workspace."""
 
+import base64
 import contextlib
 import json
 import os
@@ -355,3 +356,73 @@ def test_a_start_that_makes_no_request_loads_nothing(fake, command):
             [COMMAND, "status"], env={**os.environ, "LD_DEBUG": "libs"}, capture_output=True, text=True
         )
         assert "libcurl" not in run.stderr
+
+
+# ---- Secrets
+
+
+def test_no_secret_is_anywhere(fake, command, monkeypatch, tmp_path):
+    """What the commands print and log at the highest level, write, and show in the list of processes."""
+    pat, secret = fake.about["token"], fake.about["client_secret"]
+    outputs = []  # as files of the directory
+    lines = set()  # of /proc/PID/cmdline
+
+    def run(*arguments):
+        with open(tmp_path / f"output-{len(outputs)}", "w", encoding="utf-8") as output:
+            outputs.append(output.name)
+            process = subprocess.Popen(
+                [COMMAND, "--log-level", "trace", *arguments],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+            while process.poll() is None:
+                lines.update(command_lines())
+                time.sleep(0.005)
+
+    def command_lines():
+        for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                yield path.read_bytes()
+
+    def use(own):
+        config = {**CONFIG, "spark_env_vars": {"A": own}, "token": pat}
+        (tmp_path / "cluster.json").write_text(json.dumps(config))
+        run("workspace")
+        run("run", "--config", "cluster.json", "--hand-back", "--", "sleep", "0.2")
+        run("run", "--config", "cluster.json", "--", "true")
+        # A careless server repeats what it was sent.
+        body = {"error_code": "INVALID_PARAMETER_VALUE", "message": f"bad {own}"}
+        fake.ask("/faults", {"path": "/create", "status": 400, "body": body})
+        (tmp_path / "other.json").write_text(json.dumps({**config, "cluster_name": own}))
+        run("run", "--config", "other.json", "--", "true")
+        fake.ask("/faults", {"path": "/list", "status": 401, "body": f"A: {own}"})
+        run("reconcile", "--orphans")
+        for what in (("status",), ("list",), ("shared",), ("history", "--json"), ("owed", "--json")):
+            run(*what)
+        (tmp_path / "cluster.json").unlink()  # these have the secrets of the user
+        (tmp_path / "other.json").unlink()
+
+    use(pat)
+    monkeypatch.delenv("DATABRICKS_TOKEN")
+    monkeypatch.setenv("DATABRICKS_CLIENT_ID", fake.about["client_id"])
+    monkeypatch.setenv("DATABRICKS_CLIENT_SECRET", secret)
+    fake.ask("/settings", {"token_lifetime_seconds": 1})
+    use(secret)
+
+    basic = base64.b64encode(f"{fake.about['client_id']}:{secret}".encode()).decode()
+    issued = json.loads((pathlib.Path(fake.about["ca"]).parent / "tokens.json").read_text())
+    secrets = [pat, secret, basic, *issued]
+    assert len(issued) > 3
+    found = [
+        (path.name, known[:8])
+        for path in tmp_path.rglob("*")
+        if path.is_file()
+        for known in secrets
+        if known.encode() in path.read_bytes()
+    ]
+    assert found == []
+    assert [known[:8] for known in secrets if any(known.encode() in line for line in lines)] == []
+    # The look is a real one.
+    assert any(b"sleep" in line for line in lines)
+    everything = "".join(pathlib.Path(name).read_text() for name in outputs)
+    assert "[redacted]" in everything and "bad [redacted]" in everything

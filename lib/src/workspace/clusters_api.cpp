@@ -132,9 +132,15 @@ std::string tag_of(const Cluster& cluster, std::string_view key) {
   return "";
 }
 
-bool ClustersApi::answers(const Bounds& bounds) const {
-  const Attempt attempt = api_.call("GET", "/api/2.1/clusters/list?page_size=1", nullptr, bounds);
-  return attempt.outcome == Attempt::Outcome::done;
+void ClustersApi::require_gone(const std::string& cluster_id, const databricks::Refusal& refusal,
+                               const Bounds& bounds) const {
+  for (const Cluster& cluster : list(active_states, bounds)) {
+    if (cluster.cluster_id != cluster_id) continue;
+    throw databricks::WorkspaceUnavailable(
+        fmt::format("{} contradicts itself: it lists the cluster {} as {}, and does not find it",
+                    api_.host(), cluster_id, databricks::to_string(cluster.state)),
+        refusal, true);
+  }
 }
 
 std::optional<Cluster> ClustersApi::get(const std::string& cluster_id, const Bounds& bounds) const {
@@ -142,7 +148,10 @@ std::optional<Cluster> ClustersApi::get(const std::string& cluster_id, const Bou
       "GET", "/api/2.1/clusters/get?cluster_id=" + percent_encoded(cluster_id), nullptr, bounds);
   if (attempt.outcome == Attempt::Outcome::done) return read_cluster(attempt.body);
   if (is_gone(attempt.refusal)) return std::nullopt;
-  if (is_bare_not_found(attempt.refusal) && answers(bounds)) return std::nullopt;
+  if (is_bare_not_found(attempt.refusal)) {
+    require_gone(cluster_id, attempt.refusal, bounds);
+    return std::nullopt;
+  }
   throw_refusal(fmt::format("{} does not say what the cluster {} does", api_.host(), cluster_id),
                 attempt.refusal, Purpose::other);
 }
@@ -200,7 +209,7 @@ void ClustersApi::remove(const std::string& cluster_id, bool permanently,
       "POST", permanently ? "/api/2.1/clusters/permanent-delete" : "/api/2.1/clusters/delete",
       &body, bounds);
   if (attempt.outcome == Attempt::Outcome::done || is_gone(attempt.refusal)) return;
-  if (is_bare_not_found(attempt.refusal) && answers(bounds)) return;
+  if (is_bare_not_found(attempt.refusal)) return require_gone(cluster_id, attempt.refusal, bounds);
   throw_refusal(fmt::format("the cluster {} cannot be terminated", cluster_id), attempt.refusal,
                 Purpose::other);
 }

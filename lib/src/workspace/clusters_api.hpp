@@ -55,8 +55,10 @@ class ClustersApi {
   void remove(const std::string& cluster_id, bool permanently, const Bounds& bounds) const;
 
  private:
-  /// Whether this is a workspace at all, so that its 404 means something.
-  [[nodiscard]] bool answers(const Bounds& bounds) const;
+  /// What a 404 without the code of the Clusters API means: throws unless this is a workspace whose
+  /// list does not have the cluster among the active ones.
+  void require_gone(const std::string& cluster_id, const databricks::Refusal& refusal,
+                    const Bounds& bounds) const;
 
   Api api_;
 };

@@ -25,6 +25,7 @@ constexpr int bad_request = 400;
 constexpr int unauthenticated = 401;
 constexpr int forbidden = 403;
 constexpr int not_found = 404;
+constexpr int conflict = 409;
 constexpr int too_many_requests = 429;
 constexpr int server_error = 500;
 constexpr int not_implemented = 501;
@@ -178,7 +179,7 @@ void throw_refusal(const std::string& what, const Refusal& refusal, Purpose purp
         refusal);
   }
   if (purpose == Purpose::creation && status >= bad_request && status < server_error &&
-      !is_bare_not_found(refusal)) {
+      status != conflict && !is_bare_not_found(refusal)) {
     throw InvalidClusterConfig(text, refusal);
   }
   const bool redirected = status >= 300 && status < bad_request;

@@ -41,9 +41,11 @@ bool is_set(const char* variable) {
   return value != nullptr && *value != '\0';
 }
 
+/// Without a stop of the whole command, as at the end of `run`, a signal that comes from now on
+/// ends the call, as it ends a CMD.
 databricks::CallBounds bounds_of(const LifecycleContext& context) {
   databricks::CallBounds bounds;
-  bounds.stop = context.stop;
+  bounds.stop = context.stop.stop_possible() ? context.stop : context.signals.next_stop();
   bounds.deadline = context.deadline;
   // What is not terminated now stays pending, and is tried again by others.
   bounds.patience = std::chrono::minutes{1};
@@ -84,8 +86,12 @@ ClusterLifecycle workspace_lifecycle(const ClusterConfig& config,
                                      const databricks::WorkspaceOptions& options,
                                      const std::shared_ptr<LifecycleContext>& context) {
   const auto workspace = std::make_shared<LazyWorkspace>(config, options);
-  if (!is_set("DATABRICKS_CLUSTER_ID") && !is_set("DBCACHE_LEASE")) workspace->get();
   ClusterLifecycle lifecycle;
+  try {
+    lifecycle.host = workspace->get().host();
+  } catch (const databricks::NotAuthenticated&) {
+    if (!is_set("DATABRICKS_CLUSTER_ID") && !is_set("DBCACHE_LEASE")) throw;
+  }
   lifecycle.create = [workspace](const ClusterConfig& wanted, Creation& creation) {
     return workspace->get().create(wanted, creation);
   };

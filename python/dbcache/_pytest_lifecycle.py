@@ -20,6 +20,7 @@ class Functions(NamedTuple):
     create: Callable[[dict[str, Any], dbcache.Creation], str]
     check: Optional[Callable[[str], bool]]
     terminate: Optional[Callable[[dbcache.Termination], None]]
+    workspace: Optional[LazyWorkspace]
 
 
 class Lifecycle:
@@ -38,7 +39,10 @@ class Lifecycle:
         """The functions for clusters of a configuration."""
         workspace = LazyWorkspace(cluster_config) if self._is_workspaces else None
         return Functions(
-            self._creator(workspace), self._checker(workspace), self._terminator(workspace)
+            self._creator(workspace),
+            self._checker(workspace),
+            self._terminator(workspace),
+            workspace,
         )
 
     def terminate_of(self, host: str) -> Callable[[dbcache.Termination], None]:

@@ -184,6 +184,7 @@ class Run:
             policy=self._policy,
             run=self.place.run,
             on_wait=on_wait,
+            workspace=functions.workspace,
         ).wait()
 
     # ---- The end

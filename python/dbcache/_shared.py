@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Literal, Optional, Union
@@ -12,7 +14,7 @@ from dbcache._calls import Call
 from dbcache._lease import Acquisition, RunMembership
 from dbcache._manager import CacheManager
 from dbcache._values import to_json, to_microseconds, to_milliseconds
-from dbcache.databricks import LazyWorkspace
+from dbcache.databricks import LazyWorkspace, Workspace
 from dbcache.types import LeaseReport, ReleaseReport, SettleReport
 
 Creation = _dbcache.Creation
@@ -89,12 +91,13 @@ class SharedClusters:
         run: Optional[str] = None,
         leave_out: Sequence[str] = (),
         on_wait: Optional[Callable[[dict[str, Any]], None]] = None,
+        workspace: Union[Workspace, LazyWorkspace, None] = None,
     ) -> Acquisition:
         """Leases the configuration's cluster: joins one that is ready, waits for one that is being
         created, or creates it: ``with shared.acquire(config) as lease: ...``, or ``async with``.
 
-        Without ``create``, the Databricks workspace has the functions that are not given
-        (``dbcache.databricks.Workspace.of(config)``). They may be ``async def`` under
+        Without ``create``, the ``workspace`` has the functions that are not given; without
+        ``workspace``, that is ``dbcache.databricks.Workspace.of(config)``. Functions may be ``async def`` under
         ``async with`` and ``await``:
 
         - ``create(config, creation)`` starts a cluster, waits until it can be used, and returns its
@@ -116,6 +119,8 @@ class SharedClusters:
         - ``leave_out``: top-level keys of ``config`` that do not count for its hash.
         - ``on_wait(progress)``: called about once a second while it waits, or creates. ``progress``
           is a ``dbcache.types.WaitProgress``.
+        - ``workspace``: a ``dbcache.databricks.Workspace``, whose cluster it is if ``config`` names
+          no ``host``.
 
         If ``DATABRICKS_CLUSTER_ID`` is set, leases that cluster, and never checks or ends it.
 
@@ -125,15 +130,19 @@ class SharedClusters:
         started a cluster.
         """
         given, text = dict(config), to_json(config, "config")
-        starts, check, terminate = _functions(given, create, check, terminate)
+        functions = _Functions.of(given, workspace, create, check, terminate)
         timeout_milliseconds = to_milliseconds(timeout, "timeout")
 
         def start(call: Call, stop: _dbcache.StopSource) -> _dbcache.Lease:
+            with functions.limited_checks(time.monotonic() + timeout_milliseconds / 1000, stop):
+                return acquire(call, stop)
+
+        def acquire(call: Call, stop: _dbcache.StopSource) -> _dbcache.Lease:
             return self._native.acquire(
                 config=text,
-                create=call.wrap(lambda creation: starts(dict(given), creation)),
-                check=call.wrap(check),
-                terminate=call.wrap(_terminator(terminate)),
+                create=call.wrap(lambda creation: functions.create(dict(given), creation)),
+                check=call.wrap(functions.check),
+                terminate=call.wrap(_terminator(functions.terminate)),
                 timeout_milliseconds=timeout_milliseconds,
                 policy=policy,
                 on_create_failure=on_create_failure,
@@ -141,6 +150,8 @@ class SharedClusters:
                 leave_out=list(leave_out),
                 stop=stop,
                 on_wait=on_wait,
+                host=functions.host,
+                check_counts_for_milliseconds=functions.check_counts_for_milliseconds,
             )
 
         return Acquisition(start)
@@ -202,17 +213,59 @@ class SharedClusters:
         self._native.creation_started(config_hash, creation, cluster_id)
 
 
-def _functions(
-    config: Mapping[str, Any],
-    create: Optional[Create],
-    check: Optional[Check],
-    terminate: Optional[Terminate],
-) -> tuple[Create, Optional[Check], Optional[Terminate]]:
-    """Without ``create``, the configuration's workspace has what is not given."""
-    if create is not None:
-        return create, check, terminate
-    workspace = LazyWorkspace(config)
-    return workspace.create, check or workspace.check, terminate or workspace.terminate
+@dataclasses.dataclass(frozen=True)
+class _Functions:
+    """What an acquire calls: what was given, else the workspace's."""
+
+    workspace: Optional[LazyWorkspace]
+    create: Create
+    check: Optional[Check]
+    terminate: Optional[Terminate]
+
+    @classmethod
+    def of(
+        cls,
+        config: Mapping[str, Any],
+        workspace: Union[Workspace, LazyWorkspace, None],
+        create: Optional[Create],
+        check: Optional[Check],
+        terminate: Optional[Terminate],
+    ) -> _Functions:
+        owner = getattr(create, "__self__", None)
+        if workspace is None and isinstance(owner, Workspace):
+            workspace = owner  # whose method it is
+        if workspace is None and create is None:
+            workspace = LazyWorkspace(config)
+        if workspace is None:
+            assert create is not None
+            return cls(None, create, check, terminate)
+        lazy = LazyWorkspace(config, workspace) if isinstance(workspace, Workspace) else workspace
+
+        def own(function: Any) -> bool:
+            return function is None or getattr(function, "__self__", None) is workspace
+
+        return cls(
+            lazy,
+            lazy.create if create is None or own(create) else create,
+            lazy.check if own(check) else check,
+            lazy.terminate if own(terminate) else terminate,
+        )
+
+    @property
+    def host(self) -> str:
+        return "" if self.workspace is None else self.workspace.host
+
+    @property
+    def check_counts_for_milliseconds(self) -> int:
+        is_workspaces = self.workspace is not None and self.check == self.workspace.check
+        return _dbcache.Workspace.check_counts_for_milliseconds() if is_workspaces else 0
+
+    def limited_checks(
+        self, deadline: float, stop: _dbcache.StopSource
+    ) -> contextlib.AbstractContextManager[None]:
+        if self.workspace is None:
+            return contextlib.nullcontext()
+        return self.workspace.limited_checks(deadline, stop)
 
 
 def _terminator(terminate: Optional[Terminate]) -> Optional[Callable[[dict[str, Any]], Any]]:

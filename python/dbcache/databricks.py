@@ -9,9 +9,10 @@ and ``terminate``::
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Optional
 
 from dbcache import _dbcache
@@ -48,11 +49,30 @@ class LazyWorkspace:
     needs no credentials. Without ``DATABRICKS_CLUSTER_ID`` there is no such cluster, and missing
     credentials are an error at once."""
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    def __init__(self, config: Mapping[str, Any], found: Optional[Workspace] = None) -> None:
         self._config = config
-        self._found: Optional[Workspace] = None
+        self._found = found
+        self._stop: Optional[_dbcache.StopSource] = None
+        self._deadline: Optional[float] = None
         if not os.environ.get("DATABRICKS_CLUSTER_ID"):
             self._get()
+
+    @property
+    def host(self) -> str:
+        """Empty where there are no credentials."""
+        try:
+            return self._get().host
+        except NotAuthenticated:
+            return ""
+
+    @contextlib.contextmanager
+    def limited_checks(self, deadline: float, stop: _dbcache.StopSource) -> Iterator[None]:
+        """Checks end with the acquire. ``deadline`` is as ``time.monotonic()`` counts."""
+        self._deadline, self._stop = deadline, stop
+        try:
+            yield
+        finally:
+            self._deadline = self._stop = None
 
     def _get(self) -> Workspace:
         if self._found is None:
@@ -63,7 +83,7 @@ class LazyWorkspace:
         return self._get().create(config, creation)
 
     def check(self, cluster_id: str) -> bool:
-        return self._get().check(cluster_id)
+        return self._get()._native.check(cluster_id, self._stop, self._deadline)
 
     def terminate(self, termination: Termination) -> None:
         self._get().terminate(termination)
@@ -152,7 +172,7 @@ class Workspace:
     def check(self, cluster_id: str) -> bool:
         """Returns whether the cluster runs. Waits for one that starts. Raises where the workspace
         does not say."""
-        return self._native.check(cluster_id)
+        return self._native.check(cluster_id, None, None)
 
     def terminate(self, termination: Termination) -> None:
         """Terminates the cluster of a ``Termination``, and those with the tag of its token."""

@@ -101,9 +101,17 @@ void bind_calls(py::class_<Workspace>& type) {
              });
            })
       .def("check",
-           [](const Workspace& workspace, const py::object& cluster_id) {
+           [](const Workspace& workspace, const py::object& cluster_id,
+              const std::optional<std::stop_source>& stop, const std::optional<double>& deadline) {
              const std::string id = to_text(cluster_id, "cluster_id");
-             return unlocked([&] { return workspace.check(id, interruptible_bounds()); });
+             CallBounds bounds = interruptible_bounds();
+             if (stop) bounds.stop = stop->get_token();
+             if (deadline) {  // as time.monotonic() counts
+               bounds.deadline = std::chrono::steady_clock::time_point(
+                   std::chrono::round<std::chrono::nanoseconds>(
+                       std::chrono::duration<double>(*deadline)));
+             }
+             return unlocked([&] { return workspace.check(id, bounds); });
            })
       .def("terminate",
            [](const Workspace& workspace, const py::dict& fields) {
@@ -149,6 +157,8 @@ void bind_databricks(py::module_& module) {
                     return Workspace::of(ClusterConfig::parse(to_text(config, "config")), options);
                   })
       .def_static("is_configured", &Workspace::is_configured)
+      .def_static("check_counts_for_milliseconds",
+                  [] { return std::int64_t{Workspace::check_counts_for.count()}; })
       .def_property_readonly("host", &Workspace::host)
       .def_property_readonly(
           "credentials",

@@ -256,9 +256,12 @@ LeaseHolder acquire_lease(SharedClusters& shared, const py::str& config, const p
                           std::int64_t timeout_milliseconds, const std::string& policy,
                           const std::string& on_create_failure, const py::object& run,
                           std::vector<std::string> leave_out, const std::stop_source& stop,
-                          const py::object& on_wait) {
+                          const py::object& on_wait, const std::string& host,
+                          std::int64_t check_counts_for_milliseconds) {
   const std::string text = to_text(config, "config");
-  const ClusterLifecycle lifecycle = lifecycle_of(create, check, terminate);
+  ClusterLifecycle lifecycle = lifecycle_of(create, check, terminate);
+  lifecycle.host = host;
+  lifecycle.check_counts_for = std::chrono::milliseconds(check_counts_for_milliseconds);
   AcquireOptions options;
   options.timeout = std::chrono::milliseconds(timeout_milliseconds);
   options.policy = policy_of(policy);
@@ -287,7 +290,7 @@ void bind_acquire(SharedClass& type) {
   type.def(py::init(&shared_of))
       .def("acquire", &acquire_lease, "config"_a, "create"_a, "check"_a, "terminate"_a,
            "timeout_milliseconds"_a, "policy"_a, "on_create_failure"_a, "run"_a, "leave_out"_a,
-           "stop"_a, "on_wait"_a)
+           "stop"_a, "on_wait"_a, "host"_a, "check_counts_for_milliseconds"_a)
       .def("join_run", &join_run);
 }
 

@@ -111,6 +111,53 @@ def test_a_lease_needs_no_functions(fake, shared):
     assert any(each["doing"].startswith("Finding instances") for each in progress)
 
 
+def test_a_lease_is_of_the_workspace_that_is_given(fake, shared, monkeypatch):
+    workspace = databricks.Workspace()
+    monkeypatch.delenv("DATABRICKS_HOST")
+    monkeypatch.delenv("DATABRICKS_TOKEN")
+    host = fake.about["host"]
+    ways = ({"workspace": workspace}, {"create": workspace.create, "terminate": workspace.terminate})
+    for way in ways:
+        with shared.acquire({**CONFIG, "cluster_name": str(len(way))}, **way):
+            pass
+    assert {each["host"] for each in shared.manager.get_all_clusters()} == {host}
+    assert len(fake.active()) == 2
+    with pytest.raises(databricks.NotAuthenticated):
+        shared.acquire(CONFIG)
+
+
+def test_a_lone_worker_does_not_ask_again_and_again(fake, shared):
+    def requests():
+        return [each for each in fake.ask("/journal") if each["what"] == "request"]
+
+    with shared.acquire(CONFIG):
+        pass
+    asked = len(requests())
+    for _ in range(3):
+        with shared.acquire(CONFIG):
+            pass
+    assert len(requests()) == asked
+
+
+def test_a_check_ends_with_its_acquire(fake, shared, command):
+    holder = command(
+        "run", "--config", "cluster.json", "--", "sleep", "60", start_new_session=True
+    )
+    wait_for(lambda: any(each["kind"] == "lease" for each in shared.leases()["leases"]))
+    os.killpg(holder.pid, signal.SIGKILL)  # so that the next one asks
+    holder.communicate()
+    [cluster] = fake.active()
+    fake.ask(f"/clusters/{cluster['cluster_id']}", {"state": "RESTARTING"})
+    with pytest.raises(dbcache.Timeout):
+        shared.acquire(CONFIG, timeout=0.5).wait()
+    assert fake.clusters() == fake.active()
+    fake.ask(f"/clusters/{cluster['cluster_id']}", {"state": "RUNNING"})
+    began = time.monotonic()
+    with shared.acquire(CONFIG, timeout=3) as lease:  # later checks have no such end
+        wait_for(lambda: time.monotonic() > began + 3)
+        assert not lease.report_dead()
+
+
 def test_a_workspace_shows_its_clusters_and_itself(fake):
     workspace = databricks.Workspace()
     assert workspace.user() == "tester@example.com"
@@ -275,6 +322,17 @@ def test_two_of_eight_workers_are_killed(fake, command):
         finish(worker)
     finish(command("cleanup", "--workspace"))
     assert len(fake.clusters()) == 1 and fake.active() == []
+
+
+def test_a_signal_ends_a_hand_back(fake, command):
+    fake.ask("/faults", {"path": "/delete", "status": 503, "times": -1})
+    process = command("run", "--config", "cluster.json", "--hand-back", "--", "true")
+    wait_for(lambda: fake.ask("/faults")[0]["hits"] > 0)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)  # what is repeated is so for a minute
+    assert process.returncode == 0 and "is not terminated yet" in err
+    assert len(fake.active()) == 1
+    fake.ask("/reset", {})
 
 
 def test_shells_acquire_and_release(fake, command):

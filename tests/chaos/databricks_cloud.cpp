@@ -49,6 +49,7 @@ ClusterConfig DatabricksCloud::configuration(int number) {
 
 ClusterLifecycle DatabricksCloud::lifecycle() const {
   ClusterLifecycle lifecycle;
+  lifecycle.host = lifecycle_->clusters().api().host();
   lifecycle.create = [self = lifecycle_](const ClusterConfig& config, Creation& creation) {
     return self->create(config, creation);
   };

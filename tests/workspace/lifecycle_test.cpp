@@ -14,6 +14,7 @@ namespace {
 using namespace databricks;
 using namespace std::chrono_literals;
 using boost::json::object;
+using test::ScopedVariable;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -35,6 +36,7 @@ class LifecycleTest : public test::WorkspaceTest {
   static OwedTermination owed(const std::string& id) {
     OwedTermination owed;
     owed.cluster_id = id;
+    owed.host = fake().host();
     return owed;
   }
   template <class Expected>
@@ -146,6 +148,7 @@ TEST_F(LifecycleTest, TheWorkspaceChoosesVersionAndNodeType) {
   const auto cluster = clusters().at(0);
   EXPECT_EQ(cluster.at("spark_version"), "16.4.x-scala2.12");
   EXPECT_EQ(cluster.at("node_type_id"), "m5.large");
+  const ScopedVariable host("DATABRICKS_HOST", fake().host());
   EXPECT_EQ(lease.config_hash(), config_hash(choosing));
   for (const ClusterConfig& wrong :
        {ClusterConfig({{"spark_version", "auto:newest"}}),
@@ -371,6 +374,7 @@ TEST_F(LifecycleTest, ATokenAloneTerminatesAllThatBearItsTag) {
   const std::string other = made({{"custom_tags", object{{"dbcache-token", "t-2"}}}});
   OwedTermination owed;
   owed.idempotency_token = "t-1";
+  owed.host = fake().host();
   hasty().terminate(owed, Timestamp{}, {});
   ASSERT_THAT(clusters("RUNNING"), SizeIs(1));
   EXPECT_EQ(text(clusters("RUNNING").front().at("cluster_id")), other);
@@ -379,6 +383,7 @@ TEST_F(LifecycleTest, ATokenAloneTerminatesAllThatBearItsTag) {
 TEST_F(LifecycleTest, ATokenWithoutAClusterStaysOwedWhileOneMayAppear) {
   OwedTermination owed;
   owed.idempotency_token = "t-1";
+  owed.host = fake().host();
   EXPECT_THROW(hasty().terminate(owed, Timestamp{} + 119s, {}), WorkspaceUnavailable);
   EXPECT_NO_THROW(hasty().terminate(owed, Timestamp{} + 120s, {}));
 }

@@ -59,6 +59,7 @@ class WorkspaceTest : public testing::Test {
 
   static ClusterLifecycle lifecycle_of(const workspace::Lifecycle& workspace) {
     ClusterLifecycle lifecycle;
+    lifecycle.host = workspace.clusters().api().host();
     lifecycle.create = [workspace](const ClusterConfig& config, Creation& creation) {
       return workspace.create(config, creation);
     };

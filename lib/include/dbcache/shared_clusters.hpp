@@ -103,6 +103,15 @@ struct Termination {
   int lock_descriptor = -1;
   /// The present, by the clock of OwedTermination::owed_at.
   Timestamp now{};
+  /// Requested if the call ends for which this termination is only carried out in passing. If it
+  /// can, `terminate` then throws Cancelled: the termination stays pending.
+  std::stop_token stop{};
+};
+
+/// What ends a check early: the end of the acquire that asks.
+struct CheckLimits {
+  std::chrono::steady_clock::time_point deadline{};  ///< The check then throws Timeout.
+  std::stop_token stop{};                            ///< The check then throws Cancelled.
 };
 
 /// The caller's functions for clusters. The library calls them on the thread that called it, such
@@ -120,6 +129,9 @@ struct ClusterLifecycle {
   /// alone.
   std::function<bool(const std::string& cluster_id)> check{};
 
+  /// The same, for a check that can end early. An acquire calls this one where there is one.
+  std::function<bool(const std::string& cluster_id, const CheckLimits&)> check_within{};
+
   /// For so long after a `check` said yes, or after a process released its lease on the cluster,
   /// this caller joins it without a check. So a worker that leases again and again neither asks nor
   /// writes each time. A lease that is lost, a report_dead and another cluster end that time. So
@@ -130,6 +142,11 @@ struct ClusterLifecycle {
   /// if nothing is left to terminate, since it is called at least once. If it succeeds and its
   /// process does not die meanwhile, it is called only once.
   std::function<void(const Termination&)> terminate{};
+
+  /// The workspace whose clusters these are, if the configuration names none by its `host`: as if
+  /// the configuration named this one. Empty: DATABRICKS_HOST. An acquire inside `dbcache run`
+  /// that names no host joins the run's lease whatever the workspace.
+  std::string host{};
 };
 
 /// The fate of callers that wait for a creator whose `create` throws.

@@ -79,6 +79,19 @@ bool is_for_good(const std::exception_ptr& thrown) {
   }
 }
 
+bool names_host(const ClusterConfig& config) {
+  const boost::json::value* const host = config.values().if_contains("host");
+  return host != nullptr && !host->is_null() && !(host->is_string() && host->get_string().empty());
+}
+
+/// The configuration for this host, unless it names one itself.
+ClusterConfig with_host(const ClusterConfig& config, const std::string& host) {
+  if (host.empty() || names_host(config)) return config;
+  boost::json::object values = config.values();
+  values["host"] = host;
+  return ClusterConfig(std::move(values));
+}
+
 bool is_waiting(Next next) {
   return next == Next::wait_for_creator || next == Next::wait_for_checker;
 }
@@ -88,7 +101,8 @@ bool is_waiting(Next next) {
 Acquisition::Acquisition(const Coordinator& coordinator, const ClusterConfig& config,
                          const ClusterLifecycle& lifecycle, const AcquireOptions& options)
     : coordinator_(coordinator),
-      config_(config),
+      given_(config),
+      config_(with_host(config, lifecycle.host)),
       lifecycle_(lifecycle),
       options_(options),
       deadline_(deadline_after(options.timeout)) {
@@ -100,12 +114,12 @@ Acquisition::Acquisition(const Coordinator& coordinator, const ClusterConfig& co
   }
   const auto environment = system::Environment::read();
   // Refuse a configuration that cannot be cached before a cluster is created.
-  input_ = input::read_cluster_input("not-yet-known", config, environment);
-  command_.config_hash = config_hash(config, options.hash);
+  input_ = input::read_cluster_input("not-yet-known", config_, environment);
+  command_.config_hash = config_hash(config_, options.hash);
   command_.host = input::workspace_host(input_.configuration, environment);
   command_.policy = options.policy;
   if (options.run) command_.run = input::require_id(*options.run, "run");
-  command_.checks = static_cast<bool>(lifecycle.check);
+  command_.checks = lifecycle.check || lifecycle.check_within;
   command_.check_counts_for = lifecycle.check_counts_for;
   if (!environment.databricks_cluster_id.empty()) {
     command_.fixed_cluster =
@@ -173,15 +187,19 @@ std::optional<Granted> Acquisition::join_surrounding_run() {
   std::optional<rows::Lease> lease;
   rows::EventName whole = *name;
   bool is_known = false;
+  std::optional<std::string> host;
   coordinator_.store().read([&](const store::ReadSession& session) {
     const rows::Present present = store::present(session);
     lease.reset();
+    host.reset();
     is_known = commands::is_ours(commands::named<events::LeaseGranted>(*name), present);
     if (is_known) {
       lease = session.tables.lease(name->position);
       whole = present.names.events_at({name->position}).front().name;
     }
     if (lease && !commands::is_alive(lease->holder, lease->granted_at, present)) lease.reset();
+    if (!lease || lease->config_hash == command_.config_hash) return;
+    if (const auto row = session.tables.cluster(lease->cluster_id)) host = row->host;
   });
   if (!is_known) {
     system::logger()->warn(
@@ -204,12 +222,20 @@ std::optional<Granted> Acquisition::join_surrounding_run() {
   }
   const bool fixed = lease && lease->config_hash.starts_with(fixed_prefix) &&
                      command_.fixed_cluster == lease->cluster_id;
-  if (joinable && (lease->config_hash == command_.config_hash || fixed)) {
-    return Granted{whole, lease->cluster_id, lease->config_hash, command_.host};
+  if (joinable && (fixed || is_of_configuration(*lease, host))) {
+    return Granted{whole, lease->cluster_id, lease->config_hash, host ? host : command_.host};
   }
   // The cluster id that `run` exported belongs to the configuration of `run`, not to this one.
   if (!lease || command_.fixed_cluster == lease->cluster_id) command_.fixed_cluster.reset();
   return std::nullopt;
+}
+
+bool Acquisition::is_of_configuration(const rows::Lease& lease,
+                                      const std::optional<std::string>& host) const {
+  if (lease.config_hash == command_.config_hash) return true;
+  // `run` may have chosen another workspace than this process would.
+  return host && !names_host(given_) &&
+         lease.config_hash == config_hash(with_host(given_, *host), options_.hash);
 }
 
 std::optional<Acquisition::Step> Acquisition::look() {
@@ -414,7 +440,10 @@ Acquisition::Answer Acquisition::check(const Step& step) {
   commands::AnswerCheck answer{command_.config_hash, step.name, step.come_to.cluster_id.value(),
                                events::CheckAnswer::alive, std::nullopt};
   try {
-    if (!lifecycle_.check(answer.cluster_id)) answer.answer = events::CheckAnswer::dead;
+    const bool runs = lifecycle_.check_within
+                          ? lifecycle_.check_within(answer.cluster_id, {deadline_, options_.stop})
+                          : lifecycle_.check(answer.cluster_id);
+    if (!runs) answer.answer = events::CheckAnswer::dead;
   } catch (...) {
     answer.answer = events::CheckAnswer::failed;
     answer.error = message_of(std::current_exception());

@@ -46,6 +46,9 @@ class Acquisition {
   };
 
   [[nodiscard]] std::optional<Granted> join_surrounding_run();
+  /// Whether a lease on a cluster of `host` is of this configuration.
+  [[nodiscard]] bool is_of_configuration(const rows::Lease& lease,
+                                         const std::optional<std::string>& host) const;
   void take_lock();
   [[nodiscard]] Step step(const Answer& answer);
   [[nodiscard]] std::optional<Step> look();
@@ -70,7 +73,8 @@ class Acquisition {
   void tell(const commands::AcquireStep& awaited);
 
   const Coordinator& coordinator_;
-  const ClusterConfig& config_;
+  const ClusterConfig& given_;
+  const ClusterConfig config_;  ///< With the lifecycle's host, if the one that was given has none.
   const ClusterLifecycle& lifecycle_;
   const AcquireOptions& options_;
   const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();

@@ -89,12 +89,12 @@ SettleReport Coordinator::settle(const std::function<void(const Termination&)>& 
   claim.host = debts.of.host;
   for (const std::string& own : debts.own) {
     claim.subject = own;
-    settle_one(claim, terminate, report);
+    settle_one(claim, terminate, {}, report);
   }
   if (debts.others == Debts::Others::none) return report;
   claim.subject.reset();
   claim.in_passing = debts.others == Debts::Others::due;
-  while (!stop.stop_requested() && settle_one(claim, terminate, report)) {
+  while (!stop.stop_requested() && settle_one(claim, terminate, stop, report)) {
   }
   return report;
 }
@@ -120,7 +120,7 @@ SettleReport Coordinator::settle_all(const std::function<void(const Termination&
 
 bool Coordinator::settle_one(commands::ClaimTermination& claim,
                              const std::function<void(const Termination&)>& terminate,
-                             SettleReport& report) const {
+                             const std::stop_token& stop, SettleReport& report) const {
   bool due = false;
   store().read([&](const store::ReadSession& session) {
     due = commands::decide(claim, store::present(session)).result.has_value();
@@ -143,6 +143,7 @@ bool Coordinator::settle_one(commands::ClaimTermination& claim,
                       std::nullopt};
   termination.lock_descriptor = taken.lock->descriptor();
   termination.now = store().now();
+  termination.stop = stop;
   if (taken.lock->lost()) {
     // Others may have claimed the termination since the lock was lost.
     finish.error = "its claim was given up, since the database could not be reached for too long";

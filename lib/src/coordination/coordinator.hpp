@@ -143,7 +143,7 @@ class Coordinator {
   /// Returns whether there was one to settle.
   bool settle_one(commands::ClaimTermination& claim,
                   const std::function<void(const Termination&)>& terminate,
-                  SettleReport& report) const;
+                  const std::stop_token& stop, SettleReport& report) const;
 
   /// A sweep that this process left to others.
   struct Duty {

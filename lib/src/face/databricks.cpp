@@ -39,6 +39,23 @@ bool lists(const boost::json::object& body, const char* list, const char* key,
   return false;
 }
 
+/// Requested as soon as one of two is.
+class EitherStop {
+ public:
+  EitherStop(const std::stop_token& one, const std::stop_token& other)
+      : one_(one, Request{both_}), other_(other, Request{both_}) {}
+  [[nodiscard]] std::stop_token token() const { return both_.get_token(); }
+
+ private:
+  struct Request {
+    std::stop_source both;
+    void operator()() { both.request_stop(); }
+  };
+  std::stop_source both_;
+  std::stop_callback<Request> one_;
+  std::stop_callback<Request> other_;
+};
+
 std::string host_in(const ClusterConfig& config) {
   const boost::json::value* const host = config.values().if_contains("host");
   return host != nullptr && host->is_string() ? std::string(host->get_string()) : "";
@@ -109,12 +126,24 @@ ClusterLifecycle Workspace::lifecycle(const CallBounds& bounds) const {
   lifecycle.check = [self = *this, bounds](const std::string& cluster_id) {
     return self.check(cluster_id, bounds);
   };
+  lifecycle.check_within = [self = *this, bounds](const std::string& cluster_id,
+                                                  const CheckLimits& limits) {
+    CallBounds within = bounds;
+    within.deadline = std::min(bounds.deadline.value_or(limits.deadline), limits.deadline);
+    const EitherStop stop(bounds.stop, limits.stop);
+    within.stop = stop.token();
+    return self.check(cluster_id, within);
+  };
   lifecycle.check_counts_for = check_counts_for;
+  lifecycle.host = host();
   // What is not terminated stays pending, and is tried again: nobody waits long for it.
   CallBounds ending = bounds;
   ending.patience = std::min<std::chrono::milliseconds>(bounds.patience, std::chrono::minutes{1});
   lifecycle.terminate = [self = *this, ending](const Termination& termination) {
-    self.terminate(termination, ending);
+    CallBounds within = ending;
+    const EitherStop stop(ending.stop, termination.stop);
+    within.stop = stop.token();
+    self.terminate(termination, within);
   };
   return lifecycle;
 }
@@ -122,6 +151,7 @@ ClusterLifecycle Workspace::lifecycle(const CallBounds& bounds) const {
 std::string Workspace::create(const ClusterConfig& config, Creation& creation) const {
   const std::string wanted = input::normalised_host(host_in(config));
   if (!wanted.empty() && wanted != host()) {
+    if (!creation.continues_earlier()) creation.nothing_started();
     throw NotAuthenticated(
         fmt::format("the configuration names the workspace {}, and these credentials ({}) are for "
                     "{}; they go there only",

@@ -78,6 +78,12 @@ int SignalThread::first() const {
   return first_;
 }
 
+std::stop_token SignalThread::next_stop() {
+  const std::lock_guard lock(mutex_);
+  if (next_.stop_requested()) next_ = std::stop_source();
+  return next_.get_token();
+}
+
 void SignalThread::read_signals(int hang_up) {
   // poll(2) reports POLLHUP, the socket's only interesting event, without being asked for it.
   std::array<pollfd, 3> watched{
@@ -98,11 +104,14 @@ void SignalThread::read_signals(int hang_up) {
 void SignalThread::take(Signal signal) {
   const auto kind = requests_.classify(signal.number, StopRequests::Clock::now());
   if (kind == StopRequests::Kind::repeated) return;
+  std::stop_source next;
   {
     const std::lock_guard lock(mutex_);
     if (first_ == 0) first_ = signal.number;
     if (forwarder_ != nullptr) forwarder_->take(signal, kind);
+    next = next_;
   }
+  next.request_stop();
   raise_eventfd(signalled_);
   // After the forwarder has it: the stopped thread can tell then that the child has the signal.
   source_.request_stop();

@@ -95,6 +95,8 @@ class SignalThread {
 
   /// The first signal requests this stop.
   [[nodiscard]] std::stop_token stop() const { return source_.get_token(); }
+  /// The next signal requests this one, whatever came before.
+  [[nodiscard]] std::stop_token next_stop();
   /// Readable after the first signal.
   [[nodiscard]] int signalled_descriptor() const noexcept { return signalled_.number(); }
   /// The number of the first signal, or 0.
@@ -115,6 +117,7 @@ class SignalThread {
   StopRequests requests_;  ///< Used by the thread alone.
   mutable std::mutex mutex_;
   int first_ = 0;
+  std::stop_source next_;
   SignalForwarder* forwarder_ = nullptr;
   std::jthread thread_;
 };

@@ -121,7 +121,9 @@ class Reconcile final : public Command {
               databricks::terminate_orphan(context.manager(), workspace, orphan, bounds);
           told["terminated"] = ended;
           text += ended ? ": terminated" : ": left alone, since it is no orphan any more";
-        } catch (const databricks::WorkspaceError& error) {
+        } catch (const Cancelled&) {
+          throw;
+        } catch (const Error& error) {
           told["error"] = error.what();
           text += fmt::format(": not terminated: {}", error.what());
           code = ExitCode::failed;

@@ -45,6 +45,9 @@ TEST(ClusterSpec, SaysWhatTheApiWouldElseAskFor) {
   EXPECT_EQ(spec_of("{}").at("num_workers"), 0);
   EXPECT_EQ(spec_of(R"({"num_workers":0})").at("num_workers"), 0);
   EXPECT_EQ(spec_of(R"({"num_workers":null})").at("num_workers"), 0);
+  EXPECT_EQ(spec_of(R"({"policy_id":"p"})").at("num_workers"), 0);
+  EXPECT_FALSE(
+      spec_of(R"({"policy_id":"p","apply_policy_default_values":true})").contains("num_workers"));
   EXPECT_FALSE(
       spec_of(R"({"autoscale":{"min_workers":1,"max_workers":2}})").contains("num_workers"));
   EXPECT_EQ(spec_of("{}").at("autotermination_minutes"), 60);
@@ -84,8 +87,10 @@ TEST(AutoValues, AreTheNewestVersionAndTheSmallestNodeType) {
   EXPECT_EQ(latest_spark_version({}, true, true), "");
   const json::object types = json::parse(R"({"node_types":[
     {"node_type_id":"big","num_cores":4.0,"memory_mb":1}, {"node_type_id":"b","num_cores":2.0,"memory_mb":8},
-    {"node_type_id":"a","num_cores":2.0,"memory_mb":8}, {"node_type_id":"old","num_cores":1.0,"is_deprecated":true},
+    {"node_type_id":"a","num_cores":2.0,"memory_mb":8,"node_info":{"status":[]}}, {"node_type_id":"old","num_cores":1.0,"is_deprecated":true},
     {"node_type_id":"gpu","num_cores":1.0,"num_gpus":1}, {"node_type_id":"arm","num_cores":1.0,"is_graviton":true},
+    {"node_type_id":"sold out","num_cores":1.0,"node_info":{"status":["NotAvailableInRegion"]}},
+    {"node_type_id":"not bought","num_cores":1.0,"node_info":{"status":["NotEnabledOnSubscription"]}},
     {"num_cores":0.5}]})")
                                  .as_object();
   EXPECT_EQ(smallest_node_type(types), "a");

@@ -88,6 +88,8 @@ std::vector<Answer> refusals() {
        .fault = status(403, body("403", "Invalid access token."))},
       {.name = "404 ENDPOINT_NOT_FOUND",
        .fault = status(404, body("ENDPOINT_NOT_FOUND", "no API"))},
+      {.name = "404 of a gateway, as JSON",
+       .fault = status(404, object{{"error", "Not Found"}, {"message", "no route"}})},
       {.name = "404 FEATURE_DISABLED", .fault = status(404, body("FEATURE_DISABLED", "off"))},
       {.name = "409 RESOURCE_CONFLICT",
        .fault = status(409, body("RESOURCE_CONFLICT", "conflict"))},
@@ -269,6 +271,7 @@ class AnswersTest : public test::WorkspaceTest {
     spoil(row, "/delete");
     OwedTermination owed;
     owed.cluster_id = id;
+    owed.host = fake().host();
     try {
       hasty().terminate(owed, Timestamp{}, brief());
       EXPECT_EQ(running(), 0U);

@@ -8,7 +8,7 @@
 #include <dbcache/databricks.hpp>
 
 #include "input/input.hpp"
-#include "workspace/clusters_api.hpp"
+#include "workspace/lifecycle.hpp"
 
 namespace dbcache::databricks {
 namespace {
@@ -26,6 +26,7 @@ struct Named {
   std::map<std::string, std::set<std::string>> hosts_of;  ///< By cluster id, normalised.
   std::set<std::string> clusters;
   std::set<std::string> tokens;
+  std::map<std::string, OwedTermination> owed;  ///< By cluster id.
 };
 
 std::string text_at(const boost::json::object& object, const char* key) {
@@ -58,7 +59,10 @@ Named named_by(CacheManager& manager) {
   };
   SharedClusters shared(manager);
   for (const OwedTermination& owed : shared.owed()) {
-    if (owed.cluster_id) add(*owed.cluster_id, owed.host);
+    if (owed.cluster_id) {
+      add(*owed.cluster_id, owed.host);
+      named.owed.insert_or_assign(*owed.cluster_id, owed);
+    }
     if (owed.idempotency_token) named.tokens.insert(*owed.idempotency_token);
   }
   for (const CachedCluster& row : manager.get_all_clusters()) add(row.cluster_id, row.host);
@@ -93,13 +97,35 @@ bool is_orphan(const Cluster& cluster, const std::map<std::string, std::string>&
 
 }  // namespace
 
+namespace {
+
+/// Why a cluster that the workspace does not have is still owed; empty: it is not.
+std::string why_still_owed(const Named& named, const std::string& cluster_id,
+                           const std::set<std::string>& active_tokens) {
+  const auto found = named.owed.find(cluster_id);
+  if (found == named.owed.end()) return "";
+  const OwedTermination& owed = found->second;
+  if (owed.idempotency_token && active_tokens.contains(*owed.idempotency_token)) {
+    return "it is gone, but another cluster of its creation runs: `dbcache cleanup --workspace` "
+           "terminates that";
+  }
+  const bool young =
+      std::chrono::system_clock::now() < owed.owed_at + workspace::Pace{}.late_cluster;
+  return young && workspace::may_be_new(owed) ? "it is so new that the workspace may show it late"
+                                              : "";
+}
+
+}  // namespace
+
 ReconcileReport reconcile(CacheManager& manager, const Workspace& workspace,
                           const CallBounds& bounds) {
   ReconcileReport report;
   const Named named = named_by(manager);
   std::set<std::string> active;
+  std::set<std::string> active_tokens;
   for (const Cluster& cluster : workspace.clusters(workspace::active_states, bounds)) {
     active.insert(cluster.cluster_id);
+    active_tokens.insert(workspace::tag_of(cluster, workspace::token_tag));
   }
   for (const auto& [cluster_id, hosts] : named.hosts_of) {
     if (!hosts.contains(workspace.host())) {
@@ -116,6 +142,9 @@ ReconcileReport reconcile(CacheManager& manager, const Workspace& workspace,
         report.unknown.push_back({cluster_id, "its state is UNKNOWN"});
       } else if (cluster && is_active(cluster->state)) {
         report.running.push_back(cluster_id);
+      } else if (const std::string why = why_still_owed(named, cluster_id, active_tokens);
+                 !why.empty()) {
+        report.unknown.push_back({cluster_id, why});
       } else {
         manager.remove_terminated_cluster(cluster_id);
         report.removed.push_back(cluster_id);
@@ -154,6 +183,7 @@ bool terminate_orphan(CacheManager& manager, const Workspace& workspace, const C
     return false;
   Termination termination;
   termination.owed.cluster_id = cluster->cluster_id;
+  termination.owed.host = workspace.host();
   workspace.terminate(termination, bounds);
   return true;
 }

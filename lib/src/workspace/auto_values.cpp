@@ -123,6 +123,20 @@ std::string latest_spark_version(const json::object& answer, bool long_term, boo
   return found;
 }
 
+namespace {
+
+/// Whether the cloud's account can have nodes of this type at all, as the official SDKs see it.
+bool is_available(const json::object& type) {
+  const json::value* const info = type.if_contains("node_info");
+  if (info == nullptr || !info->is_object()) return true;
+  const json::array* const status = list_at(info->get_object(), "status");
+  return status == nullptr || std::none_of(status->begin(), status->end(), [](const auto& word) {
+           return word == "NotAvailableInRegion" || word == "NotEnabledOnSubscription";
+         });
+}
+
+}  // namespace
+
 std::string smallest_node_type(const json::object& answer) {
   std::string found;
   std::tuple<double, double, std::string> least;
@@ -132,8 +146,9 @@ std::string smallest_node_type(const json::object& answer) {
     if (!one.is_object()) continue;
     const json::object& type = one.get_object();
     const std::string id(word_at(type, "node_type_id"));
-    if (id.empty() || is_true_at(type, "is_deprecated") || is_true_at(type, "is_hidden") ||
-        is_true_at(type, "is_graviton") || amount_at(type, "num_gpus") > 0) {
+    if (id.empty() || !is_available(type) || is_true_at(type, "is_deprecated") ||
+        is_true_at(type, "is_hidden") || is_true_at(type, "is_graviton") ||
+        amount_at(type, "num_gpus") > 0) {
       continue;
     }
     std::tuple<double, double, std::string> size{amount_at(type, "num_cores"),

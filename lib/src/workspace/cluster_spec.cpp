@@ -67,8 +67,13 @@ json::object cluster_spec(const ClusterConfig& config, const Marks& marks,
     const json::value* const value = spec.if_contains(key);
     return value == nullptr || value->is_null();
   };
-  // Without either, clusters/create refuses; a lone driver is the smallest cluster.
-  if (is_missing("num_workers") && is_missing("autoscale")) spec["num_workers"] = 0;
+  // Without either, clusters/create refuses; a lone driver is the smallest cluster. A policy may
+  // have a default of its own, or fix another number.
+  const json::value* const by_policy = spec.if_contains("apply_policy_default_values");
+  const bool has_defaults = by_policy != nullptr && *by_policy == true;
+  if (is_missing("num_workers") && is_missing("autoscale") && !has_defaults) {
+    spec["num_workers"] = 0;
+  }
   if (is_missing("autotermination_minutes")) {
     spec["autotermination_minutes"] = autotermination_minutes;
   }

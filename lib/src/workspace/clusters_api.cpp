@@ -52,6 +52,8 @@ const States active_states{ClusterState::pending, ClusterState::running, Cluster
 
 namespace {
 
+constexpr int not_found = 404;
+
 std::string string_at(const json::object& body, std::string_view key) {
   const json::value* const value = body.if_contains(key);
   return value != nullptr && value->is_string() ? std::string(value->get_string()) : "";
@@ -148,7 +150,7 @@ std::optional<Cluster> ClustersApi::get(const std::string& cluster_id, const Bou
       "GET", "/api/2.1/clusters/get?cluster_id=" + percent_encoded(cluster_id), nullptr, bounds);
   if (attempt.outcome == Attempt::Outcome::done) return read_cluster(attempt.body);
   if (is_gone(attempt.refusal)) return std::nullopt;
-  if (is_bare_not_found(attempt.refusal)) {
+  if (attempt.refusal.http_status == not_found) {
     require_gone(cluster_id, attempt.refusal, bounds);
     return std::nullopt;
   }
@@ -202,14 +204,18 @@ std::vector<Cluster> ClustersApi::with_token(const std::string& token, const Sta
   return clusters;
 }
 
-void ClustersApi::remove(const std::string& cluster_id, bool permanently,
+bool ClustersApi::remove(const std::string& cluster_id, bool permanently,
                          const Bounds& bounds) const {
   const json::object body{{"cluster_id", cluster_id}};
   const Attempt attempt = api_.call(
       "POST", permanently ? "/api/2.1/clusters/permanent-delete" : "/api/2.1/clusters/delete",
       &body, bounds);
-  if (attempt.outcome == Attempt::Outcome::done || is_gone(attempt.refusal)) return;
-  if (is_bare_not_found(attempt.refusal)) return require_gone(cluster_id, attempt.refusal, bounds);
+  if (attempt.outcome == Attempt::Outcome::done) return true;
+  if (is_gone(attempt.refusal)) return false;
+  if (attempt.refusal.http_status == not_found) {
+    require_gone(cluster_id, attempt.refusal, bounds);
+    return false;
+  }
   throw_refusal(fmt::format("the cluster {} cannot be terminated", cluster_id), attempt.refusal,
                 Purpose::other);
 }

@@ -51,12 +51,13 @@ class ClustersApi {
                                                             const States& states,
                                                             const Bounds& bounds) const;
 
-  /// Terminates it, and removes it too if `permanently`. Does nothing if it has ended or is gone.
-  void remove(const std::string& cluster_id, bool permanently, const Bounds& bounds) const;
+  /// Terminates it, and removes it too if `permanently`. Does nothing if it has ended. Returns
+  /// whether the workspace knows it.
+  bool remove(const std::string& cluster_id, bool permanently, const Bounds& bounds) const;
 
  private:
-  /// What a 404 without the code of the Clusters API means: throws unless this is a workspace whose
-  /// list does not have the cluster among the active ones.
+  /// What a 404 means that is not the Clusters API's own word for gone: throws unless this is a
+  /// workspace whose list does not have the cluster among the active ones.
   void require_gone(const std::string& cluster_id, const databricks::Refusal& refusal,
                     const Bounds& bounds) const;
 

@@ -1,6 +1,8 @@
 #include "workspace/libcurl.hpp"
 
+#include <atomic>
 #include <dlfcn.h>
+#include <memory>
 
 #include <fmt/format.h>
 
@@ -49,8 +51,13 @@ Libcurl load_libcurl() {
 }  // namespace
 
 const Libcurl& Libcurl::load() {
-  static const Libcurl& curl = *new Libcurl(load_libcurl());
-  return curl;
+  // No local static: a fork while another thread makes it would leave its guard taken for ever. Two
+  // threads that come at once load the same library.
+  static std::atomic<const Libcurl*> loaded{nullptr};
+  if (const Libcurl* const curl = loaded.load()) return *curl;
+  auto made = std::make_unique<const Libcurl>(load_libcurl());
+  const Libcurl* none = nullptr;
+  return loaded.compare_exchange_strong(none, made.get()) ? *made.release() : *none;
 }
 
 }  // namespace dbcache::workspace

@@ -64,11 +64,13 @@ class Lifecycle::Start {
         token_(creation.idempotency_token()),
         bounds_{creation.deadline(), creation.stop_token(), [this] { tell_again(); }},
         may_exist_(creation.continues_earlier()),
-        spec_(cluster_spec(config, {token_, creation.config_hash(), creation.owner()},
-                           lifecycle.settings_.autotermination_minutes)) {}
+        config_(config),
+        autotermination_minutes_(lifecycle.settings_.autotermination_minutes) {}
 
   std::string run() {
     try {
+      spec_ = cluster_spec(config_, {token_, creation_.config_hash(), creation_.owner()},
+                           autotermination_minutes_);
       return start();
     } catch (...) {
       if (!may_exist_) creation_.nothing_started();
@@ -82,8 +84,9 @@ class Lifecycle::Start {
     if (id.empty()) id = found_by_tag();
     if (id.empty()) {
       resolve_auto(spec_, clusters_, bounds_);
-      id = request();
-      creation_.started(id);
+      do {
+        id = request();
+      } while (!claim(id));
     }
     await(id);
     leave_others(id);
@@ -99,6 +102,17 @@ class Lifecycle::Start {
     return "";
   }
 
+  /// Names the cluster in the log. False if others are terminating it.
+  bool claim(const std::string& id) {
+    try {
+      creation_.started(id);
+      return true;
+    } catch (const Busy&) {
+      ending_.insert(id);
+      return false;
+    }
+  }
+
   /// The oldest cluster with the tag. The others become owed: naming one and then another leaves
   /// the one to its termination.
   std::string found_by_tag() {
@@ -111,8 +125,12 @@ class Lifecycle::Start {
     });
     if (found.empty()) return "";
     may_exist_ = true;
-    for (std::size_t at = found.size(); at > 0; --at) creation_.started(found[at - 1].cluster_id);
-    return found.front().cluster_id;
+    std::string oldest;
+    for (std::size_t at = found.size(); at > 0; --at) {
+      const std::string& id = found[at - 1].cluster_id;
+      if (claim(id)) oldest = id;
+    }
+    return oldest;
   }
 
   /// Asks for a cluster. A request whose outcome is unknown is looked up before it is sent again.
@@ -225,9 +243,7 @@ class Lifecycle::Start {
     }
     bool found = false;
     for (const Cluster& other : others) {
-      if (other.cluster_id == id) continue;
-      creation_.started(other.cluster_id);
-      found = true;
+      if (other.cluster_id != id && claim(other.cluster_id)) found = true;
     }
     if (found) creation_.started(id);
   }
@@ -247,6 +263,8 @@ class Lifecycle::Start {
   const std::string token_;
   const Bounds bounds_;
   bool may_exist_;  ///< A cluster with the token.
+  const ClusterConfig& config_;
+  const std::int64_t autotermination_minutes_;
   json::object spec_;
   std::string doing_ = "asking the workspace for a cluster";
   std::set<std::string> ending_;  ///< Clusters with the token that are ending.
@@ -280,32 +298,53 @@ bool Lifecycle::check(const std::string& cluster_id, const Bounds& bounds) const
   }
 }
 
-void Lifecycle::end(const std::string& cluster_id, const Bounds& bounds) const {
-  clusters_.remove(cluster_id, settings_.permanent_delete, bounds);
+bool Lifecycle::end(const std::string& cluster_id, const Bounds& bounds) const {
   const Bounds whole = bounds.at_most(end_patience);
   Pauses pauses(clusters_.api().pace());
-  for (;;) {
+  for (bool known = false;;) {
+    known = clusters_.remove(cluster_id, settings_.permanent_delete, whole) || known;
     const auto cluster = clusters_.get(cluster_id, whole);
-    if (!cluster || stage_of(cluster->state) == Stage::ended) return;
+    known = known || cluster;
+    if (!cluster || stage_of(cluster->state) == Stage::ended) return known;
     pause(pauses.next(), whole, "the termination of the cluster");
   }
 }
 
+bool may_be_new(const OwedTermination& owed) {
+  return !owed.cluster_id || owed.reason == "creation_failed" || owed.reason == "creator_died" ||
+         owed.reason == "superseded" || owed.reason == "log_gone";
+}
+
 void Lifecycle::terminate(const OwedTermination& owed, Timestamp now, const Bounds& bounds) const {
-  if (owed.cluster_id) end(*owed.cluster_id, bounds);
-  if (!owed.idempotency_token) return;
-  const auto found =
-      clusters_.with_token(*owed.idempotency_token, and_terminating(active_states), bounds);
-  for (const Cluster& cluster : found) {
-    if (cluster.cluster_id != owed.cluster_id) end(cluster.cluster_id, bounds);
+  bool known = owed.cluster_id && end(*owed.cluster_id, bounds);
+  if (owed.idempotency_token) {
+    const auto found =
+        clusters_.with_token(*owed.idempotency_token, and_terminating(active_states), bounds);
+    known = known || !found.empty();
+    for (const Cluster& cluster : found) {
+      if (cluster.cluster_id != owed.cluster_id) end(cluster.cluster_id, bounds);
+    }
+  }
+  if (known) return;
+  if (!owed.host) {
+    throw WorkspaceUnavailable(
+        fmt::format("{} has no cluster {}, which may be of another workspace: the database does "
+                    "not say of which; if it is gone, `dbcache cleanup --terminate true` settles "
+                    "this",
+                    clusters_.api().host(), owed.subject),
+        {}, true);
   }
   const auto late_cluster = clusters_.api().pace().late_cluster;
-  if (owed.cluster_id || !found.empty() || now >= owed.owed_at + late_cluster) return;
+  if (!may_be_new(owed) || now >= owed.owed_at + late_cluster) return;
+  const auto minutes = std::chrono::ceil<std::chrono::minutes>(late_cluster).count();
   throw WorkspaceUnavailable(
-      fmt::format("no cluster has the token {} yet, but one may still appear: a request to create "
-                  "it may be on its way for {} minutes; try again then",
-                  *owed.idempotency_token,
-                  std::chrono::ceil<std::chrono::minutes>(late_cluster).count()),
+      owed.cluster_id
+          ? fmt::format("{} has no cluster {} yet, but may show it late: try again {} minutes "
+                        "after its creation ended",
+                        clusters_.api().host(), *owed.cluster_id, minutes)
+          : fmt::format("no cluster has the token {} yet, but one may still appear: a request to "
+                        "create it may be on its way for {} minutes; try again then",
+                        *owed.idempotency_token, minutes),
       {}, true);
 }
 

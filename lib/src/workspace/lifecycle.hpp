@@ -10,6 +10,10 @@
 
 namespace dbcache::workspace {
 
+/// Whether no creator had seen the cluster run when its termination became pending: for a while the
+/// workspace may not know it yet.
+bool may_be_new(const OwedTermination& owed);
+
 /// `create`, `check` and `terminate` for the clusters of one workspace.
 class Lifecycle {
  public:
@@ -30,14 +34,15 @@ class Lifecycle {
 
   /// Returns once the workspace says that the cluster, and every one with the tag of the token, is
   /// terminating or gone. `now` is by the clock that `owed_at` is by. Throws WorkspaceUnavailable
-  /// if a request to create one may still be under way.
+  /// if one may still appear, since its creation ended only just now.
   void terminate(const OwedTermination& owed, Timestamp now, const Bounds& bounds) const;
 
  private:
   /// One creation of a cluster.
   class Start;
 
-  void end(const std::string& cluster_id, const Bounds& bounds) const;
+  /// Returns whether the workspace knew the cluster.
+  bool end(const std::string& cluster_id, const Bounds& bounds) const;
 
   ClustersApi clusters_;
   Settings settings_;

@@ -25,6 +25,7 @@ constexpr int bad_request = 400;
 constexpr int unauthenticated = 401;
 constexpr int forbidden = 403;
 constexpr int not_found = 404;
+constexpr int request_timeout = 408;
 constexpr int conflict = 409;
 constexpr int too_many_requests = 429;
 constexpr int server_error = 500;
@@ -138,19 +139,22 @@ Refusal read_refusal(const HttpResponse& response) {
 
 bool is_transient(const Refusal& refusal) {
   const int status = refusal.http_status;
-  return status == too_many_requests || (status >= server_error && status != not_implemented) ||
+  return status == too_many_requests || status == request_timeout ||
+         (status >= server_error && status != not_implemented) ||
          contains_any(refusal.message, transient_texts) ||
          contains_any(refusal.error_code, transient_texts);
 }
 
 bool is_bare_not_found(const Refusal& refusal) {
+  constexpr std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
   return refusal.http_status == not_found &&
          (refusal.error_code.empty() || refusal.error_code == "ENDPOINT_NOT_FOUND" ||
-          refusal.error_code == "FEATURE_DISABLED");
+          refusal.error_code == "FEATURE_DISABLED" ||
+          refusal.error_code.find_first_not_of(letters) != std::string::npos);
 }
 
 bool is_gone(const Refusal& refusal) {
-  if (refusal.http_status == not_found) return !is_bare_not_found(refusal);
+  if (refusal.http_status == not_found) return refusal.error_code == "RESOURCE_DOES_NOT_EXIST";
   if (refusal.http_status != bad_request) return false;
   // The words of Databricks, since neither code means this alone.
   return (refusal.error_code == "INVALID_PARAMETER_VALUE" &&

@@ -22,7 +22,7 @@ bool is_transient(const databricks::Refusal& refusal);
 /// Whether a cluster that was asked for does not exist (any more).
 bool is_gone(const databricks::Refusal& refusal);
 
-/// Whether a 404 came without a body of the API's own: from a proxy, or a host that is no
+/// Whether a 404 came without a code of the API's own: from a proxy, or a host that is no
 /// workspace.
 bool is_bare_not_found(const databricks::Refusal& refusal);
 

@@ -147,7 +147,8 @@ class Clusters:
         if not isinstance(cluster_id, str) or not cluster_id:
             raise invalid("Missing required field: cluster_id")
         cluster = self._clusters.get(cluster_id)
-        if cluster is None or cluster.removed_at is not None:
+        if (cluster is None or cluster.removed_at is not None
+                or self._clock.now() < cluster.born + self.settings["get_lag_seconds"]):
             raise _gone(cluster_id, self.settings["gone_form"])
         if self._aged(cluster).is_forgotten(self._clock.now()):
             raise _gone(cluster_id, "more_than_30_days")
@@ -200,8 +201,6 @@ class Clusters:
     def get(self, cluster_id: object) -> Json:
         with self._lock:
             cluster, now = self._find(cluster_id), self._clock.now()
-            if now < cluster.born + self.settings["get_lag_seconds"]:
-                raise _gone(cluster.cluster_id, self.settings["gone_form"])
             return {**self._shown(cluster.details(now)), "spec": cluster.spec}
 
     def _shown(self, told: Json) -> Json:

@@ -20,7 +20,7 @@ KNOWN: dict[str, tuple[Any, tuple[type, ...]]] = {
     # Seconds by which the list is late with new clusters, and with states and removals.
     "list_lag_seconds": (0.0, NUMBER),
     "list_state_lag_seconds": (0.0, NUMBER),
-    # Seconds for which clusters/get does not know a new cluster.
+    # Seconds for which all but the list do not know a new cluster.
     "get_lag_seconds": (0.0, NUMBER),
     # What an idempotency_token does: "honoured" or "ignored".
     "token_mode": ("honoured", (str,)),

@@ -101,14 +101,10 @@ class SharedClusters:
         ``async with`` and ``await``:
 
         - ``create(config, creation)`` starts a cluster, waits until it can be used, and returns its
-          id. Give Databricks ``creation.idempotency_token``, and call ``creation.started(id)`` as
-          soon as the id is known.
+          id. Give Databricks ``creation.idempotency_token``; call ``creation.started(id)`` early.
         - ``check(cluster_id)`` returns whether a cluster that no process holds still runs. Without
           it, such a cluster is assumed to run.
-        - ``terminate(termination)`` terminates the cluster of a ``Termination``. It must succeed if
-          the cluster is gone already.
-
-        The options:
+        - ``terminate(termination)`` terminates the cluster of a ``Termination``, or finds it gone.
 
         - ``timeout``: how long to wait for the lease, in seconds or as a ``timedelta``.
         - ``policy``: what to do with the cluster after the last lease. ``"keep"`` leaves it cached
@@ -119,8 +115,7 @@ class SharedClusters:
         - ``leave_out``: top-level keys of ``config`` that do not count for its hash.
         - ``on_wait(progress)``: called about once a second while it waits, or creates. ``progress``
           is a ``dbcache.types.WaitProgress``.
-        - ``workspace``: a ``dbcache.databricks.Workspace``, whose cluster it is if ``config`` names
-          no ``host``.
+        - ``workspace``: a ``dbcache.databricks.Workspace``, of the cluster if ``config`` has no host.
 
         If ``DATABRICKS_CLUSTER_ID`` is set, leases that cluster, and never checks or ends it.
 
@@ -135,24 +130,21 @@ class SharedClusters:
 
         def start(call: Call, stop: _dbcache.StopSource) -> _dbcache.Lease:
             with functions.limited_checks(time.monotonic() + timeout_milliseconds / 1000, stop):
-                return acquire(call, stop)
-
-        def acquire(call: Call, stop: _dbcache.StopSource) -> _dbcache.Lease:
-            return self._native.acquire(
-                config=text,
-                create=call.wrap(lambda creation: functions.create(dict(given), creation)),
-                check=call.wrap(functions.check),
-                terminate=call.wrap(_terminator(functions.terminate)),
-                timeout_milliseconds=timeout_milliseconds,
-                policy=policy,
-                on_create_failure=on_create_failure,
-                run=run,
-                leave_out=list(leave_out),
-                stop=stop,
-                on_wait=on_wait,
-                host=functions.host,
-                check_counts_for_milliseconds=functions.check_counts_for_milliseconds,
-            )
+                return self._native.acquire(
+                    config=text,
+                    create=call.wrap(lambda creation: functions.create(dict(given), creation)),
+                    check=call.wrap(functions.check),
+                    terminate=call.wrap(_terminator(functions.terminate)),
+                    timeout_milliseconds=timeout_milliseconds,
+                    policy=policy,
+                    on_create_failure=on_create_failure,
+                    run=run,
+                    leave_out=list(leave_out),
+                    stop=stop,
+                    on_wait=on_wait,
+                    host=functions.host,
+                    check_counts_for_milliseconds=functions.check_counts_for_milliseconds,
+                )
 
         return Acquisition(start)
 

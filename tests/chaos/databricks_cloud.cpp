@@ -40,8 +40,9 @@ DatabricksCloud::DatabricksCloud(const std::filesystem::path& directory) {
       workspace::Lifecycle::Settings{});
 }
 
-ClusterConfig DatabricksCloud::configuration(int number) {
+ClusterConfig DatabricksCloud::configuration(int number) const {
   return {{"cluster_name", "chaos-" + std::to_string(number)},
+          {"host", lifecycle_->clusters().api().host()},
           {"spark_version", "15.4.x-scala2.12"},
           {"node_type_id", "m5.large"},
           {"num_workers", number}};

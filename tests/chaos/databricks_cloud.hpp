@@ -24,7 +24,7 @@ class DatabricksCloud {
   explicit DatabricksCloud(const std::filesystem::path& directory);
 
   /// The configuration with this number.
-  [[nodiscard]] static ClusterConfig configuration(int number);
+  [[nodiscard]] ClusterConfig configuration(int number) const;
 
   [[nodiscard]] ClusterLifecycle lifecycle() const;
 

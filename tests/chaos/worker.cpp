@@ -152,8 +152,7 @@ class Worker {
     const bool calm = for_long || (settings_.long_holds > 0 && chance(5));
     const int wanted = calm ? settings_.configurations + number(1, calm_configurations)
                             : number(1, settings_.configurations);
-    const ClusterConfig config = cloud_ ? DatabricksCloud::configuration(wanted)  //
-                                        : configuration(wanted);
+    const ClusterConfig config = cloud_ ? cloud_->configuration(wanted) : configuration(wanted);
     const std::string hash = config_hash(config);
     auto lease = acquire(config, hash);
     if (!lease) return;

@@ -43,6 +43,29 @@ TEST_F(PendingTest, AClusterThatTheWorkspaceDoesNotShowYetStaysOwed) {
   EXPECT_THAT(clusters("RUNNING"), IsEmpty());
 }
 
+TEST_F(PendingTest, AnotherClusterOfTheCreationIsNotTheOneThatIsOwed) {
+  const object tags{{"custom_tags", object{{"dbcache-token", "t-1"}}}};
+  made(tags);
+  OwedTermination debt = debt_of("0101-000000-late");
+  debt.reason = "creator_died";
+  debt.idempotency_token = "t-1";
+  EXPECT_THROW(hasty().terminate(debt, debt.owed_at + 1s, {}), WorkspaceUnavailable);
+  EXPECT_THAT(clusters("RUNNING"), IsEmpty());
+}
+
+TEST_F(PendingTest, AListThatLagsIsAskedAgain) {
+  // The lag is less than the library takes for possible.
+  set("list_lag_seconds", 0.2);
+  const object tags{{"custom_tags", object{{"dbcache-token", "t-1"}}}};
+  const std::string id = made(tags);
+  made(tags);
+  OwedTermination debt = debt_of(id);
+  debt.reason = "creator_died";
+  debt.idempotency_token = "t-1";
+  hasty().terminate(debt, debt.owed_at, {});
+  EXPECT_THAT(clusters("RUNNING"), IsEmpty());
+}
+
 TEST_F(PendingTest, AClusterOfNoKnownWorkspaceIsNotGoneBecauseThisOneLacksIt) {
   OwedTermination debt = debt_of("0101-000000-other");
   EXPECT_NO_THROW(hasty().terminate(debt, debt.owed_at, {}));

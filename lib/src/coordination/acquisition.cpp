@@ -79,19 +79,6 @@ bool is_for_good(const std::exception_ptr& thrown) {
   }
 }
 
-bool names_host(const ClusterConfig& config) {
-  const boost::json::value* const host = config.values().if_contains("host");
-  return host != nullptr && !host->is_null() && !(host->is_string() && host->get_string().empty());
-}
-
-/// The configuration for this host, unless it names one itself.
-ClusterConfig with_host(const ClusterConfig& config, const std::string& host) {
-  if (host.empty() || names_host(config)) return config;
-  boost::json::object values = config.values();
-  values["host"] = host;
-  return ClusterConfig(std::move(values));
-}
-
 bool is_waiting(Next next) {
   return next == Next::wait_for_creator || next == Next::wait_for_checker;
 }
@@ -102,7 +89,7 @@ Acquisition::Acquisition(const Coordinator& coordinator, const ClusterConfig& co
                          const ClusterLifecycle& lifecycle, const AcquireOptions& options)
     : coordinator_(coordinator),
       given_(config),
-      config_(with_host(config, lifecycle.host)),
+      config_(input::with_host(config, lifecycle.host)),
       lifecycle_(lifecycle),
       options_(options),
       deadline_(deadline_after(options.timeout)) {
@@ -234,8 +221,8 @@ bool Acquisition::is_of_configuration(const rows::Lease& lease,
                                       const std::optional<std::string>& host) const {
   if (lease.config_hash == command_.config_hash) return true;
   // `run` may have chosen another workspace than this process would.
-  return host && !names_host(given_) &&
-         lease.config_hash == config_hash(with_host(given_, *host), options_.hash);
+  return host && !input::names_host(given_) &&
+         lease.config_hash == config_hash(input::with_host(given_, *host), options_.hash);
 }
 
 std::optional<Acquisition::Step> Acquisition::look() {

@@ -112,6 +112,18 @@ std::optional<std::string> input::workspace_host(const json::object& configurati
   return text.empty() ? std::nullopt : std::optional(text);
 }
 
+bool input::names_host(const ClusterConfig& config) {
+  const json::value* const host = config.values().if_contains("host");
+  return host != nullptr && !host->is_null() && !(host->is_string() && host->get_string().empty());
+}
+
+ClusterConfig input::with_host(const ClusterConfig& config, const std::string& host) {
+  if (host.empty() || names_host(config)) return config;
+  json::object values = config.values();
+  values["host"] = host;
+  return ClusterConfig(std::move(values));
+}
+
 void check_cluster_id(std::string_view id) { static_cast<void>(input::require_cluster_id(id)); }
 
 ClusterConfig ClusterConfig::parse(std::string_view json_text) {

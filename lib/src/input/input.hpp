@@ -79,6 +79,12 @@ std::string normalised_host(std::string_view given);
 std::optional<std::string> workspace_host(const boost::json::object& configuration,
                                           const system::Environment& environment);
 
+/// Whether a configuration names its workspace.
+bool names_host(const ClusterConfig& config);
+
+/// The configuration for this host, unless it names one itself. Empty: as it is.
+ClusterConfig with_host(const ClusterConfig& config, const std::string& host);
+
 /// Makes any text fit for the log: valid UTF-8 without NUL, without secrets, cut to the limit.
 std::string clean_any_message(std::string_view message, const Redactor& redactor);
 

@@ -315,16 +315,27 @@ bool may_be_new(const OwedTermination& owed) {
          owed.reason == "superseded" || owed.reason == "log_gone";
 }
 
+bool Lifecycle::end_all(const OwedTermination& owed, Timestamp now, const Bounds& bounds) const {
+  const Pace& pace = clusters_.api().pace();
+  const auto began = SteadyClock::now();
+  std::set<std::string> ended;
+  Pauses pauses(pace);
+  for (;;) {
+    for (const Cluster& cluster :
+         clusters_.with_token(*owed.idempotency_token, and_terminating(active_states), bounds)) {
+      if (ended.insert(cluster.cluster_id).second) end(cluster.cluster_id, bounds);
+    }
+    const auto until = owed.owed_at + pace.list_lag;
+    const auto passed = std::chrono::floor<Timestamp::duration>(SteadyClock::now() - began);
+    if (!may_be_new(owed) || now + passed >= until) break;
+    pause(pauses.next(), bounds, "the wait for a list that may lag behind");
+  }
+  return owed.cluster_id ? ended.contains(*owed.cluster_id) : !ended.empty();
+}
+
 void Lifecycle::terminate(const OwedTermination& owed, Timestamp now, const Bounds& bounds) const {
   bool known = owed.cluster_id && end(*owed.cluster_id, bounds);
-  if (owed.idempotency_token) {
-    const auto found =
-        clusters_.with_token(*owed.idempotency_token, and_terminating(active_states), bounds);
-    known = known || !found.empty();
-    for (const Cluster& cluster : found) {
-      if (cluster.cluster_id != owed.cluster_id) end(cluster.cluster_id, bounds);
-    }
-  }
+  if (owed.idempotency_token) known = end_all(owed, now, bounds) || known;
   if (known) return;
   if (!owed.host) {
     throw WorkspaceUnavailable(

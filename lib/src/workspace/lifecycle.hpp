@@ -43,6 +43,10 @@ class Lifecycle {
 
   /// Returns whether the workspace knew the cluster.
   bool end(const std::string& cluster_id, const Bounds& bounds) const;
+  /// Of all with the tag of the token. Of a creation that ended just now a list may lack one: it is
+  /// asked again for a while. Returns whether the one that is owed, or any if none is named, was
+  /// among them.
+  bool end_all(const OwedTermination& owed, Timestamp now, const Bounds& bounds) const;
 
   ClustersApi clusters_;
   Settings settings_;

@@ -1,11 +1,11 @@
+#include "face/reconcile.hpp"
+
 #include <algorithm>
 #include <map>
 #include <set>
 
 #include <boost/json.hpp>
 #include <fmt/format.h>
-
-#include <dbcache/databricks.hpp>
 
 #include "input/input.hpp"
 #include "workspace/lifecycle.hpp"
@@ -117,18 +117,17 @@ std::string why_still_owed(const Named& named, const std::string& cluster_id,
 
 }  // namespace
 
-ReconcileReport reconcile(CacheManager& manager, const Workspace& workspace,
-                          const CallBounds& bounds) {
+ReconcileReport reconcile(CacheManager& manager, const Questions& questions) {
   ReconcileReport report;
   const Named named = named_by(manager);
   std::set<std::string> active;
   std::set<std::string> active_tokens;
-  for (const Cluster& cluster : workspace.clusters(workspace::active_states, bounds)) {
+  for (const Cluster& cluster : questions.active()) {
     active.insert(cluster.cluster_id);
     active_tokens.insert(workspace::tag_of(cluster, workspace::token_tag));
   }
   for (const auto& [cluster_id, hosts] : named.hosts_of) {
-    if (!hosts.contains(workspace.host())) {
+    if (!hosts.contains(questions.host)) {
       report.elsewhere.push_back(cluster_id);
       continue;
     }
@@ -137,7 +136,7 @@ ReconcileReport reconcile(CacheManager& manager, const Workspace& workspace,
       continue;
     }
     try {
-      const auto cluster = workspace.cluster(cluster_id, bounds);
+      const auto cluster = questions.one(cluster_id);
       if (cluster && cluster->state == ClusterState::unknown) {
         report.unknown.push_back({cluster_id, "its state is UNKNOWN"});
       } else if (cluster && is_active(cluster->state)) {
@@ -154,6 +153,13 @@ ReconcileReport reconcile(CacheManager& manager, const Workspace& workspace,
     }
   }
   return report;
+}
+
+ReconcileReport reconcile(CacheManager& manager, const Workspace& workspace,
+                          const CallBounds& bounds) {
+  return reconcile(manager, {workspace.host(),
+                             [&] { return workspace.clusters(workspace::active_states, bounds); },
+                             [&](const std::string& id) { return workspace.cluster(id, bounds); }});
 }
 
 OrphanReport find_orphans(CacheManager& manager, const Workspace& workspace,

@@ -71,21 +71,6 @@ TEST_F(LifecycleTest, AClusterIsCreatedCheckedAndHandedBack) {
 
 // ---- States
 
-TEST_F(LifecycleTest, EachStateHasItsAnswer) {
-  struct Case {
-    const char* state;
-    bool runs;
-  };
-  for (const Case& one : {Case{"RUNNING", true}, Case{"RESIZING", true}, Case{"TERMINATING", false},
-                          Case{"TERMINATED", false}, Case{"ERROR", false}}) {
-    EXPECT_EQ(hasty().check(made({{"state", one.state}}), {}), one.runs) << one.state;
-  }
-  EXPECT_THROW(static_cast<void>(hasty().check(made({{"state", "UNKNOWN"}}), {})),
-               WorkspaceUnavailable);
-  EXPECT_THROW(static_cast<void>(hasty().check(made({{"state", "HIBERNATING"}}), {})),
-               WorkspaceUnavailable);
-}
-
 TEST_F(LifecycleTest, AClusterThatStartsIsWaitedFor) {
   for (const char* const state : {"PENDING", "RESTARTING"}) {
     const std::string id = made({{"state", state}});
@@ -378,6 +363,32 @@ TEST_F(LifecycleTest, ATokenAloneTerminatesAllThatBearItsTag) {
   hasty().terminate(owed, Timestamp{}, {});
   ASSERT_THAT(clusters("RUNNING"), SizeIs(1));
   EXPECT_EQ(text(clusters("RUNNING").front().at("cluster_id")), other);
+}
+
+TEST_F(LifecycleTest, AClusterThatNoFilterNamesIsFoundByItsTag) {
+  for (const char* const state : {"UNKNOWN", "HIBERNATING"}) {
+    SCOPED_TRACE(state);
+    std::string id;
+    ClusterLifecycle dying = lifecycle_of(hasty());
+    dying.create = [&](const ClusterConfig&, Creation& creation) -> std::string {
+      const object tags{{"dbcache-token", creation.idempotency_token()}};
+      id = made({{"custom_tags", tags}, {"state", state}});
+      throw Error("killed");
+    };
+    EXPECT_THROW(SharedClusters(database()).acquire(config(), dying), Error);
+    AcquireOptions options;
+    options.on_wait = [&](const WaitProgress&) {
+      tell("/clusters/" + id, object{{"state", "RUNNING"}});
+    };
+    EXPECT_EQ(acquire(options).cluster_id(), id);
+
+    const object tags{{"dbcache-token", state}};
+    id = made({{"custom_tags", tags}, {"state", state}});
+    OwedTermination owed;
+    owed.idempotency_token = state;
+    hasty().terminate(owed, Timestamp{} + 3min, {});
+    EXPECT_NE(hasty().clusters().get(id, {})->state, ClusterState::unknown);
+  }
 }
 
 TEST_F(LifecycleTest, ATokenWithoutAClusterStaysOwedWhileOneMayAppear) {

@@ -204,6 +204,14 @@ std::vector<Cluster> ClustersApi::with_token(const std::string& token, const Sta
   return clusters;
 }
 
+std::vector<Cluster> ClustersApi::unknown_with_token(const std::string& token,
+                                                     const Bounds& bounds) const {
+  std::vector<Cluster> clusters = with_token(token, {}, bounds);
+  std::erase_if(clusters,
+                [](const Cluster& cluster) { return cluster.state != ClusterState::unknown; });
+  return clusters;
+}
+
 bool ClustersApi::remove(const std::string& cluster_id, bool permanently,
                          const Bounds& bounds) const {
   const json::object body{{"cluster_id", cluster_id}};

@@ -50,6 +50,10 @@ class ClustersApi {
   [[nodiscard]] std::vector<databricks::Cluster> with_token(const std::string& token,
                                                             const States& states,
                                                             const Bounds& bounds) const;
+  /// Those whose state is unknown, and which no filter by state names therefore: reads a list of
+  /// all clusters of 30 days, which may be long.
+  [[nodiscard]] std::vector<databricks::Cluster> unknown_with_token(const std::string& token,
+                                                                    const Bounds& bounds) const;
 
   /// Terminates it, and removes it too if `permanently`. Does nothing if it has ended. Returns
   /// whether the workspace knows it.

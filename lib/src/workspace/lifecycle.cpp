@@ -82,6 +82,9 @@ class Lifecycle::Start {
   std::string start() {
     std::string id = started_earlier();
     if (id.empty()) id = found_by_tag();
+    if (id.empty() && creation_.continues_earlier()) {
+      id = taken_on(clusters_.unknown_with_token(token_, bounds_));
+    }
     if (id.empty()) {
       resolve_auto(spec_, clusters_, bounds_);
       do {
@@ -113,11 +116,13 @@ class Lifecycle::Start {
     }
   }
 
-  /// The oldest cluster with the tag. The others become owed: naming one and then another leaves
-  /// the one to its termination.
   std::string found_by_tag() {
-    std::vector<Cluster> found =
-        clusters_.with_token(token_, and_terminating(active_states), bounds_);
+    return taken_on(clusters_.with_token(token_, and_terminating(active_states), bounds_));
+  }
+
+  /// The oldest of the clusters with the tag. The others become owed: naming one and then another
+  /// leaves the one to its termination.
+  std::string taken_on(std::vector<Cluster> found) {
     std::erase_if(found, [this](const Cluster& cluster) {
       const bool ends = stage_of(cluster.state) == Stage::ended;
       if (ends) ending_.insert(cluster.cluster_id);
@@ -321,8 +326,13 @@ bool Lifecycle::end_all(const OwedTermination& owed, Timestamp now, const Bounds
   std::set<std::string> ended;
   Pauses pauses(pace);
   for (;;) {
-    for (const Cluster& cluster :
-         clusters_.with_token(*owed.idempotency_token, and_terminating(active_states), bounds)) {
+    auto found =
+        clusters_.with_token(*owed.idempotency_token, and_terminating(active_states), bounds);
+    // Before it is said that there is none.
+    if (found.empty() && ended.empty()) {
+      found = clusters_.unknown_with_token(*owed.idempotency_token, bounds);
+    }
+    for (const Cluster& cluster : found) {
       if (ended.insert(cluster.cluster_id).second) end(cluster.cluster_id, bounds);
     }
     const auto until = owed.owed_at + pace.list_lag;

@@ -56,5 +56,6 @@ def _trickle(handler: Handler, content: bytes, seconds: float) -> None:
     until = time.monotonic() + seconds
     for byte in content:
         handler.wfile.write(bytes([byte]))
-        if time.monotonic() > until or has_gone(handler.connection, 1.0):
+        left = until - time.monotonic()
+        if left <= 0 or has_gone(handler.connection, min(left, 1.0)):
             return

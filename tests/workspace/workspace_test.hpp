@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -50,9 +51,10 @@ class WorkspaceTest : public testing::Test {
 
   /// As the library's own, but in a hurry.
   static workspace::Lifecycle hasty(workspace::Lifecycle::Settings settings = {60, false},
-                                    const databricks::WorkspaceOptions& options = fakes_own()) {
+                                    const databricks::WorkspaceOptions& options = fakes_own(),
+                                    std::chrono::milliseconds patience = std::chrono::seconds{3}) {
     using namespace std::chrono_literals;
-    const workspace::Pace pace{10ms, 50ms, 0ms, 3s, 300ms, 500ms};
+    const workspace::Pace pace{10ms, 50ms, 0ms, patience, 300ms, 500ms};
     return {workspace::ClustersApi(workspace::Api(workspace::Credentials::find(options), pace)),
             settings};
   }
@@ -97,12 +99,17 @@ class WorkspaceTest : public testing::Test {
     return std::string(value.as_string());
   }
 
+  /// Since the fake forgot everything.
   static int requests(std::string_view path) {
+    static std::int64_t from = 0;  // what came before grows with each test
     int count = 0;
-    const boost::json::value journal = fake().ask("GET", "/journal");
+    const boost::json::value journal = fake().ask("GET", "/journal?from=" + std::to_string(from));
     for (const auto& line : journal.as_array()) {
       const auto& one = line.as_object();
-      if (one.at("what") == "reset") count = 0;
+      if (one.at("what") == "reset") {
+        from = one.at("n").as_int64();
+        count = 0;
+      }
       if (one.at("what") == "request" && one.at("path").as_string().ends_with(path)) ++count;
     }
     return count;

@@ -179,7 +179,8 @@ struct CallBounds {
 /// CallBounds::patience. Every call throws the errors of this header, Cancelled and Timeout.
 /// Nothing secret is ever in them, nor in the log.
 ///
-/// Thread-safe. A copy is the same workspace. A forked child may use it.
+/// Thread-safe. A copy is the same workspace. A forked child may use it, unless another thread was
+/// amid a request when it was forked: OpenSSL's locks do not survive that.
 class DBCACHE_EXPORT Workspace {
  public:
   /// Finds the credentials, without any request. Throws NotAuthenticated if there are none for this

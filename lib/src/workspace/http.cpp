@@ -139,10 +139,15 @@ class Http::Exchange {
       Exchange& exchange;
       ~Leaving() { exchange.abandoned_ = true; }
     } const leaving{*this};
+    // Where libcurl does not keep to its limit: a process that was forked amid another thread's
+    // request may have inherited a lock of OpenSSL.
+    constexpr std::chrono::seconds grace{5};
+    const Bounds whole = bounds.at_most(limits_.whole + grace);
     std::unique_lock lock(mutex_);
-    if (!wait_within(changed_, lock, bounds, [this] { return done_; })) {
+    if (!wait_within(changed_, lock, whole, [this] { return done_; })) {
       lock.unlock();
       bounds.require("the request to the workspace");
+      throw NoAnswer("the request did not end", NoAnswer::Arrival::unknown, true);
     }
     if (failed_) std::rethrow_exception(failed_);
     return std::move(response_);

@@ -218,7 +218,7 @@ IN_THE_LOGS = {
     "leaked": (leak, "no-leak"),
 }
 
-MOST_RUNS = 6
+MOST_RUNS = 12
 
 
 def run(*command):

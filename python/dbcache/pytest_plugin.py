@@ -242,10 +242,12 @@ def _session_of(config: pytest.Config) -> _Session:
     if session is None:
         reason = why_no_clusters(config, _config_file(config))
         pytest.fail(
-            "a test asks for a cluster, but dbcache has no way to create one. Name a configuration "
-            "by dbcache_config in pytest.ini, and set DATABRICKS_HOST and DATABRICKS_TOKEN. Or "
-            "implement pytest_dbcache_create in the conftest.py beside pytest.ini (a conftest.py "
-            "in a directory below is loaded too late)" + (f" ({reason})" if reason else ""),
+            "a test asks for a cluster, but dbcache has no way to create one"
+            + (f": {reason}" if reason else "")
+            + ". What it needs: a configuration, named by dbcache_config in pytest.ini, and "
+            "DATABRICKS_HOST and DATABRICKS_TOKEN (or other credentials). Or implement "
+            "pytest_dbcache_create in the conftest.py beside pytest.ini (a conftest.py in a "
+            "directory below is loaded too late)",
             pytrace=False,
         )
     return session

@@ -280,7 +280,7 @@ def test_the_plugin_hands_back_after_killed_workers(fake, bare_project):
 def test_the_plugin_says_what_is_missing(fake, bare_project, monkeypatch):
     monkeypatch.delenv("DATABRICKS_TOKEN")
     output = bare_project.run(ends_with=1)
-    assert "set DATABRICKS_HOST and DATABRICKS_TOKEN" in output
+    assert "dbcache has no way to create one: there are no credentials" in output
     assert f"DATABRICKS_HOST is {fake.about['host']} without credentials" in output
 
 

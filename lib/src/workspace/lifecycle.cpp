@@ -72,6 +72,14 @@ class Lifecycle::Start {
       spec_ = cluster_spec(config_, {token_, creation_.config_hash(), creation_.owner()},
                            autotermination_minutes_);
       return start();
+    } catch (const Cancelled& error) {
+      if (may_exist_) throw Cancelled(std::string(error.what()) + what_is_left);
+      creation_.nothing_started();
+      throw;
+    } catch (const Timeout& error) {
+      if (may_exist_) throw Timeout(std::string(error.what()) + what_is_left);
+      creation_.nothing_started();
+      throw;
     } catch (...) {
       if (!may_exist_) creation_.nothing_started();
       throw;
@@ -261,6 +269,10 @@ class Lifecycle::Start {
   void tell_again() const { creation_.progress(doing_); }
 
   static constexpr const char* creating = "the creation of the cluster";
+  static constexpr const char* what_is_left =
+      "; a cluster may be starting: the next acquire of its configuration takes it on, and "
+      "`dbcache "
+      "cleanup --workspace` terminates it";
 
   const ClustersApi& clusters_;
   const Pace& pace_;

@@ -172,7 +172,8 @@ void throw_refusal(const std::string& what, const Refusal& refusal, Purpose purp
   const int status = refusal.http_status;
   if (status == unauthenticated ||
       (status == forbidden && refusal.message.find("nvalid access token") != std::string::npos)) {
-    throw NotAuthenticated(text + "; see `dbcache workspace` for the credentials in use", refusal);
+    throw NotAuthenticated(
+        text + "; they must be of this workspace, and not have ended (docs/workspace.md)", refusal);
   }
   if (contains_any(refusal.error_code, quota_texts) || contains_any(refusal.message, quota_texts)) {
     throw QuotaExceeded(text, refusal);

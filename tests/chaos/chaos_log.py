@@ -111,8 +111,12 @@ class LogChecker:
 
     def check_decided(self, position, clusters):
         """The command that ends here let go of clusters: if nobody needs them, it handed them back.
-        Two that each leave that to the other break this."""
+        Two that each leave that to the other break this. On PostgreSQL a command draws its positions
+        before it has the lock on a cluster: while another that let go of it is not read to its end,
+        that one decides."""
         for cluster, entries_before in clusters.items():
+            if any(cluster in others for others in self.undecided.values()):
+                continue
             named = self.entries_with(cluster)
             if any(lease["cluster_id"] == cluster for _, entry in named
                    for lease in entry.leases.values()):

@@ -24,6 +24,8 @@ The journals' times are of one clock (CLOCK_MONOTONIC). A killed worker's doings
 decided to kill it, just before it did.
 """
 import collections
+import json
+import os
 import sys
 
 from chaos_journals import FOREVER, Journals
@@ -219,13 +221,19 @@ class Checker(LogChecker):
 
 
 def main(database, directory, schema=""):
-    checker = Checker(Journals(directory))
+    judge(Checker(Journals(directory)), database, directory, schema)
+
+
+def judge(checker, database, directory, schema):
     checker.read_log(read_events(database, schema))
     checker.check_all_ended()
     checker.check_journals()
     summary = list(checker.summary())
     print_problems(checker.problems)
     print("\n".join(summary))
+    if checker.problems and "://" in database:  # the server ends with the run
+        with open(os.path.join(directory, "events.jsonl"), "w", encoding="utf-8") as kept:
+            kept.writelines(json.dumps(event) + "\n" for event in read_events(database, schema))
     sys.exit(1 if checker.problems else 0)
 
 

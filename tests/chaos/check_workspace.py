@@ -16,8 +16,7 @@ import os
 import sys
 
 from chaos_journals import FOREVER, Journals, Span
-from chaos_log import read_events
-from check_chaos import Checker, print_problems
+from check_chaos import Checker, judge
 
 TOKEN_TAG = "dbcache-token"
 FEWEST_SECONDS = 60  # of a run that meets everything
@@ -118,14 +117,8 @@ class WorkspaceChecker(Checker):
 
 
 def main(database, directory, schema=""):
-    checker = WorkspaceChecker(Journals(directory), Workspace(os.path.join(directory, "fake")))
-    checker.read_log(read_events(database, schema))
-    checker.check_all_ended()
-    checker.check_journals()
-    summary = list(checker.summary())
-    print_problems(checker.problems)
-    print("\n".join(summary))
-    sys.exit(1 if checker.problems else 0)
+    workspace = Workspace(os.path.join(directory, "fake"))
+    judge(WorkspaceChecker(Journals(directory), workspace), database, directory, schema)
 
 
 if __name__ == "__main__":

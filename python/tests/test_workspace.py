@@ -297,29 +297,41 @@ def test_a_given_cluster_needs_no_credentials(fake, bare_project, shared, monkey
 # ---- The command line
 
 
+# A worker tells its cluster, and holds it until it is told to go: else the last may come when all others left.
+HOLD = ("run", "--config", "cluster.json", "--hand-back", "--", "sh", "-c",
+        "echo $DATABRICKS_CLUSTER_ID; read told")  # fmt: skip
+
+
+def let_go(workers):
+    for worker in workers:
+        _, err = worker.communicate("\n", timeout=60)
+        assert worker.returncode == 0, err
+
+
 def test_eight_workers_share_one_cluster(fake, command):
-    run = ("run", "--config", "cluster.json", "--hand-back", "--", "printenv")
-    workers = [command(*run, "DATABRICKS_CLUSTER_ID") for _ in range(8)]
-    ids = {finish(worker) for worker in workers}
-    assert len(ids) == 1 and len(fake.clusters()) == 1
+    workers = [command(*HOLD, stdin=subprocess.PIPE) for _ in range(8)]
+    assert len({worker.stdout.readline() for worker in workers}) == 1
+    let_go(workers)
+    assert len(fake.clusters()) == 1
     wait_for(lambda: fake.active() == [])
     assert "None" in finish(command("owed"))
 
 
 def test_two_of_eight_workers_are_killed(fake, command):
     fake.ask("/settings", {"start_seconds": 1.5})
-    run = ("run", "--config", "cluster.json", "--hand-back", "--", "sleep", "1")
-    creator = command(*run, start_new_session=True)
+
+    def start():
+        return command(*HOLD, stdin=subprocess.PIPE, start_new_session=True)
+
+    creator = start()
     wait_for(fake.active)
-    workers = [command(*run, start_new_session=True) for _ in range(7)]
+    workers = [start() for _ in range(7)]
     os.killpg(creator.pid, signal.SIGKILL)  # while it creates
     creator.communicate()
-    shared = dbcache.SharedClusters()
-    wait_for(lambda: any(each["kind"] == "lease" for each in shared.leases()["leases"]))
-    os.killpg(workers[0].pid, signal.SIGKILL)  # perhaps while its command runs
+    assert len({worker.stdout.readline() for worker in workers}) == 1
+    os.killpg(workers[0].pid, signal.SIGKILL)  # while its command runs
     workers[0].communicate()
-    for worker in workers[1:]:
-        finish(worker)
+    let_go(workers[1:])
     finish(command("cleanup", "--workspace"))
     assert len(fake.clusters()) == 1 and fake.active() == []
 
